@@ -1,0 +1,2 @@
+//! The `device-sim` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Faultgate: an edge gateway that turns device telemetry into repair tickets.

@@ -1,0 +1,2 @@
+//! The `faultgate` binary.
+fn main() {}

@@ -1,0 +1,2 @@
+//! One test binary; one module per promise.
+fn main() {}
