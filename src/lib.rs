@@ -1,1 +1,2 @@
 //! Faultgate: an edge gateway that turns device telemetry into repair tickets.
+pub mod engine;

@@ -1,0 +1,2 @@
+//! The pure core: (state, input, now) -> effects.
+pub mod types;

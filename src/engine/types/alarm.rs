@@ -1,0 +1,213 @@
+//! Edge -> Transition: an alarm, its states and its episodes, as ISA-18.2 names them.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::severity::Severity;
+use super::ticket::TicketId;
+use super::time::Timestamp;
+
+/// Who an alarm is: one rule on one device, told apart by the values of the rule's `key` metrics.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AlarmId {
+    /// The rule's id.
+    pub rule: String,
+    /// The device's id.
+    pub device: String,
+    /// Values of the rule's `key` metrics, in the order of the rule.
+    pub key: Vec<String>,
+}
+
+impl AlarmId {
+    /// The fingerprint of one episode: BLAKE3 over rule id, device id, key values and episode
+    /// number, separated by 0x1F; the lower-case hex of its first 16 bytes. It is the same after
+    /// a crash, a restore, and on another gateway.
+    pub fn fingerprint(&self, episode: u32) -> Fingerprint {
+        let mut text = format!("{}\u{1f}{}", self.rule, self.device);
+        for value in &self.key {
+            text.push('\u{1f}');
+            text.push_str(value);
+        }
+        text.push('\u{1f}');
+        text.push_str(&episode.to_string());
+        let hash = blake3::hash(text.as_bytes()).to_hex();
+        Fingerprint(hash.chars().take(32).collect())
+    }
+}
+
+impl fmt::Display for AlarmId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.rule, self.device)?;
+        self.key
+            .iter()
+            .try_for_each(|value| write!(out, "/{value}"))
+    }
+}
+
+/// The stable external key of one episode, 32 hex digits; see [`AlarmId::fingerprint`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(pub String);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+/// Who did something by hand, when, from where and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signature {
+    /// Person or system.
+    pub by: String,
+    /// When (gateway time).
+    pub at: Timestamp,
+    /// `cli`, `api`, `upstream:NAME` ...
+    pub via: String,
+    /// Why; empty when nothing was said.
+    pub reason: String,
+}
+
+/// Where an alarm stands. The letters are those of ISA-18.2.
+///
+/// `clearing` is when `clear_when` began to hold: the return is due `off_delay` later.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum AlarmState {
+    /// A: the rule does not hold.
+    Normal,
+    /// `when` holds since this event time, but not long or often enough yet.
+    Pending {
+        /// Event time at which `when` began to hold.
+        since: Timestamp,
+    },
+    /// B: raised, nobody has taken it.
+    Unacknowledged {
+        /// Event time at which `clear_when` began to hold.
+        clearing: Option<Timestamp>,
+    },
+    /// C: raised, somebody has taken it.
+    Acknowledged {
+        /// Who took it.
+        ack: Signature,
+        /// Event time at which `clear_when` began to hold.
+        clearing: Option<Timestamp>,
+    },
+    /// D: back to normal, nobody has taken it.
+    Returned,
+    /// Back to normal, but an operator must reset it.
+    Latched {
+        /// Who had taken it, if anybody.
+        ack: Option<Signature>,
+    },
+}
+
+impl AlarmState {
+    /// True in B and C: the fault is there now.
+    pub fn is_raised(&self) -> bool {
+        matches!(
+            self,
+            AlarmState::Unacknowledged { .. } | AlarmState::Acknowledged { .. }
+        )
+    }
+
+    /// The word in JSON and tables.
+    pub fn word(&self) -> &'static str {
+        match self {
+            AlarmState::Normal => "normal",
+            AlarmState::Pending { .. } => "pending",
+            AlarmState::Unacknowledged { .. } => "unacknowledged",
+            AlarmState::Acknowledged { .. } => "acknowledged",
+            AlarmState::Returned => "returned",
+            AlarmState::Latched { .. } => "latched",
+        }
+    }
+}
+
+/// One life of an alarm, from raised to closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Episode {
+    /// From 1 for each alarm.
+    pub number: u32,
+    /// ULID made of the raise time and the fingerprint, so that a replay makes the same one.
+    pub id: String,
+    /// External key of the episode.
+    pub fingerprint: Fingerprint,
+    /// Severity when it was raised.
+    pub severity: Severity,
+    /// Event time of the raise.
+    pub raised_at: Timestamp,
+    /// Event time of the return.
+    pub returned_at: Option<Timestamp>,
+    /// Event time of the close: the alarm is back in A.
+    pub closed_at: Option<Timestamp>,
+    /// The ticket that covers it.
+    pub ticket: Option<TicketId>,
+    /// Why it has no ticket of its own.
+    pub held_by: Option<HeldBy>,
+    /// The values that decided, `name = value`, at the raise.
+    pub values: Vec<(String, String)>,
+}
+
+/// Why an episode opened no ticket of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HeldBy {
+    /// Joined a ticket that was open already.
+    Group,
+    /// The rule is in shadow mode.
+    Shadow,
+}
+
+/// What is kept of an alarm: enough to go on after a restart as if nothing had happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmRecord {
+    /// Identity.
+    #[serde(flatten)]
+    pub id: AlarmId,
+    /// Revision of the rule that last decided.
+    pub revision: String,
+    /// Where it stands.
+    #[serde(flatten)]
+    pub state: AlarmState,
+    /// The current or last episode.
+    pub episode: Option<Episode>,
+    /// Event time of the last change of state: older samples change nothing any more.
+    pub changed_at: Timestamp,
+    /// The last decisions, oldest first, at most [`HISTORY_MAX`]; `explain` prints them.
+    pub history: Vec<HistoryEntry>,
+}
+
+/// How many decisions an alarm remembers.
+pub const HISTORY_MAX: usize = 40;
+
+/// One decision about an alarm, for `explain`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// Event time.
+    pub at: Timestamp,
+    /// Gateway time, where it differs.
+    pub now: Timestamp,
+    /// What happened and why, in one line of English.
+    pub what: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_depends_on_rule_device_key_and_episode_and_on_nothing_else() {
+        let id = |key: &[&str]| AlarmId {
+            rule: "freezer-too-warm".into(),
+            device: "冷柜-3".into(),
+            key: key.iter().map(|value| value.to_string()).collect(),
+        };
+        let expected = blake3::hash("freezer-too-warm\u{1f}冷柜-3\u{1f}1".as_bytes());
+        let expected: String = expected.to_hex().chars().take(32).collect();
+        assert_eq!(id(&[]).fingerprint(1).0, expected);
+        assert_ne!(id(&[]).fingerprint(1), id(&[]).fingerprint(2));
+        assert_ne!(id(&["E1"]).fingerprint(1), id(&["E2"]).fingerprint(1));
+    }
+}

@@ -1,0 +1,41 @@
+//! What is known about a device.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Who and where a device is: from its topic, or from the register.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceFacts {
+    /// The id that it reports under.
+    pub id: String,
+    /// Kind of machine, e.g. `freezer`.
+    pub class: String,
+    /// Where it stands.
+    pub site: String,
+    /// The wider area, for the roster.
+    pub region: String,
+    /// Whose machine it is.
+    pub customer: String,
+    /// Free labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl DeviceFacts {
+    /// The attribute that a selector or a condition names (`class`, `site`, `labels.NAME` ...);
+    /// `None` for a name that is no attribute.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        Some(match name {
+            "device" | "id" => &self.id,
+            "class" => &self.class,
+            "site" => &self.site,
+            "region" => &self.region,
+            "customer" => &self.customer,
+            _ => self
+                .labels
+                .get(name.strip_prefix("labels.")?)
+                .map_or("", String::as_str),
+        })
+    }
+}

@@ -1,0 +1,45 @@
+//! What a step of the engine wants done: written first, then acknowledged, then delivered.
+
+use super::alarm::AlarmRecord;
+use super::decision::Decision;
+use super::device::DeviceFacts;
+use super::job::{Call, JobKey, JobRecord};
+use super::ledger::LedgerRow;
+use super::ticket::TicketRecord;
+
+/// One record to be stored. All writes of a step are committed together or not at all.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Put an alarm.
+    Alarm(Box<AlarmRecord>),
+    /// Put a ticket.
+    Ticket(Box<TicketRecord>),
+    /// Put a job.
+    Job(Box<JobRecord>),
+    /// Delete a job that is done or dropped.
+    JobGone(JobKey),
+    /// Append a ledger row.
+    Ledger(Box<LedgerRow>),
+    /// Put a device that was first seen or changed its place.
+    Device(Box<DeviceFacts>),
+}
+
+/// Everything that one or more steps want done, in order.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// To be on disk before anything below is acted on.
+    pub writes: Vec<Write>,
+    /// To be attempted after the commit.
+    pub calls: Vec<Call>,
+    /// For logs, metrics and pages.
+    pub decisions: Vec<Decision>,
+}
+
+impl Effects {
+    /// Forgets everything, keeping the memory.
+    pub fn clear(&mut self) {
+        self.writes.clear();
+        self.calls.clear();
+        self.decisions.clear();
+    }
+}

@@ -1,0 +1,55 @@
+//! Everything that can happen to the engine. Recordable, so that a run can be replayed.
+
+use super::alarm::{AlarmId, Signature};
+use super::job::{Delivered, JobKey};
+use super::message::Message;
+use super::ticket::{TicketId, TicketStatus};
+
+/// One thing that happened outside.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A message arrived.
+    Message(Message),
+    /// Time has passed: due timers fire.
+    Tick,
+    /// A call to an upstream has ended.
+    Delivered(Delivered),
+    /// An operator did something.
+    Operator {
+        /// What.
+        action: OperatorAction,
+        /// Who, when, from where, why.
+        signature: Signature,
+    },
+    /// A ticket changed in the upstream.
+    Ticket {
+        /// Our id.
+        id: TicketId,
+        /// Its state now.
+        status: TicketStatus,
+        /// Who is named in the upstream, and which one.
+        signature: Signature,
+    },
+    /// The path to the devices of a source was lost or is back.
+    Path {
+        /// Index of the source.
+        source: usize,
+        /// True when messages can arrive.
+        up: bool,
+    },
+}
+
+/// What an operator can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OperatorAction {
+    /// Take an alarm.
+    Acknowledge(AlarmId),
+    /// Take every alarm of a ticket.
+    AcknowledgeTicket(TicketId),
+    /// Let a latched alarm go.
+    Reset(AlarmId),
+    /// Send a dead letter again.
+    Retry(JobKey),
+    /// Give a dead letter up for good.
+    Drop(JobKey),
+}

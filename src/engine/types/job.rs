@@ -1,0 +1,193 @@
+//! Verdict -> Job: one thing to be done in an upstream, and how it went.
+
+use serde::{Deserialize, Serialize};
+
+use super::alarm::Fingerprint;
+use super::severity::Severity;
+use super::ticket::TicketId;
+use super::time::{TimeSpan, Timestamp};
+
+/// A job's place: the ticket and the number of the effect in it. Jobs of one ticket go in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobKey {
+    /// The ticket.
+    pub ticket: TicketId,
+    /// Number of the effect, from 1.
+    pub number: u32,
+}
+
+/// What to do in the upstream. Texts are finished: nothing is decided after this.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "lowercase")]
+pub enum Action {
+    /// Open the ticket.
+    Open(Box<Draft>),
+    /// Add a comment.
+    Comment {
+        /// The text.
+        text: String,
+    },
+    /// A step of the ladder, on the same ticket.
+    Escalate {
+        /// The new severity, which the upstream's own priority follows; `None` leaves it.
+        severity: Option<Severity>,
+        /// Whom to assign it to; `None` leaves it.
+        assign: Option<String>,
+        /// Comment that says why; empty for none.
+        text: String,
+    },
+    /// The fault is over.
+    Resolve {
+        /// Comment that says how it ended.
+        text: String,
+    },
+    /// The fault is back.
+    Reopen {
+        /// Comment with the new evidence.
+        text: String,
+    },
+}
+
+impl Action {
+    /// The word in ledger rows, logs and metrics.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Action::Open(_) => "open",
+            Action::Comment { .. } => "comment",
+            Action::Escalate { .. } => "escalate",
+            Action::Resolve { .. } => "resolve",
+            Action::Reopen { .. } => "reopen",
+        }
+    }
+}
+
+/// A new ticket, ready to be sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// Subject line, one line.
+    pub title: String,
+    /// Body, plain text with line feeds.
+    pub body: String,
+    /// Our severity.
+    pub severity: Severity,
+    /// A safety fault.
+    pub safety: bool,
+    /// The upstream's queue or project; `None` for its default.
+    pub queue: Option<String>,
+    /// The device's id.
+    pub device: String,
+    /// The rule's id.
+    pub rule: String,
+    /// Site of the device.
+    pub site: String,
+    /// Event time of the fault.
+    pub raised_at: Timestamp,
+}
+
+/// One job of the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    /// Place.
+    pub key: JobKey,
+    /// Name of the upstream.
+    pub upstream: String,
+    /// External key of the ticket: what a look-up searches for.
+    pub fingerprint: Fingerprint,
+    /// Sent as `Idempotency-Key` with every attempt: `<fingerprint>-<number>`.
+    pub idempotency_key: String,
+    /// Order among the jobs that are ready.
+    pub severity: Severity,
+    /// When it was decided (gateway time).
+    pub created_at: Timestamp,
+    /// What to do.
+    pub action: Action,
+    /// How it stands.
+    pub state: JobState,
+}
+
+/// How a job stands. A job that is done leaves the outbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum JobState {
+    /// To be sent, not before this time.
+    Waiting {
+        /// Attempts made so far.
+        attempts: u32,
+        /// Earliest time of the next attempt (gateway time).
+        not_before: Timestamp,
+        /// The last attempt may have been carried out: look before sending it again.
+        uncertain: bool,
+        /// Why the last attempt failed; empty before the first.
+        reason: String,
+    },
+    /// Given up; an operator may retry or drop it.
+    Dead {
+        /// When.
+        at: Timestamp,
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One attempt that the shell is asked to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// The job.
+    pub key: JobKey,
+    /// Name of the upstream.
+    pub upstream: String,
+    /// The upstream's id of the ticket; `None` only for [`Action::Open`].
+    pub external: Option<String>,
+    /// External key of the ticket.
+    pub fingerprint: Fingerprint,
+    /// Header `Idempotency-Key`.
+    pub idempotency_key: String,
+    /// Number of this attempt, from 1.
+    pub attempt: u32,
+    /// An earlier attempt may have been carried out: look it up first.
+    pub uncertain: bool,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What came of a [`Call`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Delivered {
+    /// The job.
+    pub key: JobKey,
+    /// Number of the attempt.
+    pub attempt: u32,
+    /// HTTP requests that the attempt made, look-ups and failures included: each is billable.
+    pub requests: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+}
+
+/// The ends that a call can have: done, certainly not done (for good or for now), unknown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Carried out; `external` is the upstream's id of the ticket.
+    Done {
+        /// The upstream's id.
+        external: String,
+        /// It had been carried out by an earlier attempt: found, not done again.
+        found: bool,
+    },
+    /// Refused for good: a retry would be refused again.
+    Rejected {
+        /// What the upstream said.
+        reason: String,
+    },
+    /// Not carried out; worth another attempt.
+    Later {
+        /// What went wrong.
+        reason: String,
+        /// The upstream asks to wait this long (`Retry-After`).
+        after: Option<TimeSpan>,
+    },
+    /// It may or may not have been carried out (time-out, connection lost after sending).
+    Unknown {
+        /// What went wrong.
+        reason: String,
+    },
+}

@@ -1,0 +1,114 @@
+//! What is metered: one row a movement, append-only.
+
+use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use super::severity::Severity;
+use super::ticket::TicketId;
+use super::time::Timestamp;
+
+/// What the upstream bills for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Meter {
+    /// Tickets opened.
+    #[serde(rename = "ticket.created")]
+    TicketCreated,
+    /// Steps of a ladder taken on a ticket.
+    #[serde(rename = "ticket.escalated")]
+    TicketEscalated,
+    /// HTTP requests to the upstream.
+    #[serde(rename = "api.call")]
+    ApiCall,
+}
+
+impl Meter {
+    /// Every meter that this version records.
+    pub const ALL: [Meter; 3] = [Meter::TicketCreated, Meter::TicketEscalated, Meter::ApiCall];
+
+    /// The name in plans, ledger rows and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Meter::TicketCreated => "ticket.created",
+            Meter::TicketEscalated => "ticket.escalated",
+            Meter::ApiCall => "api.call",
+        }
+    }
+}
+
+/// What a row says about its quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LedgerState {
+    /// Set aside before the call.
+    Reserved,
+    /// The upstream carried it out.
+    Committed,
+    /// Certainly not carried out: the reservation is given back.
+    Released,
+    /// It may have been carried out; stays set aside until it is looked up.
+    Ambiguous,
+}
+
+/// One row. Rows are never changed; `sequence` has no gaps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerRow {
+    /// From 1, without gaps.
+    pub sequence: u64,
+    /// What is billed.
+    pub meter: Meter,
+    /// How much.
+    pub qty: Decimal,
+    /// Set aside, spent, given back or unknown.
+    pub state: LedgerState,
+    /// Key of the movement: `<idempotency key>/<meter>`, with `#attempt` for requests of retries.
+    pub idem: String,
+    /// Our ticket.
+    pub ticket: TicketId,
+    /// The upstream's id, once it is known.
+    pub upstream_ticket: Option<String>,
+    /// Fingerprint of the episode that opened the ticket.
+    pub external_ref: String,
+    /// Word of the action.
+    pub action: String,
+    /// Device, rule, site and customer that caused it.
+    pub device: String,
+    /// The rule's id.
+    pub rule: String,
+    /// The device's site.
+    pub site: String,
+    /// The device's customer.
+    pub customer: String,
+    /// Severity of the ticket.
+    pub severity: Severity,
+    /// Event time of the fault.
+    pub time: Timestamp,
+    /// When the row was written (gateway time).
+    pub recorded: Timestamp,
+    /// Hash of the row before, hex; empty for the first.
+    pub prev_hash: String,
+    /// BLAKE3 of this row's JSON with an empty `hash`, hex.
+    pub hash: String,
+}
+
+impl LedgerRow {
+    /// Closes the chain over this row: sets `prev_hash` and `hash`.
+    pub fn seal(&mut self, prev_hash: &str) {
+        self.prev_hash = prev_hash.to_owned();
+        self.hash = String::new();
+        self.hash = self.digest();
+    }
+
+    /// True when `hash` is what the rest of the row says.
+    pub fn is_intact(&self) -> bool {
+        let mut bare = self.clone();
+        bare.hash = String::new();
+        bare.digest() == self.hash
+    }
+
+    fn digest(&self) -> String {
+        // A struct of texts and numbers cannot fail to serialise; an empty input would only
+        // make the row fail `is_intact`, which is the safe side.
+        let json = serde_json::to_vec(self).unwrap_or_default();
+        blake3::hash(&json).to_hex().to_string()
+    }
+}

@@ -1,0 +1,81 @@
+//! Message -> Sample: what arrives from a broker, and what a decoder makes of it.
+
+use std::sync::Arc;
+
+use super::names::{DeviceId, MetricId};
+use super::time::Timestamp;
+
+/// One MQTT message as it was received.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Index of the source in the configuration.
+    pub source: usize,
+    /// MQTT topic.
+    pub topic: String,
+    /// Raw payload.
+    pub payload: Vec<u8>,
+    /// Sent by the broker because it was retained, not because it just happened.
+    pub retain: bool,
+    /// The broker says that it may have sent this before (MQTT DUP).
+    pub dup: bool,
+}
+
+/// A measured value. Texts are shared, so that copying a value never copies text.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// True or false.
+    Bool(bool),
+    /// A whole number.
+    Int(i64),
+    /// A finite number.
+    Float(f64),
+    /// A text.
+    Text(Arc<str>),
+}
+
+impl Value {
+    /// The value as a number for arithmetic and windows; truth counts as 1 and 0.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Value::Bool(flag) => Some(f64::from(u8::from(*flag))),
+            Value::Int(number) => Some(*number as f64),
+            Value::Float(number) => Some(*number),
+            Value::Text(_) => None,
+        }
+    }
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Value::Bool(flag) => write!(out, "{flag}"),
+            Value::Int(number) => write!(out, "{number}"),
+            Value::Float(number) => write!(out, "{number}"),
+            Value::Text(text) => out.write_str(text),
+        }
+    }
+}
+
+/// One metric of a sample.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reading {
+    /// A value of good quality.
+    Good(Value),
+    /// The device or the mapping says that the value is not to be trusted.
+    Bad,
+}
+
+/// What one device reported at one time.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// Who reported.
+    pub device: DeviceId,
+    /// When it was measured (event time; the receive time where the device sends none).
+    pub at: Timestamp,
+    /// When it was received.
+    pub received: Timestamp,
+    /// Sent because it was retained: sets state, starts no timer in the past.
+    pub retained: bool,
+    /// The metrics, each at most once.
+    pub readings: Vec<(MetricId, Reading)>,
+}

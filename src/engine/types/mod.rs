@@ -1,0 +1,21 @@
+//! What the stages hand to one another, and the words they share.
+//!
+//! One file per arrow of the pipeline, plus the plain building blocks (time, money, names).
+//! Every stage may import from here; no stage imports another stage.
+
+pub mod alarm;
+pub mod decision;
+pub mod device;
+pub mod diagnostic;
+pub mod document;
+pub mod effect;
+pub mod glob;
+pub mod input;
+pub mod job;
+pub mod ledger;
+pub mod message;
+pub mod names;
+pub mod severity;
+pub mod text;
+pub mod ticket;
+pub mod time;

@@ -1,0 +1,286 @@
+//! Transition -> Incident: a ticket as the gateway remembers it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::alarm::{AlarmId, Fingerprint, Signature};
+use super::severity::Severity;
+use super::time::Timestamp;
+
+/// Our number of a ticket, from 1, written `tk-1`. The upstream has its own id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct TicketId(pub u64);
+
+impl fmt::Display for TicketId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "tk-{}", self.0)
+    }
+}
+
+impl From<TicketId> for String {
+    fn from(id: TicketId) -> String {
+        id.to_string()
+    }
+}
+
+impl TryFrom<String> for TicketId {
+    type Error = String;
+    fn try_from(text: String) -> Result<TicketId, String> {
+        text.parse()
+    }
+}
+
+impl std::str::FromStr for TicketId {
+    type Err = String;
+    fn from_str(text: &str) -> Result<TicketId, String> {
+        text.strip_prefix("tk-")
+            .and_then(|number| number.parse().ok())
+            .map(TicketId)
+            .ok_or_else(|| format!("`{text}` is not a ticket id; it looks like tk-12"))
+    }
+}
+
+/// A ticket's state in the glossary's words, whatever the upstream calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TicketStatus {
+    /// 待受理
+    New,
+    /// 待派工
+    Queued,
+    /// 已派待接单
+    Assigned,
+    /// 已接单
+    Accepted,
+    /// 在途
+    Travelling,
+    /// 到场
+    OnSite,
+    /// 处理中
+    Working,
+    /// 待备件
+    WaitingParts,
+    /// 待客户
+    WaitingCustomer,
+    /// 待协同
+    WaitingThirdParty,
+    /// 挂起
+    OnHold,
+    /// 待验收
+    Resolved,
+    /// 已验收
+    Verified,
+    /// 已回访
+    FollowedUp,
+    /// 关闭
+    Closed,
+    /// 退单
+    Rejected,
+    /// 取消
+    Cancelled,
+    /// 合并
+    Merged,
+    /// 重开
+    Reopened,
+    /// 无法完成
+    CannotComplete,
+}
+
+impl TicketStatus {
+    /// Every state, in the order of the glossary.
+    pub const ALL: [TicketStatus; 20] = [
+        TicketStatus::New,
+        TicketStatus::Queued,
+        TicketStatus::Assigned,
+        TicketStatus::Accepted,
+        TicketStatus::Travelling,
+        TicketStatus::OnSite,
+        TicketStatus::Working,
+        TicketStatus::WaitingParts,
+        TicketStatus::WaitingCustomer,
+        TicketStatus::WaitingThirdParty,
+        TicketStatus::OnHold,
+        TicketStatus::Resolved,
+        TicketStatus::Verified,
+        TicketStatus::FollowedUp,
+        TicketStatus::Closed,
+        TicketStatus::Rejected,
+        TicketStatus::Cancelled,
+        TicketStatus::Merged,
+        TicketStatus::Reopened,
+        TicketStatus::CannotComplete,
+    ];
+
+    /// The word in JSON and configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            TicketStatus::New => "new",
+            TicketStatus::Queued => "queued",
+            TicketStatus::Assigned => "assigned",
+            TicketStatus::Accepted => "accepted",
+            TicketStatus::Travelling => "travelling",
+            TicketStatus::OnSite => "on_site",
+            TicketStatus::Working => "working",
+            TicketStatus::WaitingParts => "waiting_parts",
+            TicketStatus::WaitingCustomer => "waiting_customer",
+            TicketStatus::WaitingThirdParty => "waiting_third_party",
+            TicketStatus::OnHold => "on_hold",
+            TicketStatus::Resolved => "resolved",
+            TicketStatus::Verified => "verified",
+            TicketStatus::FollowedUp => "followed_up",
+            TicketStatus::Closed => "closed",
+            TicketStatus::Rejected => "rejected",
+            TicketStatus::Cancelled => "cancelled",
+            TicketStatus::Merged => "merged",
+            TicketStatus::Reopened => "reopened",
+            TicketStatus::CannotComplete => "cannot_complete",
+        }
+    }
+
+    /// The Chinese word of the glossary.
+    pub fn chinese(self) -> &'static str {
+        match self {
+            TicketStatus::New => "待受理",
+            TicketStatus::Queued => "待派工",
+            TicketStatus::Assigned => "已派待接单",
+            TicketStatus::Accepted => "已接单",
+            TicketStatus::Travelling => "在途",
+            TicketStatus::OnSite => "到场",
+            TicketStatus::Working => "处理中",
+            TicketStatus::WaitingParts => "待备件",
+            TicketStatus::WaitingCustomer => "待客户",
+            TicketStatus::WaitingThirdParty => "待协同",
+            TicketStatus::OnHold => "挂起",
+            TicketStatus::Resolved => "待验收",
+            TicketStatus::Verified => "已验收",
+            TicketStatus::FollowedUp => "已回访",
+            TicketStatus::Closed => "关闭",
+            TicketStatus::Rejected => "退单",
+            TicketStatus::Cancelled => "取消",
+            TicketStatus::Merged => "合并",
+            TicketStatus::Reopened => "重开",
+            TicketStatus::CannotComplete => "无法完成",
+        }
+    }
+
+    /// True once the work is over: resolved and what follows, cancelled and merged.
+    pub fn is_over(self) -> bool {
+        match self {
+            TicketStatus::Resolved
+            | TicketStatus::Verified
+            | TicketStatus::FollowedUp
+            | TicketStatus::Closed
+            | TicketStatus::Cancelled
+            | TicketStatus::Merged => true,
+            TicketStatus::New
+            | TicketStatus::Queued
+            | TicketStatus::Assigned
+            | TicketStatus::Accepted
+            | TicketStatus::Travelling
+            | TicketStatus::OnSite
+            | TicketStatus::Working
+            | TicketStatus::WaitingParts
+            | TicketStatus::WaitingCustomer
+            | TicketStatus::WaitingThirdParty
+            | TicketStatus::OnHold
+            | TicketStatus::Rejected
+            | TicketStatus::Reopened
+            | TicketStatus::CannotComplete => false,
+        }
+    }
+
+    /// True when somebody has taken the ticket: accepted and everything after it.
+    pub fn is_taken(self) -> bool {
+        match self {
+            TicketStatus::New
+            | TicketStatus::Queued
+            | TicketStatus::Assigned
+            | TicketStatus::Rejected
+            | TicketStatus::Reopened => false,
+            TicketStatus::Accepted
+            | TicketStatus::Travelling
+            | TicketStatus::OnSite
+            | TicketStatus::Working
+            | TicketStatus::WaitingParts
+            | TicketStatus::WaitingCustomer
+            | TicketStatus::WaitingThirdParty
+            | TicketStatus::OnHold
+            | TicketStatus::Resolved
+            | TicketStatus::Verified
+            | TicketStatus::FollowedUp
+            | TicketStatus::Closed
+            | TicketStatus::Cancelled
+            | TicketStatus::Merged
+            | TicketStatus::CannotComplete => true,
+        }
+    }
+}
+
+/// One episode that a ticket covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The alarm.
+    pub alarm: AlarmId,
+    /// Number of its episode.
+    pub episode: u32,
+    /// The fault is over.
+    pub returned: bool,
+}
+
+/// How far a ticket's ladder has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LadderProgress {
+    /// The ladder's id.
+    pub ladder: String,
+    /// What `after` counts from: event time of the raise.
+    pub from: Timestamp,
+    /// The next step to take, from 0.
+    pub step: usize,
+    /// Repeats of the step before `step` that were done.
+    pub repeats: u32,
+}
+
+/// What is kept of a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketRecord {
+    /// Our id.
+    pub id: TicketId,
+    /// Name of the upstream that holds it.
+    pub upstream: String,
+    /// The upstream's id, once it is known.
+    pub external: Option<String>,
+    /// External key: the fingerprint of the episode that opened it.
+    pub fingerprint: Fingerprint,
+    /// What the ticket collects (`ticket.per`), as text: equal groups share a ticket.
+    pub group: String,
+    /// Device of the first alarm.
+    pub device: String,
+    /// Rule of the first alarm.
+    pub rule: String,
+    /// Subject line.
+    pub title: String,
+    /// Worst severity so far.
+    pub severity: Severity,
+    /// A safety fault.
+    pub safety: bool,
+    /// State, as far as we know.
+    pub status: TicketStatus,
+    /// Event time of the first raise.
+    pub opened_at: Timestamp,
+    /// Event time of the last return, while resolved.
+    pub resolved_at: Option<Timestamp>,
+    /// A new episode of the group up to then reopens this ticket.
+    pub reopen_until: Option<Timestamp>,
+    /// Who took it.
+    pub ack: Option<Signature>,
+    /// The episodes that it covers.
+    pub members: Vec<Member>,
+    /// How many episodes it has covered, of which `members` lists the current ones.
+    pub alarms: u64,
+    /// Escalation.
+    pub ladder: Option<LadderProgress>,
+    /// Number of the next effect, from 1: part of the idempotency key.
+    pub next_effect: u32,
+}
