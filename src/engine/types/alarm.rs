@@ -95,11 +95,16 @@ pub enum AlarmState {
         clearing: Option<Timestamp>,
     },
     /// D: back to normal, nobody has taken it.
-    Returned,
+    Returned {
+        /// Event time at which `when` began to hold again.
+        rising: Option<Timestamp>,
+    },
     /// Back to normal, but an operator must reset it.
     Latched {
         /// Who had taken it, if anybody.
         ack: Option<Signature>,
+        /// Event time at which `when` began to hold again.
+        rising: Option<Timestamp>,
     },
 }
 
@@ -119,7 +124,7 @@ impl AlarmState {
             AlarmState::Pending { .. } => "pending",
             AlarmState::Unacknowledged { .. } => "unacknowledged",
             AlarmState::Acknowledged { .. } => "acknowledged",
-            AlarmState::Returned => "returned",
+            AlarmState::Returned { .. } => "returned",
             AlarmState::Latched { .. } => "latched",
         }
     }
@@ -160,6 +165,29 @@ pub enum HeldBy {
     Shadow,
 }
 
+impl AlarmRecord {
+    /// An alarm of which nothing is known yet.
+    pub fn new(id: AlarmId, revision: String) -> AlarmRecord {
+        AlarmRecord {
+            id,
+            revision,
+            state: AlarmState::Normal,
+            episode: None,
+            changed_at: Timestamp::from_micros(i64::MIN),
+            edges: Vec::new(),
+            history: Vec::new(),
+        }
+    }
+
+    /// Remembers a decision, forgetting the oldest past [`HISTORY_MAX`].
+    pub fn remember(&mut self, at: Timestamp, now: Timestamp, what: String) {
+        if self.history.len() >= HISTORY_MAX {
+            self.history.remove(0);
+        }
+        self.history.push(HistoryEntry { at, now, what });
+    }
+}
+
 /// What is kept of an alarm: enough to go on after a restart as if nothing had happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlarmRecord {
@@ -175,6 +203,9 @@ pub struct AlarmRecord {
     pub episode: Option<Episode>,
     /// Event time of the last change of state: older samples change nothing any more.
     pub changed_at: Timestamp,
+    /// Event times of the last rising edges, for rules with `occurrences` above 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub edges: Vec<Timestamp>,
     /// The last decisions, oldest first, at most [`HISTORY_MAX`]; `explain` prints them.
     pub history: Vec<HistoryEntry>,
 }

@@ -4,7 +4,7 @@
 //! A [`Table`] remembers which keys were asked for, so that [`Table::finish`] can point at the
 //! others and guess what was meant.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use rust_decimal::Decimal;
@@ -97,6 +97,8 @@ pub struct Table<'a> {
     span: Range<usize>,
     name: String,
     asked: RefCell<Vec<&'static str>>,
+    /// The operator chooses the keys: none is unknown.
+    open: Cell<bool>,
 }
 
 impl<'a> Table<'a> {
@@ -107,6 +109,7 @@ impl<'a> Table<'a> {
             span,
             name,
             asked: RefCell::new(Vec::new()),
+            open: Cell::new(false),
         }
     }
 
@@ -182,6 +185,7 @@ impl<'a> Table<'a> {
 
     /// All keys and values, for tables whose keys the operator chooses.
     pub fn entries(&self) -> Vec<(Located<String>, Entry<'a>)> {
+        self.open.set(true);
         self.map
             .iter()
             .map(|(key, value)| {
@@ -206,6 +210,9 @@ impl<'a> Table<'a> {
     /// Notes every key that was never asked for. [`read_document`], [`Table::table`] and
     /// [`Table::tables`] call it themselves.
     fn finish(&self) {
+        if self.open.get() {
+            return;
+        }
         let asked = self.asked.borrow();
         for key in self.map.keys() {
             if !asked.contains(&key.get_ref().as_ref()) {

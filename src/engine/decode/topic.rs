@@ -1,0 +1,241 @@
+//! Topic patterns: which levels of an MQTT topic say who reports.
+
+use crate::engine::types::device::DeviceFacts;
+
+/// A pattern such as `plant/{site}/{class}/{device}/telemetry`.
+///
+/// `{name}` takes one level, `{name...}` takes one or more; empty levels are kept as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicPattern {
+    levels: Vec<Level>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Level {
+    Fixed(String),
+    One(Capture),
+    Many(Capture),
+}
+
+/// What a captured level says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capture {
+    /// The device's id.
+    Device,
+    /// Its class.
+    Class,
+    /// Its site.
+    Site,
+    /// Its region.
+    Region,
+    /// Its customer.
+    Customer,
+    /// The metric that the payload holds.
+    Metric,
+    /// A label of this name.
+    Label(String),
+    /// Anything: `{_}` or `+`.
+    Ignored,
+}
+
+/// What a topic said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// Device, class, site, region, customer, labels; what the topic does not say is empty.
+    pub facts: DeviceFacts,
+    /// The metric, where the topic names one.
+    pub metric: Option<String>,
+}
+
+/// Why text is not a topic pattern.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// A brace is not closed, or stands within a level.
+    #[error("a capture must be a whole level such as `{{device}}`")]
+    Brace,
+    /// `{name...}` stands twice.
+    #[error("only one capture may take several levels")]
+    TwoMany,
+    /// A name that means nothing.
+    #[error(
+        "`{{{0}}}` is no capture; write device, class, site, region, customer, metric, _ or labels.NAME"
+    )]
+    Unknown(String),
+    /// Nothing at all.
+    #[error("a topic pattern cannot be empty")]
+    Empty,
+}
+
+impl TopicPattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// Says what is wrong with the pattern.
+    pub fn parse(text: &str) -> Result<TopicPattern, PatternError> {
+        if text.is_empty() {
+            return Err(PatternError::Empty);
+        }
+        let levels = text
+            .split('/')
+            .map(parse_level)
+            .collect::<Result<Vec<_>, _>>()?;
+        if levels
+            .iter()
+            .filter(|level| matches!(level, Level::Many(_)))
+            .count()
+            > 1
+        {
+            return Err(PatternError::TwoMany);
+        }
+        Ok(TopicPattern { levels })
+    }
+
+    /// What `topic` says, or `None` when it does not fit.
+    pub fn captures(&self, topic: &str) -> Option<Captured> {
+        let topic: Vec<&str> = topic.split('/').collect();
+        let spare = (topic.len() + 1).checked_sub(self.levels.len())?;
+        let mut rest = topic.as_slice();
+        let mut captured = Captured::default();
+        for level in &self.levels {
+            let taken = if matches!(level, Level::Many(_)) {
+                spare
+            } else {
+                1
+            };
+            let (head, tail) = rest.split_at_checked(taken)?;
+            match level {
+                Level::Fixed(text) if head == [text.as_str()] => {}
+                Level::Fixed(_) => return None,
+                Level::Many(_) if head.is_empty() => return None,
+                Level::One(capture) | Level::Many(capture) => {
+                    captured.set(capture, head.join("/"));
+                }
+            }
+            rest = tail;
+        }
+        rest.is_empty().then_some(captured)
+    }
+
+    /// The MQTT filter that covers the pattern.
+    pub fn filter(&self) -> String {
+        let mut levels = Vec::new();
+        for level in &self.levels {
+            match level {
+                Level::Fixed(text) => levels.push(text.as_str()),
+                Level::One(_) => levels.push("+"),
+                Level::Many(_) => {
+                    levels.push("#");
+                    break;
+                }
+            }
+        }
+        levels.join("/")
+    }
+}
+
+impl Captured {
+    fn set(&mut self, capture: &Capture, text: String) {
+        match capture {
+            Capture::Device => self.facts.id = text,
+            Capture::Class => self.facts.class = text,
+            Capture::Site => self.facts.site = text,
+            Capture::Region => self.facts.region = text,
+            Capture::Customer => self.facts.customer = text,
+            Capture::Metric => self.metric = Some(text),
+            Capture::Label(name) => {
+                self.facts.labels.insert(name.clone(), text);
+            }
+            Capture::Ignored => {}
+        }
+    }
+}
+
+fn parse_level(text: &str) -> Result<Level, PatternError> {
+    if text == "+" {
+        return Ok(Level::One(Capture::Ignored));
+    }
+    let Some(inner) = text
+        .strip_prefix('{')
+        .and_then(|text| text.strip_suffix('}'))
+    else {
+        return if text.contains(['{', '}', '+', '#']) {
+            Err(PatternError::Brace)
+        } else {
+            Ok(Level::Fixed(text.to_owned()))
+        };
+    };
+    match inner.strip_suffix("...") {
+        Some(name) => parse_capture(name).map(Level::Many),
+        None => parse_capture(inner).map(Level::One),
+    }
+}
+
+fn parse_capture(name: &str) -> Result<Capture, PatternError> {
+    Ok(match name {
+        "device" => Capture::Device,
+        "class" => Capture::Class,
+        "site" => Capture::Site,
+        "region" => Capture::Region,
+        "customer" => Capture::Customer,
+        "metric" => Capture::Metric,
+        "_" => Capture::Ignored,
+        _ => match name
+            .strip_prefix("labels.")
+            .filter(|label| !label.is_empty())
+        {
+            Some(label) => Capture::Label(label.to_owned()),
+            None => return Err(PatternError::Unknown(name.to_owned())),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn captured(pattern: &str, topic: &str) -> Option<(String, String, Option<String>)> {
+        let pattern = TopicPattern::parse(pattern).expect("the pattern is right");
+        pattern
+            .captures(topic)
+            .map(|c| (c.facts.site, c.facts.id, c.metric))
+    }
+
+    #[test]
+    fn levels_are_captured_and_empty_ones_are_kept() {
+        let pattern = "plant/{site}/{class}/{device}/telemetry";
+        let found = captured(pattern, "plant/上海-1/freezer/冷柜-3/telemetry");
+        assert_eq!(found, Some(("上海-1".into(), "冷柜-3".into(), None)));
+        let found = captured(pattern, "plant//freezer//telemetry");
+        assert_eq!(found, Some((String::new(), String::new(), None)));
+        assert_eq!(captured(pattern, "plant/a/b/c/d/telemetry"), None);
+        assert_eq!(captured(pattern, "plant/a/b/c/status"), None);
+    }
+
+    #[test]
+    fn one_capture_takes_several_levels() {
+        let found = captured("shop/{site...}/{device}/{metric}", "shop/a/b/c/d1/temp");
+        assert_eq!(
+            found,
+            Some(("a/b/c".into(), "d1".into(), Some("temp".into())))
+        );
+        assert_eq!(
+            captured("shop/{site...}/{device}/{metric}", "shop/d1/temp"),
+            None
+        );
+        let pattern = TopicPattern::parse("shop/{site...}/{device}").expect("the pattern is right");
+        assert_eq!(pattern.filter(), "shop/#");
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        assert_eq!(TopicPattern::parse("a/{device"), Err(PatternError::Brace));
+        assert_eq!(
+            TopicPattern::parse("{device...}/{site...}"),
+            Err(PatternError::TwoMany)
+        );
+        assert_eq!(
+            TopicPattern::parse("{dev}"),
+            Err(PatternError::Unknown("dev".into()))
+        );
+    }
+}

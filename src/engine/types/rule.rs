@@ -1,0 +1,126 @@
+//! A rule as an operator wrote it, checked and typed: everything but its conditions.
+
+use std::collections::BTreeMap;
+
+use super::device::DeviceFacts;
+use super::document::{Scalar, Word};
+use super::glob;
+use super::severity::Severity;
+use super::text::Bilingual;
+use super::time::TimeSpan;
+
+/// What a rule is, apart from when it fires: read by every stage after detection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RuleSpec {
+    /// Identity of the rule.
+    pub id: String,
+    /// Which devices it looks at.
+    pub selector: Selector,
+    /// Condition as written.
+    pub when: String,
+    /// Condition of the return as written; `None` for `not when`.
+    pub clear_when: Option<String>,
+    /// How long `when` must hold before the alarm is raised.
+    pub on_delay: TimeSpan,
+    /// How long the return must hold.
+    pub off_delay: TimeSpan,
+    /// How many rising edges it takes to raise.
+    pub occurrences: u32,
+    /// Within which time.
+    pub occurrences_within: TimeSpan,
+    /// A metric older than this makes the condition unknown; zero for never.
+    pub stale_after: TimeSpan,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Gas, fire, shock, overpressure, flood.
+    pub safety: bool,
+    /// Stays raised until an operator resets it.
+    pub latch: bool,
+    /// Typed constants of the conditions.
+    pub params: BTreeMap<String, Scalar>,
+    /// Live, shadow or off.
+    pub mode: Mode,
+    /// Subject of the ticket, a template.
+    pub title: Bilingual,
+    /// What to do about it, a template.
+    pub advice: Bilingual,
+    /// Where its tickets go.
+    pub ticket: TicketPolicy,
+    /// Hash of the fields that decide when it fires, 16 hex digits.
+    pub revision: String,
+}
+
+/// Whether a rule acts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Opens tickets.
+    #[default]
+    Live,
+    /// Evaluated, opens nothing.
+    Shadow,
+    /// Not evaluated.
+    Off,
+}
+
+impl Word for Mode {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("live", Mode::Live),
+        ("shadow", Mode::Shadow),
+        ("off", Mode::Off),
+    ];
+}
+
+/// What one ticket collects.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Per {
+    /// One alarm.
+    #[default]
+    Alarm,
+    /// All alarms of a device.
+    Device,
+}
+
+/// Where a rule's tickets go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TicketPolicy {
+    /// What one ticket collects.
+    pub per: Per,
+    /// A new episode reopens the last ticket if it ended this recently; zero for never.
+    pub reopen_within: TimeSpan,
+    /// Name of the upstream; `None` for the first.
+    pub upstream: Option<String>,
+    /// The upstream's queue; `None` for its default.
+    pub queue: Option<String>,
+    /// Id of the ladder; `None` for no escalation.
+    pub ladder: Option<String>,
+}
+
+impl Default for TicketPolicy {
+    fn default() -> Self {
+        TicketPolicy {
+            per: Per::Alarm,
+            reopen_within: TimeSpan::from_secs(86_400),
+            upstream: None,
+            queue: None,
+            ladder: None,
+        }
+    }
+}
+
+/// Which devices a rule looks at: every pattern must match; none at all matches every device.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// Attribute (`class`, `site`, `region`, `customer`, `device`, `labels.NAME`) and glob.
+    pub patterns: Vec<(String, String)>,
+}
+
+impl Selector {
+    /// True when the rule looks at this device.
+    pub fn selects(&self, device: &DeviceFacts) -> bool {
+        self.patterns.iter().all(|(attribute, pattern)| {
+            device
+                .attribute(attribute)
+                .is_some_and(|value| glob::matches(pattern, value))
+        })
+    }
+}
