@@ -1,4 +1,7 @@
 //! The pure core: (state, input, now) -> effects.
 pub mod decode;
+pub mod escalate;
+pub mod guard;
 pub mod lifecycle;
+pub mod outbox;
 pub mod types;

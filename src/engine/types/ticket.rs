@@ -259,6 +259,10 @@ pub struct TicketRecord {
     pub device: String,
     /// Rule of the first alarm.
     pub rule: String,
+    /// Site of the device.
+    pub site: String,
+    /// Customer of the device.
+    pub customer: String,
     /// Subject line.
     pub title: String,
     /// Worst severity so far.

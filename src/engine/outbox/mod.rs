@@ -1,0 +1,416 @@
+//! Stage 7, intent -> Job: what is still to be done upstream, in which order, and when again.
+//!
+//! Jobs of one ticket go one after another (I4); different tickets do not wait for each other.
+//! Among the tickets that are ready the most severe goes first, then the oldest. A job that the
+//! upstream refuses for good is set aside where an operator sees it and blocks nothing but what
+//! cannot be done without it (I10).
+
+mod retry;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::types::job::{Action, Call, Delivered, JobKey, JobRecord, JobState, Outcome};
+use crate::engine::types::severity::Severity;
+use crate::engine::types::ticket::TicketId;
+use crate::engine::types::time::Timestamp;
+
+pub use retry::retry_at;
+
+/// Calls that may be under way to one upstream at a time.
+pub const IN_FLIGHT_MAX: usize = 8;
+
+/// The jobs that are not done yet.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    jobs: BTreeMap<JobKey, JobRecord>,
+    ready: BTreeSet<(Severity, Timestamp, JobKey)>,
+    delayed: BTreeSet<(Timestamp, JobKey)>,
+    in_flight: BTreeMap<JobKey, String>,
+}
+
+/// What became of a job after a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Carried out; it has left the outbox.
+    Done(JobRecord),
+    /// To be tried again; the record to store.
+    Again(JobRecord, Timestamp),
+    /// Given up; the record to store.
+    Dead(JobRecord),
+}
+
+impl Outbox {
+    /// Puts back what was stored before a restart. Whatever was waiting may have been sent, so
+    /// that it is looked up before it is sent again (I5).
+    pub fn restore(&mut self, mut job: JobRecord) {
+        if let JobState::Waiting { uncertain, .. } = &mut job.state {
+            *uncertain = true;
+        }
+        self.add(job);
+    }
+
+    /// Adds a job, or replaces the one with its key.
+    pub fn add(&mut self, job: JobRecord) {
+        let ticket = job.key.ticket;
+        self.jobs.insert(job.key, job);
+        self.promote(ticket);
+    }
+
+    /// The jobs, by ticket and number.
+    pub fn jobs(&self) -> impl Iterator<Item = &JobRecord> {
+        self.jobs.values()
+    }
+
+    /// One job.
+    pub fn job(&self, key: JobKey) -> Option<&JobRecord> {
+        self.jobs.get(&key)
+    }
+
+    /// How many jobs wait or are under way (dead letters not counted).
+    pub fn depth(&self) -> usize {
+        self.jobs
+            .values()
+            .filter(|job| matches!(job.state, JobState::Waiting { .. }))
+            .count()
+    }
+
+    /// When the next delayed job is due.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        self.delayed.first().map(|(at, _)| *at)
+    }
+
+    /// The calls to make now. `external` tells the upstream's id of a ticket.
+    pub fn take_ready(
+        &mut self,
+        now: Timestamp,
+        external: impl Fn(TicketId) -> Option<String>,
+    ) -> Vec<Call> {
+        while let Some((at, key)) = self.delayed.first().copied().filter(|(at, _)| *at <= now) {
+            self.delayed.remove(&(at, key));
+            if let Some(job) = self.jobs.get(&key) {
+                self.ready.insert((job.severity, job.created_at, key));
+            }
+        }
+        let mut calls = Vec::new();
+        let mut full: Vec<String> = Vec::new();
+        for entry in self.ready.clone() {
+            let Some(job) = self.jobs.get(&entry.2) else {
+                continue;
+            };
+            if full.contains(&job.upstream) {
+                continue;
+            }
+            if self
+                .in_flight
+                .values()
+                .filter(|name| **name == job.upstream)
+                .count()
+                >= IN_FLIGHT_MAX
+            {
+                full.push(job.upstream.clone());
+                continue;
+            }
+            self.ready.remove(&entry);
+            self.in_flight.insert(job.key, job.upstream.clone());
+            calls.push(call(job, external(job.key.ticket)));
+        }
+        calls
+    }
+
+    /// Takes in what came of a call. `None` for a job that is not under way.
+    pub fn delivered(&mut self, now: Timestamp, delivered: &Delivered) -> Option<Fate> {
+        self.in_flight.remove(&delivered.key)?;
+        let mut job = self.jobs.remove(&delivered.key)?;
+        let ticket = job.key.ticket;
+        let fate = match &delivered.outcome {
+            Outcome::Done { .. } => Fate::Done(job),
+            Outcome::Rejected { reason } => {
+                job.state = JobState::Dead {
+                    at: now,
+                    reason: reason.clone(),
+                };
+                self.jobs.insert(job.key, job.clone());
+                Fate::Dead(job)
+            }
+            Outcome::Later { reason, after } => {
+                let at = retry_at(now, &job.idempotency_key, delivered.attempt, *after);
+                self.again(job, now, delivered, reason, at, false)
+            }
+            Outcome::Unknown { reason } => {
+                let at = retry_at(now, &job.idempotency_key, delivered.attempt, None);
+                self.again(job, now, delivered, reason, at, true)
+            }
+        };
+        self.promote(ticket);
+        Some(fate)
+    }
+
+    /// Sends a dead letter again; the record to store.
+    pub fn retry(&mut self, now: Timestamp, key: JobKey) -> Option<JobRecord> {
+        let job = self.jobs.get_mut(&key)?;
+        let JobState::Dead { reason, .. } = &job.state else {
+            return None;
+        };
+        let reason = reason.clone();
+        job.state = JobState::Waiting {
+            attempts: 0,
+            not_before: now,
+            uncertain: true,
+            reason,
+        };
+        let job = job.clone();
+        self.promote(key.ticket);
+        Some(job)
+    }
+
+    /// Gives a dead letter up. Without its ticket nothing else of the ticket can be done, so that
+    /// dropping an open drops what follows it; all that was dropped.
+    pub fn drop_dead(&mut self, key: JobKey) -> Vec<JobRecord> {
+        let dead = |job: &JobRecord| matches!(job.state, JobState::Dead { .. });
+        let Some(job) = self.jobs.get(&key).filter(|job| dead(job)) else {
+            return Vec::new();
+        };
+        let keys: Vec<JobKey> = if matches!(job.action, Action::Open(_)) {
+            self.of_ticket(key.ticket).map(|job| job.key).collect()
+        } else {
+            vec![key]
+        };
+        let dropped = keys
+            .iter()
+            .filter_map(|key| self.jobs.remove(key))
+            .collect();
+        self.promote(key.ticket);
+        dropped
+    }
+
+    fn again(
+        &mut self,
+        mut job: JobRecord,
+        now: Timestamp,
+        delivered: &Delivered,
+        reason: &str,
+        at: Timestamp,
+        unknown: bool,
+    ) -> Fate {
+        let before = matches!(
+            job.state,
+            JobState::Waiting {
+                uncertain: true,
+                ..
+            }
+        );
+        job.state = JobState::Waiting {
+            attempts: delivered.attempt,
+            not_before: at.max(now),
+            uncertain: before || unknown,
+            reason: reason.to_owned(),
+        };
+        self.jobs.insert(job.key, job.clone());
+        Fate::Again(job, at)
+    }
+
+    fn of_ticket(&self, ticket: TicketId) -> impl Iterator<Item = &JobRecord> {
+        let first = JobKey { ticket, number: 0 };
+        let last = JobKey {
+            ticket,
+            number: u32::MAX,
+        };
+        self.jobs.range(first..=last).map(|(_, job)| job)
+    }
+
+    /// Lets the first job of a ticket go, unless one is under way or the open was given up.
+    fn promote(&mut self, ticket: TicketId) {
+        let mut head = None;
+        for job in self.of_ticket(ticket) {
+            if self.in_flight.contains_key(&job.key) {
+                return;
+            }
+            match (&job.state, &job.action) {
+                (JobState::Dead { .. }, Action::Open(_)) => return,
+                (JobState::Dead { .. }, _) => {}
+                (JobState::Waiting { not_before, .. }, _) => {
+                    head = Some((job.severity, job.created_at, job.key, *not_before));
+                    break;
+                }
+            }
+        }
+        if let Some((severity, created_at, key, not_before)) = head {
+            if not_before > created_at {
+                self.delayed.insert((not_before, key));
+            } else {
+                self.ready.insert((severity, created_at, key));
+            }
+        }
+    }
+}
+
+fn call(job: &JobRecord, external: Option<String>) -> Call {
+    let (attempts, uncertain) = match &job.state {
+        JobState::Waiting {
+            attempts,
+            uncertain,
+            ..
+        } => (*attempts, *uncertain),
+        JobState::Dead { .. } => (0, true),
+    };
+    Call {
+        key: job.key,
+        upstream: job.upstream.clone(),
+        external,
+        fingerprint: job.fingerprint.clone(),
+        idempotency_key: job.idempotency_key.clone(),
+        attempt: attempts + 1,
+        uncertain,
+        action: job.action.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::types::alarm::Fingerprint;
+
+    fn job(ticket: u64, number: u32, severity: Severity) -> JobRecord {
+        let created_at = Timestamp::from_millis(i64::try_from(ticket).unwrap_or(0));
+        JobRecord {
+            key: JobKey {
+                ticket: TicketId(ticket),
+                number,
+            },
+            upstream: "desk".into(),
+            fingerprint: Fingerprint("f".into()),
+            idempotency_key: format!("f{ticket}-{number}"),
+            severity,
+            created_at,
+            action: Action::Comment {
+                text: String::new(),
+            },
+            state: JobState::Waiting {
+                attempts: 0,
+                not_before: created_at,
+                uncertain: false,
+                reason: String::new(),
+            },
+        }
+    }
+
+    fn taken(outbox: &mut Outbox, now: Timestamp) -> Vec<(u64, u32)> {
+        let calls = outbox.take_ready(now, |_| Some("1".into()));
+        calls
+            .iter()
+            .map(|call| (call.key.ticket.0, call.key.number))
+            .collect()
+    }
+
+    fn end(
+        outbox: &mut Outbox,
+        now: Timestamp,
+        ticket: u64,
+        number: u32,
+        outcome: Outcome,
+    ) -> Fate {
+        let key = JobKey {
+            ticket: TicketId(ticket),
+            number,
+        };
+        let delivered = Delivered {
+            key,
+            attempt: 1,
+            requests: 1,
+            outcome,
+        };
+        outbox
+            .delivered(now, &delivered)
+            .expect("the job was under way")
+    }
+
+    fn done() -> Outcome {
+        Outcome::Done {
+            external: "1".into(),
+            found: false,
+        }
+    }
+
+    #[test]
+    fn one_ticket_goes_in_order_and_tickets_do_not_wait_for_each_other() {
+        let now = Timestamp::from_millis(1_000);
+        let mut outbox = Outbox::default();
+        for (ticket, number) in [(1, 1), (1, 2), (2, 1)] {
+            outbox.add(job(ticket, number, Severity::Major));
+        }
+        assert_eq!(taken(&mut outbox, now), [(1, 1), (2, 1)]);
+        assert_eq!(taken(&mut outbox, now), []);
+        end(&mut outbox, now, 1, 1, done());
+        assert_eq!(taken(&mut outbox, now), [(1, 2)]);
+    }
+
+    #[test]
+    fn the_most_severe_goes_first_then_the_oldest_and_never_more_than_the_upstream_takes() {
+        let now = Timestamp::from_millis(1_000);
+        let mut outbox = Outbox::default();
+        for ticket in 1..=10 {
+            outbox.add(job(ticket, 1, Severity::Minor));
+        }
+        outbox.add(job(11, 1, Severity::Critical));
+        let first: Vec<u64> = taken(&mut outbox, now)
+            .iter()
+            .map(|(ticket, _)| *ticket)
+            .collect();
+        assert_eq!(first, [11, 1, 2, 3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_job_that_is_put_off_holds_back_its_own_ticket_only() {
+        let now = Timestamp::from_millis(1_000);
+        let mut outbox = Outbox::default();
+        outbox.add(job(1, 1, Severity::Major));
+        outbox.add(job(1, 2, Severity::Major));
+        assert_eq!(taken(&mut outbox, now), [(1, 1)]);
+        let fate = end(
+            &mut outbox,
+            now,
+            1,
+            1,
+            Outcome::Unknown {
+                reason: "time-out".into(),
+            },
+        );
+        let Fate::Again(record, at) = fate else {
+            panic!("{fate:?}")
+        };
+        assert!(matches!(
+            record.state,
+            JobState::Waiting {
+                uncertain: true,
+                ..
+            }
+        ));
+        assert_eq!(taken(&mut outbox, now), []);
+        assert_eq!(outbox.next_wakeup(), Some(at));
+        assert_eq!(taken(&mut outbox, at), [(1, 1)]);
+    }
+
+    #[test]
+    fn a_refused_comment_is_kept_for_the_operator_and_blocks_nothing() {
+        let now = Timestamp::from_millis(1_000);
+        let mut outbox = Outbox::default();
+        outbox.add(job(1, 1, Severity::Major));
+        outbox.add(job(1, 2, Severity::Major));
+        assert_eq!(taken(&mut outbox, now), [(1, 1)]);
+        end(
+            &mut outbox,
+            now,
+            1,
+            1,
+            Outcome::Rejected {
+                reason: "no such queue".into(),
+            },
+        );
+        assert_eq!(taken(&mut outbox, now), [(1, 2)]);
+        let key = JobKey {
+            ticket: TicketId(1),
+            number: 1,
+        };
+        assert!(outbox.retry(now, key).is_some());
+    }
+}
