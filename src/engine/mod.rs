@@ -4,4 +4,5 @@ pub mod escalate;
 pub mod guard;
 pub mod lifecycle;
 pub mod outbox;
+pub mod ticket;
 pub mod types;

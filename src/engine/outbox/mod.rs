@@ -23,7 +23,8 @@ pub const IN_FLIGHT_MAX: usize = 8;
 #[derive(Debug, Default)]
 pub struct Outbox {
     jobs: BTreeMap<JobKey, JobRecord>,
-    ready: BTreeSet<(Severity, Timestamp, JobKey)>,
+    /// By upstream: the most severe first, then the oldest.
+    ready: BTreeMap<String, BTreeSet<(Severity, Timestamp, JobKey)>>,
     delayed: BTreeSet<(Timestamp, JobKey)>,
     in_flight: BTreeMap<JobKey, String>,
 }
@@ -88,31 +89,30 @@ impl Outbox {
         while let Some((at, key)) = self.delayed.first().copied().filter(|(at, _)| *at <= now) {
             self.delayed.remove(&(at, key));
             if let Some(job) = self.jobs.get(&key) {
-                self.ready.insert((job.severity, job.created_at, key));
+                let order = (job.severity, job.created_at, key);
+                self.ready
+                    .entry(job.upstream.clone())
+                    .or_default()
+                    .insert(order);
             }
         }
         let mut calls = Vec::new();
-        let mut full: Vec<String> = Vec::new();
-        for entry in self.ready.clone() {
-            let Some(job) = self.jobs.get(&entry.2) else {
-                continue;
-            };
-            if full.contains(&job.upstream) {
-                continue;
-            }
-            if self
+        for (upstream, ready) in &mut self.ready {
+            let under_way = self
                 .in_flight
                 .values()
-                .filter(|name| **name == job.upstream)
-                .count()
-                >= IN_FLIGHT_MAX
-            {
-                full.push(job.upstream.clone());
-                continue;
+                .filter(|name| *name == upstream)
+                .count();
+            for _ in under_way..IN_FLIGHT_MAX {
+                let Some((_, _, key)) = ready.pop_first() else {
+                    break;
+                };
+                let Some(job) = self.jobs.get(&key) else {
+                    continue;
+                };
+                self.in_flight.insert(key, upstream.clone());
+                calls.push(call(job, external(key.ticket)));
             }
-            self.ready.remove(&entry);
-            self.in_flight.insert(job.key, job.upstream.clone());
-            calls.push(call(job, external(job.key.ticket)));
         }
         calls
     }
@@ -238,7 +238,15 @@ impl Outbox {
             if not_before > created_at {
                 self.delayed.insert((not_before, key));
             } else {
-                self.ready.insert((severity, created_at, key));
+                let upstream = self
+                    .jobs
+                    .get(&key)
+                    .map(|job| job.upstream.clone())
+                    .unwrap_or_default();
+                self.ready
+                    .entry(upstream)
+                    .or_default()
+                    .insert((severity, created_at, key));
             }
         }
     }

@@ -1,0 +1,243 @@
+//! The texts of a ticket: subject, body with the evidence, and the comments of its life.
+
+use chrono_tz::Tz;
+
+use super::template::render;
+use crate::engine::types::alarm::Fingerprint;
+use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::job::Draft;
+use crate::engine::types::message::Value;
+use crate::engine::types::rule::RuleSpec;
+use crate::engine::types::severity::Severity;
+use crate::engine::types::text::{Language, cut_chars, one_line};
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// Longest subject, in characters.
+const TITLE_CHARS_MAX: usize = 200;
+/// A raise that is known this much later than it happened is shown with both times.
+const LATE_MIN: TimeSpan = TimeSpan::from_secs(60);
+
+/// The language and the zone that tickets speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Speech {
+    /// Language.
+    pub language: Language,
+    /// Zone of the times in texts.
+    pub zone: Tz,
+}
+
+/// What is known about one fault.
+#[derive(Clone, Debug)]
+pub struct Evidence<'a> {
+    /// The rule.
+    pub rule: &'a RuleSpec,
+    /// The device.
+    pub device: &'a DeviceFacts,
+    /// Fingerprint of the episode.
+    pub fingerprint: &'a Fingerprint,
+    /// Number of the episode.
+    pub episode: u32,
+    /// Event time of the raise.
+    pub raised_at: Timestamp,
+    /// Gateway time.
+    pub now: Timestamp,
+    /// The values that decided.
+    pub values: Vec<(String, Value)>,
+    /// A sketch of the last values of the deciding metric; empty where there is none.
+    pub sparkline: String,
+    /// Other alarms of the device that are raised now.
+    pub siblings: Vec<String>,
+    /// The earlier ticket of this fault, with how it ended.
+    pub earlier: Option<String>,
+}
+
+impl Speech {
+    fn say(self, zh: &'static str, en: &'static str) -> &'static str {
+        match self.language {
+            Language::Chinese => zh,
+            Language::English => en,
+        }
+    }
+
+    fn time(self, at: Timestamp) -> String {
+        at.to_chrono()
+            .with_timezone(&self.zone)
+            .format("%Y-%m-%d %H:%M:%S %:z")
+            .to_string()
+    }
+
+    fn severity(self, severity: Severity) -> &'static str {
+        match (self.language, severity) {
+            (Language::English, severity) => severity.word(),
+            (Language::Chinese, Severity::Critical) => "紧急",
+            (Language::Chinese, Severity::Major) => "重要",
+            (Language::Chinese, Severity::Minor) => "次要",
+            (Language::Chinese, Severity::Warning) => "警告",
+            (Language::Chinese, Severity::Info) => "提示",
+        }
+    }
+}
+
+/// The ticket for a new fault. A template that fails on the values never holds a ticket back: the
+/// rule's id stands in for the title, and the body says why.
+pub fn compose(speech: Speech, evidence: &Evidence<'_>) -> Draft {
+    let mut notes = Vec::new();
+    let rule = evidence.rule;
+    let title = render(rule.title.get(speech.language), evidence).unwrap_or_else(|fault| {
+        notes.push(format!(
+            "{}: {fault}",
+            speech.say("标题模板有误", "The title template failed")
+        ));
+        rule.id.clone()
+    });
+    let advice = render(rule.advice.get(speech.language), evidence).unwrap_or_else(|fault| {
+        notes.push(format!(
+            "{}: {fault}",
+            speech.say("建议模板有误", "The advice template failed")
+        ));
+        String::new()
+    });
+    let title = format!("{} · {}", one_line(&title), one_line(&evidence.device.id));
+    let mut body = fault_lines(speech, evidence);
+    if !advice.is_empty() {
+        body.push(format!("{}: {advice}", speech.say("建议", "Advice")));
+    }
+    body.extend(notes);
+    Draft {
+        title: cut_chars(&title, TITLE_CHARS_MAX).to_owned(),
+        body: body.join("\n"),
+        severity: rule.severity,
+        safety: rule.safety,
+        queue: rule.ticket.queue.clone(),
+        device: evidence.device.id.clone(),
+        rule: rule.id.clone(),
+        site: evidence.device.site.clone(),
+        raised_at: evidence.raised_at,
+    }
+}
+
+/// Another alarm joins a ticket that is open.
+pub fn comment_joined(speech: Speech, evidence: &Evidence<'_>) -> String {
+    let head = speech.say("同一工单新增告警。", "Another alarm joins this ticket.");
+    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
+}
+
+/// The fault is back after the ticket was over.
+pub fn comment_reopened(speech: Speech, evidence: &Evidence<'_>) -> String {
+    let head = speech.say("故障再次出现，重开工单。", "The fault is back: reopened.");
+    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
+}
+
+/// One of several alarms of a ticket is over.
+pub fn comment_left(
+    speech: Speech,
+    rule: &str,
+    device: &str,
+    at: Timestamp,
+    open: usize,
+) -> String {
+    match speech.language {
+        Language::Chinese => {
+            format!(
+                "{rule} · {} 已于 {} 恢复；仍有 {open} 条告警。",
+                one_line(device),
+                speech.time(at)
+            )
+        }
+        Language::English => format!(
+            "{rule} on {} returned to normal at {}; {open} still raised.",
+            one_line(device),
+            speech.time(at)
+        ),
+    }
+}
+
+/// Everything that the ticket covers is over.
+pub fn comment_resolved(speech: Speech, at: Timestamp, lasted: TimeSpan) -> String {
+    match speech.language {
+        Language::Chinese => format!("设备已于 {} 恢复正常，持续 {lasted}。", speech.time(at)),
+        Language::English => format!("Back to normal at {} after {lasted}.", speech.time(at)),
+    }
+}
+
+/// Nobody has taken the ticket in time.
+pub fn comment_escalated(
+    speech: Speech,
+    step: usize,
+    waited: TimeSpan,
+    severity: Severity,
+) -> String {
+    let severity = speech.severity(severity);
+    match speech.language {
+        Language::Chinese => {
+            format!("升级：第 {step} 级，{waited} 内无人受理。严重程度：{severity}。")
+        }
+        Language::English => {
+            format!(
+                "Escalated, step {step}: nobody has taken this for {waited}. Severity: {severity}."
+            )
+        }
+    }
+}
+
+fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
+    let (rule, device) = (evidence.rule, evidence.device);
+    let mut lines = Vec::new();
+    let mut line = |zh, en, text: String| {
+        if !text.is_empty() {
+            lines.push(format!("{}: {}", speech.say(zh, en), one_line(&text)));
+        }
+    };
+    let class = if device.class.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", device.class)
+    };
+    line("设备", "Device", format!("{}{class}", device.id));
+    line("站点", "Site", device.site.clone());
+    line("客户", "Customer", device.customer.clone());
+    let severity = speech.severity(rule.severity).to_owned();
+    let safety = if rule.safety {
+        speech.say("，安全", ", safety")
+    } else {
+        ""
+    };
+    line("严重程度", "Severity", format!("{severity}{safety}"));
+    line("发生时间", "Raised at", speech.time(evidence.raised_at));
+    if evidence.now.since(evidence.raised_at) >= LATE_MIN {
+        line("得知时间", "Known at", speech.time(evidence.now));
+    }
+    let values: Vec<String> = evidence
+        .values
+        .iter()
+        .map(|(name, value)| format!("{name} = {value}"))
+        .collect();
+    line("判定值", "Values", values.join(", "));
+    line("趋势", "Trend", evidence.sparkline.clone());
+    let delay = if rule.on_delay == TimeSpan::ZERO {
+        String::new()
+    } else {
+        format!(" {} {}", speech.say("持续", "for"), rule.on_delay)
+    };
+    line(
+        "规则",
+        "Rule",
+        format!("{} @{}: {}{delay}", rule.id, rule.revision, rule.when),
+    );
+    line(
+        "同设备告警",
+        "Also raised here",
+        evidence.siblings.join(", "),
+    );
+    line(
+        "上次工单",
+        "Earlier ticket",
+        evidence.earlier.clone().unwrap_or_default(),
+    );
+    line(
+        "标识",
+        "Fingerprint",
+        format!("{} #{}", evidence.fingerprint, evidence.episode),
+    );
+    lines
+}

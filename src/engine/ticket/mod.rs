@@ -1,0 +1,13 @@
+//! Stage 8: what tickets and comments say, in the language of the gateway.
+//!
+//! Titles and advice are templates that operators write; everything else is composed here. Device
+//! text is data: it is put on one line and can carry no template code.
+
+mod draft;
+mod template;
+
+pub use draft::{
+    Evidence, Speech, comment_escalated, comment_joined, comment_left, comment_reopened,
+    comment_resolved, compose,
+};
+pub use template::{TemplateFault, check};
