@@ -39,14 +39,18 @@ pub fn check(template: &str) -> Result<(), TemplateFault> {
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     match environment.render_str(template, ()) {
         Ok(_) => Ok(()),
-        Err(error) => match error.kind() {
-            minijinja::ErrorKind::SyntaxError
-            | minijinja::ErrorKind::UnknownFilter
-            | minijinja::ErrorKind::UnknownFunction
-            | minijinja::ErrorKind::UnknownTest => Err(fault(&error)),
-            _ => Ok(()),
-        },
+        Err(error) if is_slip(error.kind()) => Err(fault(&error)),
+        Err(_) => Ok(()),
     }
+}
+
+/// True for mistakes of the template itself, whatever the values are.
+fn is_slip(kind: minijinja::ErrorKind) -> bool {
+    use minijinja::ErrorKind::{SyntaxError, UnknownFilter, UnknownFunction, UnknownTest};
+    matches!(
+        kind,
+        SyntaxError | UnknownFilter | UnknownFunction | UnknownTest
+    )
 }
 
 /// Renders a template on one fault.

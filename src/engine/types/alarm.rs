@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::message::Reading;
 use super::severity::Severity;
 use super::ticket::TicketId;
 use super::time::Timestamp;
@@ -174,6 +175,7 @@ impl AlarmRecord {
             state: AlarmState::Normal,
             episode: None,
             changed_at: Timestamp::from_micros(i64::MIN),
+            seen: Vec::new(),
             edges: Vec::new(),
             history: Vec::new(),
         }
@@ -189,7 +191,7 @@ impl AlarmRecord {
 }
 
 /// What is kept of an alarm: enough to go on after a restart as if nothing had happened.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlarmRecord {
     /// Identity.
     #[serde(flatten)]
@@ -203,11 +205,25 @@ pub struct AlarmRecord {
     pub episode: Option<Episode>,
     /// Event time of the last change of state: older samples change nothing any more.
     pub changed_at: Timestamp,
+    /// What the rule's metrics read at the last change, so that a delay outlives a restart.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub seen: Vec<SeenReading>,
     /// Event times of the last rising edges, for rules with `occurrences` above 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<Timestamp>,
     /// The last decisions, oldest first, at most [`HISTORY_MAX`]; `explain` prints them.
     pub history: Vec<HistoryEntry>,
+}
+
+/// One reading that a decision was made on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SeenReading {
+    /// Name of the metric.
+    pub metric: String,
+    /// Event time of the reading.
+    pub at: Timestamp,
+    /// The reading.
+    pub reading: Reading,
 }
 
 /// How many decisions an alarm remembers.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::names::{DeviceId, MetricId};
 use super::time::Timestamp;
 
@@ -21,7 +23,8 @@ pub struct Message {
 }
 
 /// A measured value. Texts are shared, so that copying a value never copies text.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
 pub enum Value {
     /// True or false.
     Bool(bool),
@@ -57,7 +60,8 @@ impl std::fmt::Display for Value {
 }
 
 /// One metric of a sample.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Reading {
     /// A value of good quality.
     Good(Value),
