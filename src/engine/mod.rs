@@ -2,7 +2,13 @@
 pub mod decode;
 pub mod escalate;
 pub mod guard;
+pub mod detect;
 pub mod lifecycle;
+pub mod merge;
 pub mod outbox;
+pub mod pipeline;
+pub mod policy;
+pub mod rehearsal;
 pub mod ticket;
+pub mod trial;
 pub mod types;

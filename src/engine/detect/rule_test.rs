@@ -39,7 +39,7 @@ pub struct Expectation {
     /// Time from the start of the test.
     pub at: TimeSpan,
     /// The rule.
-    pub rule: String,
+    pub rule: Located<String>,
     /// `raised`, `returned` or `closed`.
     pub event: String,
 }
@@ -96,7 +96,7 @@ fn read_sample(table: &Table<'_>) -> Option<TestSample> {
 
 fn read_expectation(table: &Table<'_>) -> Option<Expectation> {
     let at = table.required::<TimeSpan>("at");
-    let rule = table.required::<String>("rule");
+    let rule = table.required::<Located<String>>("rule");
     let event = table.required::<Located<String>>("event")?;
     let known = ["raised", "returned", "closed"];
     if !known.contains(&event.value.as_str()) {

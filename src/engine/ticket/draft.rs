@@ -241,3 +241,33 @@ fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     );
     lines
 }
+
+/// The last values as a line of eight heights, from the least to the greatest of them.
+pub fn sparkline(values: &[f64]) -> String {
+    const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let range = greatest - least;
+    if values.len() < 2 || !range.is_finite() {
+        return String::new();
+    }
+    values
+        .iter()
+        .map(|value| {
+            let share = if range > 0.0 { (value - least) / range } else { 0.0 };
+            HEIGHTS[((share * 7.0).round() as usize).min(7)]
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sparkline;
+
+    #[test]
+    fn a_sparkline_shows_the_shape_of_the_last_values() {
+        assert_eq!(sparkline(&[-20.0, -20.0, -13.0, -6.0]), "▁▁▅█");
+        assert_eq!(sparkline(&[1.0]), "");
+        assert_eq!(sparkline(&[3.0, 3.0]), "▁▁");
+    }
+}

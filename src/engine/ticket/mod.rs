@@ -8,6 +8,6 @@ mod template;
 
 pub use draft::{
     Evidence, Speech, comment_escalated, comment_joined, comment_left, comment_reopened,
-    comment_resolved, compose,
+    comment_resolved, compose, sparkline,
 };
 pub use template::{TemplateFault, check};

@@ -1,8 +1,10 @@
 //! Everything that can happen to the engine. Recordable, so that a run can be replayed.
 
 use super::alarm::{AlarmId, Signature};
+use super::device::DeviceFacts;
 use super::job::{Delivered, JobKey};
-use super::message::Message;
+use super::message::{Message, Reading};
+use super::time::Timestamp;
 use super::ticket::{TicketId, TicketStatus};
 
 /// One thing that happened outside.
@@ -10,6 +12,15 @@ use super::ticket::{TicketId, TicketStatus};
 pub enum Input {
     /// A message arrived.
     Message(Message),
+    /// A device has measured something: a message that is decoded already.
+    Readings {
+        /// Who.
+        facts: DeviceFacts,
+        /// Event time.
+        at: Timestamp,
+        /// Metric and reading, each metric once.
+        readings: Vec<(String, Reading)>,
+    },
     /// Time has passed: due timers fire.
     Tick,
     /// A call to an upstream has ended.

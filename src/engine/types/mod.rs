@@ -15,6 +15,7 @@ pub mod job;
 pub mod ledger;
 pub mod message;
 pub mod names;
+pub mod question;
 pub mod rule;
 pub mod severity;
 pub mod text;

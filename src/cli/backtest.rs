@@ -1,0 +1,160 @@
+//! `faultgate backtest`: what the rules would have done with a recording, and what it would cost.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use device_sim::recording::{self, CsvMapping, Recorded as Line};
+use indicatif::ProgressBar;
+
+use super::console::table;
+use super::{Format, Globals};
+use crate::config::{self, Config, files, report};
+use crate::engine::policy::{self, Policy};
+use crate::engine::rating::{self, Plan};
+use crate::engine::types::diagnostic::Report;
+use crate::engine::types::document::{Place, read_document};
+use crate::engine::types::message::Message;
+use crate::engine::types::time::Timestamp;
+use crate::service::backtest::{Backtest, Outcome, Recorded};
+
+/// What to play.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Recordings: JSON Lines, also gzip or zstd, or CSV with --csv-class; several are merged by time
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    input: Vec<PathBuf>,
+    /// Rule files or folders, in place of those of the configuration
+    #[arg(long, value_name = "DIR")]
+    rules: Vec<PathBuf>,
+    /// Rules to compare with: what the others would have done
+    #[arg(long, value_name = "DIR")]
+    against: Option<PathBuf>,
+    /// Price plans
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    plan: Vec<PathBuf>,
+    /// Source that CSV rows are read as; the device is the file's name
+    #[arg(long, value_name = "NAME")]
+    csv_source: Option<String>,
+    /// Class of the devices in CSV files
+    #[arg(long, value_name = "CLASS", default_value = "device")]
+    csv_class: String,
+    /// How to report
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Plays and reports.
+pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let config = config::require(globals.config.as_deref())?;
+    let plans = args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let rules = if args.rules.is_empty() { config.gateway.rules.clone() } else { args.rules.clone() };
+    let outcome = play(args, &config, &rules, &plans)?;
+    let before = match &args.against {
+        Some(against) => Some(play(args, &config, std::slice::from_ref(against), &plans)?),
+        None => None,
+    };
+    match (args.format, before) {
+        (Format::Json, None) => println!("{}", serde_json::to_string_pretty(&outcome)?),
+        (Format::Json, Some(before)) => {
+            let both = serde_json::json!({ "new": outcome, "old": before });
+            println!("{}", serde_json::to_string_pretty(&both)?);
+        }
+        (Format::Text, before) => print_text(&outcome, before.as_ref()),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a set of rules, or fails with every mistake rendered.
+pub fn read_policy(config: &Config, rules: &[PathBuf]) -> anyhow::Result<Policy> {
+    let sources = files::read_all(rules)?;
+    let upstreams = config.upstream_names();
+    let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
+    let report = Report::default();
+    match policy::compile(&sources, &names, &report) {
+        Some(policy) => Ok(policy),
+        None => {
+            let text = report::render(&report.into_sorted(), &sources, super::console::colour_on_stderr());
+            anyhow::bail!("the rules have errors\n{text}")
+        }
+    }
+}
+
+/// Reads a price plan, or fails with every mistake rendered.
+pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
+    let source = files::read(path)?;
+    let report = Report::default();
+    let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
+    match plan.filter(|_| !report.has_errors()) {
+        Some(plan) => Ok(plan),
+        None => {
+            let text = report::render(&report.into_sorted(), &[source], super::console::colour_on_stderr());
+            anyhow::bail!("the price plan has errors\n{text}")
+        }
+    }
+}
+
+fn play(args: &Args, config: &Config, rules: &[PathBuf], plans: &[Plan]) -> anyhow::Result<Outcome> {
+    let policy = read_policy(config, rules)?;
+    let mut backtest = Backtest::new(config.settings()?, policy);
+    let source = match &args.csv_source {
+        None => 0,
+        Some(name) => config
+            .sources
+            .iter()
+            .position(|source| source.spec.name == *name)
+            .with_context(|| format!("there is no source `{name}`"))?,
+    };
+    let progress = ProgressBar::new_spinner();
+    let mut played = 0_u64;
+    for line in recording::open_all(&args.input, &CsvMapping::for_class(&args.csv_class))? {
+        let Line { at_us, topic, payload, retain, .. } = line?;
+        let source = if args.csv_source.is_some() { source } else { source_of(config, &topic) };
+        let message = Message { source, topic, payload, retain, dup: false };
+        backtest.play(Recorded { at: Timestamp::from_micros(at_us), message });
+        played += 1;
+        if played.is_multiple_of(10_000) {
+            progress.set_message(format!("{played} messages"));
+            progress.tick();
+        }
+    }
+    progress.finish_and_clear();
+    Ok(backtest.finish(plans))
+}
+
+/// The first source whose pattern fits the topic, else the first one, which refuses it.
+fn source_of(config: &Config, topic: &str) -> usize {
+    let fits = |source: &config::SourceConfig| {
+        source.spec.topic.captures(topic).is_some()
+            || source.spec.presence.iter().any(|p| p.topic.captures(topic).is_some())
+    };
+    config.sources.iter().position(fits).unwrap_or(0)
+}
+
+fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
+    let input = &outcome.input;
+    let span = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
+    println!(
+        "{} messages from {} to {}, {} undecodable",
+        input.messages,
+        span(input.from),
+        span(input.to),
+        input.undecodable
+    );
+    let figures = |outcome: &Outcome| {
+        let cost: Vec<String> = outcome
+            .cost
+            .iter()
+            .map(|bill| format!("{} {} {}", bill.plan, bill.total, bill.currency))
+            .collect();
+        (outcome.alarms.len(), outcome.tickets.len(), cost.join(", "))
+    };
+    let (alarms, tickets, cost) = figures(outcome);
+    println!("{alarms} alarms raised, {tickets} tickets; {cost}");
+    if let Some(before) = before {
+        let (alarms, tickets, cost) = figures(before);
+        println!("against: {alarms} alarms raised, {tickets} tickets; {cost}");
+    }
+    let rows: Vec<Vec<String>> = outcome.ticket_rows();
+    print!("{}", table(&["ticket", "opened", "resolved", "device", "rule", "alarms"], &rows));
+}

@@ -1,0 +1,126 @@
+//! The command line: one file a command.
+//!
+//! Exit codes: 0 fine, 1 found something wrong in what was checked, 2 wrong use or could not run.
+
+mod backtest;
+mod bill;
+mod check;
+mod console;
+mod demo;
+mod explain;
+mod generate;
+mod lists;
+mod record;
+mod replay;
+mod run;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+/// Turns device telemetry into repair tickets: one ticket per fault, to the right person, at a
+/// known cost. 把设备遥测变成报修工单。
+#[derive(Debug, Parser)]
+#[command(name = "faultgate", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Globals {
+    /// Configuration file; without it faultgate.toml if it is there, else built-in defaults
+    #[arg(short, long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Data folder, in place of the one in the configuration
+    #[arg(long, global = true, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Log format
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub log: LogFormat,
+}
+
+/// How logs are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// How a command reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    #[default]
+    Text,
+    /// JSON with stable fields
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the gateway in the foreground
+    Run(run::Args),
+    /// Run everything on embedded defaults with a simulated fleet or a recording
+    Demo(demo::Args),
+    /// Check configuration, rules, ladders and plans: all errors at once
+    Check(check::Args),
+    /// Run the tests of rule files
+    Test(test::Args),
+    /// Replay recorded messages on a virtual clock: what would have been raised, opened and paid
+    Backtest(backtest::Args),
+    /// Capture live messages from the configured sources
+    Record(record::Args),
+    /// Publish a recording over MQTT
+    Replay(replay::Args),
+    /// Tell why an alarm, a ticket or an episode is as it is
+    Explain(explain::Args),
+    /// List and handle alarms
+    Alarms(lists::AlarmArgs),
+    /// List and handle tickets
+    Tickets(lists::TicketArgs),
+    /// List devices
+    Devices(lists::DeviceArgs),
+    /// List and handle what could not be delivered
+    DeadLetters(lists::DeadLetterArgs),
+    /// Rate usage on a price plan
+    Bill(bill::Args),
+    /// Print shell completions or the man page
+    Generate(generate::Args),
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let globals = &cli.globals;
+    let ended = match &cli.command {
+        Command::Run(args) => run::run(args, globals),
+        Command::Demo(args) => demo::run(args, globals),
+        Command::Check(args) => check::run(args, globals),
+        Command::Test(args) => test::run(args, globals),
+        Command::Backtest(args) => backtest::run(args, globals),
+        Command::Record(args) => record::run(args, globals),
+        Command::Replay(args) => replay::run(args),
+        Command::Explain(args) => explain::run(args, globals),
+        Command::Alarms(args) => lists::alarms(args, globals),
+        Command::Tickets(args) => lists::tickets(args, globals),
+        Command::Devices(args) => lists::devices(args, globals),
+        Command::DeadLetters(args) => lists::dead_letters(args, globals),
+        Command::Bill(args) => bill::run(args),
+        Command::Generate(args) => generate::run(args),
+    };
+    match ended {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("faultgate: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

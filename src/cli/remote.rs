@@ -1,0 +1,98 @@
+//! Asking the gateway: the running one by its API, else the store of the one that is stopped.
+
+use anyhow::{Context, bail};
+use serde_json::{Value as Json, json};
+
+use super::Globals;
+use crate::config::{self, Config};
+use crate::engine::pipeline::Engine;
+use crate::engine::types::effect::Effects;
+use crate::engine::types::question::Question;
+use crate::io::journal::Journal;
+use crate::io::{clock, upstream};
+use crate::service::view;
+
+/// Asks; a gateway that does not run is read from its store.
+pub fn ask(globals: &Globals, path: &str, question: &Question) -> anyhow::Result<Json> {
+    let mut config = config::require(globals.config.as_deref())?;
+    if let Some(data) = &globals.data {
+        config.gateway.data.clone_from(data);
+    }
+    let runtime = runtime()?;
+    match runtime.block_on(get(&config, path))? {
+        Some(answer) => Ok(answer),
+        None => read_store(&config, question, &runtime),
+    }
+}
+
+/// Has the running gateway do something.
+pub fn act(globals: &Globals, path: &str, body: &Json) -> anyhow::Result<Json> {
+    let config = config::require(globals.config.as_deref())?;
+    runtime()?.block_on(async {
+        let url = format!("http://{}{path}", config.listen);
+        let response = upstream::plain_client()?
+            .post(&url)
+            .json(body)
+            .send()
+            .await
+            .with_context(|| format!("no gateway answers at {}; start it first", config.listen))?;
+        let status = response.status();
+        let answer: Json = response.json().await.unwrap_or(Json::Null);
+        if !status.is_success() {
+            bail!("{}", answer["error"].as_str().unwrap_or("the gateway refused"));
+        }
+        Ok(answer)
+    })
+}
+
+/// Who is asking, for the record: `$SUDO_USER`, `$USER`, else `cli`.
+pub fn who() -> String {
+    let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));
+    name.ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "cli".to_owned())
+}
+
+/// The body of an act on behalf of the caller.
+pub fn signed(reason: &str) -> Json {
+    json!({ "by": who(), "via": "cli", "reason": reason })
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")
+}
+
+/// `None` when nothing listens there.
+async fn get(config: &Config, path: &str) -> anyhow::Result<Option<Json>> {
+    let url = format!("http://{}{path}", config.listen);
+    let response = match upstream::plain_client()?.get(&url).send().await {
+        Ok(response) => response,
+        Err(error) if error.is_connect() => return Ok(None),
+        Err(error) => return Err(error).context("the gateway does not answer"),
+    };
+    if response.status() == reqwest::StatusCode::NOT_FOUND {
+        return Ok(Some(Json::Null));
+    }
+    let response = response.error_for_status().context("the gateway refused")?;
+    Ok(Some(response.json().await.context("the gateway answered something else than JSON")?))
+}
+
+fn read_store(
+    config: &Config,
+    question: &Question,
+    runtime: &tokio::runtime::Runtime,
+) -> anyhow::Result<Json> {
+    let folder = config.gateway.data.join("gateway");
+    if !folder.exists() {
+        bail!(
+            "no gateway answers at {} and there is no store at {}; start it with `faultgate run`",
+            config.listen,
+            folder.display()
+        );
+    }
+    let _guard = runtime.enter();
+    let (journal, _) = Journal::open(&folder, config.disk_free_min)?;
+    let stored = journal.load()?.snapshot;
+    let policy = crate::cli::backtest::read_policy(config, &config.gateway.rules)?;
+    let mut effects = Effects::default();
+    let engine = Engine::restore(config.settings()?, policy, stored, clock::now(), &mut effects);
+    Ok(view::answer(question, &engine, &view::Health::stopped()))
+}

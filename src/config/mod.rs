@@ -1,0 +1,292 @@
+//! `faultgate.toml`: one field per component, every mistake told at its place.
+//!
+//! Every key has a default that is right for one box; an empty file, or none, runs.
+
+pub mod files;
+pub mod report;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use chrono_tz::Tz;
+
+use crate::engine::decode::{
+    self, JsonMapping, Payload, Presence, SourceSpec, TopicPattern,
+};
+use crate::engine::pipeline::Settings;
+use crate::engine::types::diagnostic::{Report, Source};
+use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
+use crate::engine::types::text::Language;
+use crate::engine::types::time::TimeSpan;
+use crate::io::mqtt::{BrokerConfig, TransportConfig};
+use crate::io::upstream::UpstreamConfig;
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "faultgate.toml";
+/// Topic of devices, where no source is configured.
+const DEFAULT_TOPIC: &str = "plant/{site}/{class}/{device}/telemetry";
+/// Topic of last wills and births, where no source is configured.
+const DEFAULT_PRESENCE: &str = "plant/{site}/{class}/{device}/status";
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Who this gateway is and where its files are.
+    pub gateway: GatewayConfig,
+    /// The embedded broker; `None` when it is switched off.
+    pub broker: Option<BrokerConfig>,
+    /// Where messages come from and how they are read; the same index in both.
+    pub sources: Vec<SourceConfig>,
+    /// Where the console, the API and the desk listen.
+    pub listen: SocketAddr,
+    /// The ticket systems, the default one first.
+    pub upstreams: Vec<UpstreamConfig>,
+    /// Most devices that are kept.
+    pub devices_max: usize,
+    /// Free space below which nothing more is accepted, in bytes.
+    pub disk_free_min: u64,
+}
+
+/// `[gateway]`.
+#[derive(Clone, Debug)]
+pub struct GatewayConfig {
+    /// Name in the ledger and in messages.
+    pub id: String,
+    /// Zone of the times in tickets.
+    pub zone: Tz,
+    /// Language of tickets and messages.
+    pub language: Language,
+    /// Rule files and folders.
+    pub rules: Vec<PathBuf>,
+    /// Data folder.
+    pub data: PathBuf,
+}
+
+/// `[[source]]`.
+#[derive(Clone, Debug)]
+pub struct SourceConfig {
+    /// How messages are read.
+    pub spec: SourceSpec,
+    /// Where they come from.
+    pub transport: TransportConfig,
+}
+
+/// A configuration, and the file that it was read from.
+#[derive(Debug)]
+pub struct Loaded {
+    /// `None` when the file has errors.
+    pub config: Option<Config>,
+    /// `None` for built-in defaults.
+    pub source: Option<Source>,
+}
+
+/// Reads the configuration: the named file, else [`DEFAULT_FILE`] if it is there, else defaults.
+///
+/// # Errors
+/// A named file that cannot be read. Mistakes in the file go to `report`.
+pub fn load(path: Option<&Path>, report: &Report) -> anyhow::Result<Loaded> {
+    let default = Path::new(DEFAULT_FILE);
+    let path = path.or_else(|| default.exists().then_some(default));
+    let source = path.map(files::read).transpose().context("cannot read the configuration")?;
+    let text = source.clone().unwrap_or_else(|| Source { file: String::new(), text: String::new() });
+    let mut config = read_document(Place { source: &text, report }, read);
+    if report.has_errors() {
+        config = None;
+    }
+    if let (Some(config), Some(folder)) = (&mut config, path.and_then(Path::parent)) {
+        config.make_absolute(folder);
+    }
+    Ok(Loaded { config, source })
+}
+
+/// Reads the configuration, or fails with all of its mistakes rendered.
+///
+/// # Errors
+/// A file that cannot be read or has mistakes.
+pub fn require(path: Option<&Path>) -> anyhow::Result<Config> {
+    let report = Report::default();
+    let loaded = load(path, &report)?;
+    match loaded.config {
+        Some(config) => Ok(config),
+        None => {
+            let sources: Vec<Source> = loaded.source.into_iter().collect();
+            let text = report::render(&report.into_sorted(), &sources, false);
+            anyhow::bail!("the configuration has errors\n{text}")
+        }
+    }
+}
+
+impl Config {
+    /// Names that rules may send tickets to, the default one first.
+    pub fn upstream_names(&self) -> Vec<String> {
+        self.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+    }
+
+    /// What the engine needs of it.
+    ///
+    /// # Errors
+    /// A configuration without any upstream.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        let upstream = self.upstreams.first().context("no upstream is configured")?;
+        Ok(Settings {
+            language: self.gateway.language,
+            zone: self.gateway.zone,
+            upstream: upstream.name.clone(),
+            lateness: TimeSpan::from_secs(10),
+            restart_grace: TimeSpan::from_secs(600),
+            resume_max: TimeSpan::from_secs(3_600),
+            devices_max: self.devices_max,
+            sources: self.sources.iter().map(|source| source.spec.clone()).collect(),
+        })
+    }
+
+    /// Paths in the file are relative to the file.
+    fn make_absolute(&mut self, folder: &Path) {
+        for rules in &mut self.gateway.rules {
+            *rules = folder.join(&*rules);
+        }
+        self.gateway.data = folder.join(&self.gateway.data);
+    }
+}
+
+fn read(table: &Table<'_>) -> Option<Config> {
+    for (key, instead) in [
+        ("devices", "devices are known by their topics"),
+        ("budget", "leave it out"),
+        ("telemetry", "logs go to standard error, metrics to /metrics"),
+    ] {
+        table.not_built(key, instead);
+    }
+    let gateway = table.table("gateway", |entry| Some(read_gateway(entry)));
+    let gateway = gateway.unwrap_or_else(default_gateway);
+    let broker = match table.table("broker", BrokerConfig::read) {
+        Some(broker) => broker,
+        None => Some(BrokerConfig::default()),
+    };
+    let payload_bytes_max =
+        broker.as_ref().map_or(BrokerConfig::default().payload_bytes_max, |b| b.payload_bytes_max);
+    let mut sources = table.tables("source", |entry| {
+        let spec = decode::read_source(entry, payload_bytes_max);
+        let transport = TransportConfig::read(entry);
+        Some(SourceConfig { spec: spec?, transport: transport? })
+    });
+    if !table.has("source") {
+        sources = vec![default_source(payload_bytes_max)?];
+    }
+    let listen = table.table("http", |entry| read_listen(entry)).unwrap_or(DEFAULT_LISTEN);
+    let mut upstreams = table.tables("upstream", UpstreamConfig::read);
+    if !table.has("upstream") {
+        upstreams = vec![UpstreamConfig::desk(listen)];
+    }
+    let devices_max = table.table("limits", |entry| Some(entry.or::<u32>("max_devices", 200_000)));
+    let disk_free_min = table.table("store", read_store);
+    Some(Config {
+        gateway,
+        broker,
+        sources,
+        listen,
+        upstreams,
+        devices_max: devices_max.unwrap_or(200_000) as usize,
+        disk_free_min: disk_free_min.unwrap_or(64 << 20),
+    })
+}
+
+const DEFAULT_LISTEN: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+fn default_gateway() -> GatewayConfig {
+    GatewayConfig {
+        id: host_name(),
+        zone: system_zone(),
+        language: Language::English,
+        rules: vec!["rules".into()],
+        data: "data".into(),
+    }
+}
+
+fn read_gateway(table: &Table<'_>) -> GatewayConfig {
+    let default = default_gateway();
+    let zone = table.optional::<Located<String>>("timezone").and_then(|zone| {
+        let parsed = zone.value.parse::<Tz>().ok();
+        if parsed.is_none() {
+            let message = format!("`timezone`: \"{}\" is not a time zone", zone.value);
+            let hint = "a name of the IANA list, e.g. \"Asia/Shanghai\"";
+            table.place().error(zone.span, "wrong-value", message, hint);
+        }
+        parsed
+    });
+    let rules = table.optional::<Vec<String>>("rules");
+    GatewayConfig {
+        id: table.or("id", default.id),
+        zone: zone.unwrap_or(default.zone),
+        language: table.optional("language").map_or(default.language, |OneOf(language)| language),
+        rules: rules.map_or(default.rules, |rules| rules.into_iter().map(PathBuf::from).collect()),
+        data: table.optional::<String>("data").map_or(default.data, PathBuf::from),
+    }
+}
+
+fn read_listen(table: &Table<'_>) -> Option<SocketAddr> {
+    let text = table.optional::<Located<String>>("listen")?;
+    let parsed = text.value.parse::<SocketAddr>().ok();
+    if parsed.is_none() {
+        let message = format!("`listen`: \"{}\" is not an address with a port", text.value);
+        table.place().error(text.span.clone(), "wrong-value", message, "for example \"127.0.0.1:8080\"");
+    }
+    if parsed.is_some_and(|address| !address.ip().is_loopback()) {
+        let message = "`listen`: this version has no sign-in, so that it takes loopback only";
+        let hint = "put a proxy with a sign-in in front of 127.0.0.1";
+        table.place().error(text.span, "not-supported", message, hint);
+    }
+    parsed
+}
+
+fn read_store(table: &Table<'_>) -> Option<u64> {
+    table.not_built("retention", "everything is kept");
+    table.not_built("max_disk", "watch the disk: below 64 MiB free nothing more is accepted");
+    if let Some(engine) = table.optional::<Located<String>>("engine")
+        && engine.value != "sled"
+    {
+        let message = format!("`engine`: \"{}\" is not supported in this version", engine.value);
+        table.place().error(engine.span, "not-supported", message, "use \"sled\"");
+    }
+    None
+}
+
+/// What fits a box without a configuration: JSON on `plant/{site}/{class}/{device}/telemetry`.
+fn default_source(payload_bytes_max: usize) -> Option<SourceConfig> {
+    let topic = TopicPattern::parse(DEFAULT_TOPIC).ok()?;
+    let presence = TopicPattern::parse(DEFAULT_PRESENCE).ok()?;
+    let filters = vec![topic.filter(), presence.filter()];
+    let spec = SourceSpec {
+        name: "plant".to_owned(),
+        topic,
+        payload: Payload::Json(JsonMapping::default()),
+        presence: vec![Presence {
+            topic: presence,
+            online: "online".to_owned(),
+            offline: "offline".to_owned(),
+        }],
+        payload_bytes_max,
+        skew_back_max: TimeSpan::from_secs(86_400),
+        skew_ahead_max: TimeSpan::from_secs(300),
+    };
+    Some(SourceConfig { spec, transport: TransportConfig::embedded(filters) })
+}
+
+fn host_name() -> String {
+    let read = |path| std::fs::read_to_string(path).ok();
+    let name = read("/proc/sys/kernel/hostname").or_else(|| read("/etc/hostname"));
+    let name = name.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    name.unwrap_or_else(|| "gateway".to_owned())
+}
+
+/// The zone of the system: `TZ`, else what `/etc/localtime` points to, else UTC.
+fn system_zone() -> Tz {
+    let from_env = std::env::var("TZ").ok();
+    let from_link = std::fs::read_link("/etc/localtime").ok().and_then(|link| {
+        link.to_str()?.split_once("zoneinfo/").map(|(_, name)| name.to_owned())
+    });
+    let zone = from_env.or(from_link).and_then(|name| name.trim_start_matches(':').parse().ok());
+    zone.unwrap_or(Tz::UTC)
+}

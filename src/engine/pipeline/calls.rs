@@ -1,0 +1,159 @@
+//! Jobs and their results: reserved before the call, settled after it; ladders of open tickets.
+
+use super::Engine;
+use crate::engine::escalate;
+use crate::engine::guard::{self, Account};
+use crate::engine::outbox::Fate;
+use crate::engine::ticket;
+use crate::engine::types::decision::{Decision, TicketEvent};
+use crate::engine::types::effect::{Effects, Write};
+use crate::engine::types::job::{Action, Delivered, JobKey, JobRecord, JobState, Outcome};
+use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
+use crate::engine::types::time::Timestamp;
+
+impl Engine {
+    /// Adds one job to a ticket: the job, and what it may cost, in one step.
+    pub(super) fn add_job(
+        &mut self,
+        now: Timestamp,
+        ticket: &mut TicketRecord,
+        action: Action,
+        effects: &mut Effects,
+    ) {
+        let number = ticket.next_effect;
+        ticket.next_effect = number.saturating_add(1);
+        let job = JobRecord {
+            key: JobKey { ticket: ticket.id, number },
+            upstream: ticket.upstream.clone(),
+            fingerprint: ticket.fingerprint.clone(),
+            idempotency_key: format!("{}-{number}", ticket.fingerprint),
+            severity: ticket.severity,
+            created_at: now,
+            action,
+            state: JobState::Waiting {
+                attempts: 0,
+                not_before: now,
+                uncertain: false,
+                reason: String::new(),
+            },
+        };
+        let rows = guard::reserve(&mut self.ledger, now, &job, &account(ticket));
+        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
+        effects.writes.push(Write::Job(Box::new(job.clone())));
+        self.outbox.add(job);
+    }
+
+    pub(super) fn take_delivered(
+        &mut self,
+        now: Timestamp,
+        delivered: &Delivered,
+        effects: &mut Effects,
+    ) {
+        let Some(fate) = self.outbox.delivered(now, delivered) else { return };
+        let id = delivered.key.ticket;
+        let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
+        if let Outcome::Done { external, .. } = &delivered.outcome {
+            ticket.external = Some(external.clone());
+        }
+        let (Fate::Done(job) | Fate::Again(job, _) | Fate::Dead(job)) = &fate;
+        let rows = guard::settle(&mut self.ledger, now, job, delivered, &account(&ticket));
+        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
+        let action = job.action.word();
+        let event = match (&fate, &delivered.outcome) {
+            (Fate::Again(_, until), Outcome::Later { reason, .. } | Outcome::Unknown { reason }) => {
+                TicketEvent::Delayed { action, reason: reason.clone(), until: *until }
+            }
+            (_, Outcome::Rejected { reason }) => {
+                TicketEvent::DeadLettered { action, reason: reason.clone() }
+            }
+            (_, Outcome::Done { external, found }) => {
+                TicketEvent::Delivered { action, external: external.clone(), found: *found }
+            }
+            (_, Outcome::Later { reason, .. } | Outcome::Unknown { reason }) => {
+                TicketEvent::Delayed { action, reason: reason.clone(), until: now }
+            }
+        };
+        effects.decisions.push(Decision::Ticket { id, event, at: now });
+        match fate {
+            Fate::Done(job) => {
+                effects.writes.push(Write::JobGone(job.key));
+                if matches!(job.action, Action::Resolve { .. }) {
+                    let at = ticket.resolved_at.unwrap_or(now);
+                    self.close_members(now, &mut ticket, at, effects);
+                }
+            }
+            Fate::Again(job, _) | Fate::Dead(job) => {
+                effects.writes.push(Write::Job(Box::new(job)));
+            }
+        }
+        self.put_ticket(ticket, effects);
+    }
+
+    pub(super) fn fire_ladder(&mut self, now: Timestamp, id: TicketId, effects: &mut Effects) {
+        let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
+        let Some(mut progress) = ticket.ladder.take() else { return };
+        let Some(ladder) = self.policy.ladders.get(&progress.ladder).cloned() else { return };
+        let due = escalate::due(&ladder, &progress).unwrap_or(now);
+        let taken = escalate::take(&ladder, &mut progress, &ticket);
+        let more = escalate::due(&ladder, &progress).is_some() && !ticket.status.is_over();
+        let waited = due.since(progress.from);
+        ticket.ladder = more.then_some(progress);
+        if let Some((number, step, true)) = taken {
+            let before = ticket.severity;
+            if let Some(change) = step.priority {
+                ticket.severity = change.apply(ticket.severity);
+            }
+            let severity = (ticket.severity != before).then_some(ticket.severity);
+            let text = if step.comment {
+                ticket::comment_escalated(self.speech(), number + 1, waited, ticket.severity)
+            } else {
+                String::new()
+            };
+            let event = TicketEvent::Escalated { step: number + 1 };
+            effects.decisions.push(Decision::Ticket { id, event, at: due });
+            let action = Action::Escalate { severity, assign: step.assign.clone(), text };
+            self.add_job(now, &mut ticket, action, effects);
+        }
+        self.set_ladder_timer(&ticket);
+        self.put_ticket(ticket, effects);
+    }
+
+    /// Reserves again what a dead letter may cost, and sends it again.
+    pub(super) fn retry_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
+        let Some(job) = self.outbox.retry(now, key) else { return };
+        let Some(ticket) = self.tickets.get(&key.ticket) else { return };
+        let rows = guard::reserve(&mut self.ledger, now, &job, &account(ticket));
+        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
+        effects.writes.push(Write::Job(Box::new(job)));
+    }
+
+    /// Gives a dead letter up; a ticket that can never be opened counts as cancelled.
+    pub(super) fn drop_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
+        for job in self.outbox.drop_dead(key) {
+            effects.writes.push(Write::JobGone(job.key));
+            if matches!(job.action, Action::Open(_) | Action::Resolve { .. })
+                && let Some(mut ticket) = self.tickets.get(&key.ticket).cloned()
+            {
+                ticket.ladder = None;
+                if matches!(job.action, Action::Open(_)) {
+                    ticket.status = TicketStatus::Cancelled;
+                    ticket.reopen_until = None;
+                }
+                self.close_members(now, &mut ticket, now, effects);
+                self.set_ladder_timer(&ticket);
+                self.put_ticket(ticket, effects);
+            }
+        }
+    }
+}
+
+fn account(ticket: &TicketRecord) -> Account {
+    Account {
+        upstream_ticket: ticket.external.clone(),
+        device: ticket.device.clone(),
+        rule: ticket.rule.clone(),
+        site: ticket.site.clone(),
+        customer: ticket.customer.clone(),
+        time: ticket.opened_at,
+    }
+}

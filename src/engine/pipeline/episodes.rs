@@ -1,0 +1,424 @@
+//! Transition -> Incident: what a raise and a return do to tickets.
+
+use std::sync::Arc;
+
+use super::{Engine, Timer};
+use crate::engine::detect::Rule;
+use crate::engine::escalate;
+use crate::engine::lifecycle::Event;
+use crate::engine::merge::{self, Placement};
+use crate::engine::ticket::{self, Evidence, Speech};
+use crate::engine::types::alarm::{AlarmId, AlarmRecord, Episode, Fingerprint, HeldBy};
+use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
+use crate::engine::types::effect::Effects;
+use crate::engine::types::job::Action;
+use crate::engine::types::message::{Reading, Value};
+use crate::engine::types::names::DeviceId;
+use crate::engine::types::rule::Mode;
+use crate::engine::types::ticket::{LadderProgress, TicketId, TicketRecord, TicketStatus};
+use crate::engine::types::time::Timestamp;
+
+/// Most sibling alarms that a ticket names.
+const SIBLINGS_MAX: usize = 10;
+
+impl Engine {
+    /// Carries out what the life cycle says of one alarm, in order.
+    pub(super) fn take_events(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        events: &[Event],
+        effects: &mut Effects,
+    ) {
+        for event in events {
+            match *event {
+                Event::Raised(at) => self.raise(now, id, index, at, effects),
+                Event::RaisedAgain(at) => self.raise_again(now, id, index, at, effects),
+                Event::Returned(at) => self.return_alarm(now, id, index, at, effects),
+                Event::Acknowledged(at) => {
+                    self.tell(now, id, index, at, AlarmEvent::Acknowledged, "acknowledged", effects);
+                }
+                Event::Closed(at) => self.close(now, id, index, at, effects),
+            }
+        }
+    }
+
+    fn raise(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        at: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let Some((rule, record)) = self.alarm_of(id, index) else { return };
+        let number = record.episode.as_ref().map_or(1, |episode| episode.number.saturating_add(1));
+        let alarm = record.id.clone();
+        let fingerprint = alarm.fingerprint(number);
+        let values = self.values(id, &rule);
+        let mut episode = Episode {
+            number,
+            id: episode_id(at, &fingerprint),
+            fingerprint: fingerprint.clone(),
+            severity: rule.spec.severity,
+            raised_at: at,
+            returned_at: None,
+            closed_at: None,
+            ticket: None,
+            held_by: None,
+            values: values.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
+        };
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.raised.push(rule.id);
+        }
+        let what = match rule.spec.mode {
+            Mode::Live => {
+                let (ticket, joined) =
+                    self.place(now, id, &rule, &alarm, number, &fingerprint, at, values, effects);
+                episode.ticket = Some(ticket);
+                episode.held_by = joined.then_some(HeldBy::Group);
+                if joined { format!("raised, joins {ticket}") } else { format!("raised: {ticket}") }
+            }
+            Mode::Shadow | Mode::Off => {
+                episode.held_by = Some(HeldBy::Shadow);
+                "raised in shadow mode: no ticket".to_owned()
+            }
+        };
+        let held_by = episode.held_by;
+        if let Some(record) = self.record_mut(id, index) {
+            record.episode = Some(episode);
+        }
+        self.tell(now, id, index, at, AlarmEvent::Raised { held_by }, &what, effects);
+    }
+
+    /// Finds the ticket of a raised episode and has it opened, joined or reopened.
+    #[allow(clippy::too_many_arguments, reason = "each is one fact of the episode")]
+    fn place(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        rule: &Arc<Rule>,
+        alarm: &AlarmId,
+        episode: u32,
+        fingerprint: &Fingerprint,
+        at: Timestamp,
+        values: Vec<(String, Value)>,
+        effects: &mut Effects,
+    ) -> (TicketId, bool) {
+        let policy = &rule.spec.ticket;
+        let upstream = policy.upstream.clone().unwrap_or_else(|| self.settings.upstream.clone());
+        let group = merge::group(policy, alarm, &upstream);
+        let last = self.groups.get(&group).and_then(|id| self.tickets.get(id)).cloned();
+        let speech = self.speech();
+        let Some(device) = self.devices.get(id.index()) else { return (TicketId(0), false) };
+        let evidence = Evidence {
+            rule: &rule.spec,
+            device: &device.facts,
+            fingerprint,
+            episode,
+            raised_at: at,
+            now,
+            sparkline: self.sparkline(id, rule),
+            values,
+            siblings: self.siblings(id, rule),
+            earlier: last.as_ref().map(|ticket| describe(ticket, speech)),
+        };
+        let (mut ticket, action, event, joined) = match (merge::place(last.as_ref(), at), last) {
+            (Placement::Join(_), Some(ticket)) => {
+                let text = ticket::comment_joined(speech, &evidence);
+                (ticket, Action::Comment { text }, TicketEvent::Joined, true)
+            }
+            (Placement::Reopen(_), Some(mut ticket)) => {
+                ticket.status = TicketStatus::Reopened;
+                ticket.resolved_at = None;
+                ticket.ack = None;
+                ticket.severity = rule.spec.severity;
+                let text = ticket::comment_reopened(speech, &evidence);
+                (ticket, Action::Reopen { text }, TicketEvent::Reopened, false)
+            }
+            (Placement::Open | Placement::Join(_) | Placement::Reopen(_), _) => {
+                let draft = ticket::compose(speech, &evidence);
+                let title = draft.title.clone();
+                self.ticket_last += 1;
+                let ticket = TicketRecord {
+                    id: TicketId(self.ticket_last),
+                    upstream,
+                    external: None,
+                    fingerprint: fingerprint.clone(),
+                    group: group.clone(),
+                    device: alarm.device.clone(),
+                    rule: alarm.rule.clone(),
+                    site: device.facts.site.clone(),
+                    customer: device.facts.customer.clone(),
+                    title,
+                    severity: rule.spec.severity,
+                    safety: rule.spec.safety,
+                    status: TicketStatus::New,
+                    opened_at: at,
+                    resolved_at: None,
+                    reopen_until: None,
+                    ack: None,
+                    members: Vec::new(),
+                    alarms: 0,
+                    ladder: None,
+                    next_effect: 1,
+                };
+                (ticket, Action::Open(Box::new(draft)), TicketEvent::Opened, false)
+            }
+        };
+        merge::enter(&mut ticket, alarm, episode);
+        ticket.severity = ticket.severity.min(rule.spec.severity);
+        ticket.safety |= rule.spec.safety;
+        if !joined {
+            ticket.ladder = policy.ladder.as_ref().map(|ladder| LadderProgress {
+                ladder: ladder.clone(),
+                from: at,
+                step: 0,
+                repeats: 0,
+            });
+        }
+        let ticket_id = ticket.id;
+        self.groups.insert(group, ticket_id);
+        effects.decisions.push(Decision::Ticket { id: ticket_id, event, at });
+        self.add_job(now, &mut ticket, action, effects);
+        self.set_ladder_timer(&ticket);
+        self.put_ticket(ticket, effects);
+        (ticket_id, joined)
+    }
+
+    fn raise_again(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        at: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let Some((rule, record)) = self.alarm_of(id, index) else { return };
+        let fingerprint = record.episode.as_ref().map(|episode| episode.fingerprint.clone());
+        let number = record.episode.as_ref().map_or(1, |episode| episode.number);
+        let ticket = record.episode.as_ref().and_then(|episode| episode.ticket);
+        let values = self.values(id, &rule);
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.raised.push(rule.id);
+        }
+        let ticket = ticket.and_then(|id| self.tickets.get(&id)).cloned();
+        if let (Some(mut ticket), Some(fingerprint), Some(device)) =
+            (ticket, fingerprint, self.devices.get(id.index()))
+        {
+            let evidence = Evidence {
+                rule: &rule.spec,
+                device: &device.facts,
+                fingerprint: &fingerprint,
+                episode: number,
+                raised_at: at,
+                now,
+                sparkline: self.sparkline(id, &rule),
+                values,
+                siblings: self.siblings(id, &rule),
+                earlier: None,
+            };
+            let text = ticket::comment_reopened(self.speech(), &evidence);
+            self.add_job(now, &mut ticket, Action::Comment { text }, effects);
+            self.put_ticket(ticket, effects);
+        }
+        let event = AlarmEvent::Raised { held_by: None };
+        self.tell(now, id, index, at, event, "raised again before a reset", effects);
+    }
+
+    fn return_alarm(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        at: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let Some((rule, _)) = self.alarm_of(id, index) else { return };
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.raised.retain(|raised| *raised != rule.id);
+        }
+        let latched = rule.spec.latch;
+        let mut over = None;
+        if let Some(record) = self.record_mut(id, index)
+            && let Some(episode) = &mut record.episode
+        {
+            episode.returned_at = Some(at);
+            over = Some((record.id.clone(), episode.clone()));
+        }
+        let what = if latched { "returned, waits for a reset" } else { "returned" };
+        self.tell(now, id, index, at, AlarmEvent::Returned, what, effects);
+        match over {
+            Some((alarm, episode)) if !latched => {
+                self.leave_ticket(now, &alarm, &episode, at, effects);
+                if episode.ticket.is_none() {
+                    self.settle_returned(now, id, index, at, effects);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// An episode is over: its ticket is resolved when nothing else in it is still raised.
+    fn leave_ticket(
+        &mut self,
+        now: Timestamp,
+        alarm: &AlarmId,
+        episode: &Episode,
+        at: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let ticket = episode.ticket.and_then(|id| self.tickets.get(&id)).cloned();
+        let Some(mut ticket) = ticket else { return };
+        let Some(open) = merge::leave(&mut ticket, alarm, episode.number) else { return };
+        let speech = self.speech();
+        if open > 0 {
+            let text = ticket::comment_left(speech, &alarm.rule, &alarm.device, at, open);
+            self.add_job(now, &mut ticket, Action::Comment { text }, effects);
+        } else {
+            let reopen_within = self.reopen_within(&alarm.rule);
+            ticket.resolved_at = Some(at);
+            ticket.reopen_until =
+                (reopen_within.micros() > 0).then(|| at + reopen_within);
+            ticket.ladder = None;
+            if ticket.status.is_over() {
+                self.close_members(now, &mut ticket, at, effects);
+            } else {
+                ticket.status = TicketStatus::Resolved;
+                let text = ticket::comment_resolved(speech, at, at.since(ticket.opened_at));
+                let event = TicketEvent::Resolved;
+                effects.decisions.push(Decision::Ticket { id: ticket.id, event, at });
+                self.add_job(now, &mut ticket, Action::Resolve { text }, effects);
+            }
+        }
+        self.put_ticket(ticket, effects);
+    }
+
+    fn close(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        at: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let mut over = None;
+        if let Some(record) = self.record_mut(id, index)
+            && let Some(episode) = &mut record.episode
+            && episode.closed_at.is_none()
+        {
+            episode.closed_at = Some(at);
+            over = Some((record.id.clone(), episode.clone()));
+        }
+        if let Some((alarm, episode)) = over {
+            self.tell(now, id, index, at, AlarmEvent::Closed, "closed", effects);
+            // A latched episode leaves its ticket only now, when it has been reset.
+            self.leave_ticket(now, &alarm, &episode, at, effects);
+        }
+    }
+
+    /// Notes what happened to an alarm: for `explain`, for logs and for figures.
+    #[allow(clippy::too_many_arguments, reason = "each is one fact of the event")]
+    pub(super) fn tell(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        at: Timestamp,
+        event: AlarmEvent,
+        what: &str,
+        effects: &mut Effects,
+    ) {
+        let Some(record) = self.record_mut(id, index) else { return };
+        record.remember(at, now, what.to_owned());
+        let episode = record.episode.as_ref();
+        effects.decisions.push(Decision::Alarm {
+            id: record.id.clone(),
+            episode: episode.map_or(0, |episode| episode.number),
+            event,
+            at,
+            severity: episode.map_or(crate::engine::types::severity::Severity::Info, |e| e.severity),
+            ticket: episode.and_then(|episode| episode.ticket),
+        });
+    }
+
+    pub(super) fn put_ticket(&mut self, ticket: TicketRecord, effects: &mut Effects) {
+        effects.writes.push(crate::engine::types::effect::Write::Ticket(Box::new(ticket.clone())));
+        self.tickets.insert(ticket.id, ticket);
+    }
+
+    pub(super) fn set_ladder_timer(&mut self, ticket: &TicketRecord) {
+        let timer = Timer::Ladder(ticket.id);
+        self.timers.retain(|(_, set)| *set != timer);
+        let Some(progress) = &ticket.ladder else { return };
+        let Some(ladder) = self.policy.ladders.get(&progress.ladder) else { return };
+        if let Some(at) = escalate::due(ladder, progress) {
+            self.timers.insert((at, timer));
+        }
+    }
+
+    pub(super) fn speech(&self) -> Speech {
+        Speech { language: self.settings.language, zone: self.settings.zone }
+    }
+
+    fn reopen_within(&self, rule: &str) -> crate::engine::types::time::TimeSpan {
+        let rule = self.policy.rules.iter().find(|known| known.spec.id == rule);
+        rule.map_or_else(Default::default, |rule| rule.spec.ticket.reopen_within)
+    }
+
+    fn alarm_of(&self, id: DeviceId, index: usize) -> Option<(Arc<Rule>, &AlarmRecord)> {
+        let alarm = self.devices.get(id.index())?.alarms.get(index)?;
+        Some((self.rule(alarm.rule)?, alarm.record.as_deref()?))
+    }
+
+    pub(super) fn record_mut(&mut self, id: DeviceId, index: usize) -> Option<&mut AlarmRecord> {
+        self.alarm_mut(id, index)?.record.as_deref_mut()
+    }
+
+    fn values(&self, id: DeviceId, rule: &Rule) -> Vec<(String, Value)> {
+        let Some(device) = self.devices.get(id.index()) else { return Vec::new() };
+        let latest = |metric| match device.memory.latest_reading(metric)? {
+            (_, Reading::Good(value)) => {
+                Some((self.policy.metrics.text(metric).to_owned(), value))
+            }
+            (_, Reading::Bad) => None,
+        };
+        rule.when.metrics().iter().filter_map(|metric| latest(*metric)).collect()
+    }
+
+    fn siblings(&self, id: DeviceId, rule: &Rule) -> Vec<String> {
+        let Some(device) = self.devices.get(id.index()) else { return Vec::new() };
+        let others = device.raised.iter().filter(|raised| **raised != rule.id);
+        let names = others.take(SIBLINGS_MAX).filter_map(|raised| {
+            self.policy.rules.iter().find(|known| known.id == *raised).map(|r| r.spec.id.clone())
+        });
+        names.collect()
+    }
+
+    fn sparkline(&self, id: DeviceId, rule: &Rule) -> String {
+        let device = self.devices.get(id.index());
+        let metric = rule.when.metrics().first();
+        match (device, metric) {
+            (Some(device), Some(metric)) => ticket::sparkline(&device.memory.recent(*metric)),
+            _ => String::new(),
+        }
+    }
+}
+
+/// A ULID (48 bits of milliseconds, 80 bits of the fingerprint), so that a replay makes the same.
+fn episode_id(at: Timestamp, fingerprint: &Fingerprint) -> String {
+    let millis = u64::try_from(at.micros() / 1_000).unwrap_or(0);
+    let random = blake3::hash(fingerprint.0.as_bytes());
+    let random = random.as_bytes().iter().take(10).fold(0_u128, |sum, b| sum << 8 | u128::from(*b));
+    ulid::Ulid::from_parts(millis, random).to_string()
+}
+
+fn describe(ticket: &TicketRecord, speech: Speech) -> String {
+    let status = match speech.language {
+        crate::engine::types::text::Language::Chinese => ticket.status.chinese(),
+        crate::engine::types::text::Language::English => ticket.status.word(),
+    };
+    let id = ticket.external.clone().unwrap_or_else(|| ticket.id.to_string());
+    format!("{id} ({status})")
+}

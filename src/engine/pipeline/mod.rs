@@ -1,0 +1,186 @@
+//! The pipeline, stated once: which stage sees what, in which order.
+//!
+//! ```text
+//! message  -> decode -> device clock, lateness -> detect -> lifecycle -> merge -> guard -> outbox
+//! timer    ->                                     detect -> lifecycle -> merge -> guard -> outbox
+//! ladder   ->                                               escalate  ->          guard -> outbox
+//! result   ->                                               guard (settle) -> outbox -> lifecycle
+//! person   ->                                               lifecycle -> merge -> guard -> outbox
+//! ```
+
+mod calls;
+mod devices;
+mod episodes;
+mod people;
+mod restore;
+mod samples;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+
+use super::decode::SourceSpec;
+use super::guard::LedgerEnd;
+use super::outbox::Outbox;
+use super::policy::Policy;
+use super::types::alarm::{AlarmId, AlarmRecord};
+use super::types::effect::Effects;
+use super::types::input::Input;
+use super::types::names::{DeviceId, DeviceKind, Names};
+use super::types::text::Language;
+use super::types::ticket::{TicketId, TicketRecord};
+use super::types::time::{TimeSpan, Timestamp};
+
+pub use devices::{Alarm, Device};
+pub use restore::Snapshot;
+
+/// What of the configuration the engine depends on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Language of tickets.
+    pub language: Language,
+    /// Zone of the times in tickets.
+    pub zone: Tz,
+    /// Upstream of rules that name none.
+    pub upstream: String,
+    /// Samples that are older than the newest by less than this are placed by their time; older
+    /// ones only fill history.
+    pub lateness: TimeSpan,
+    /// How long after a start, or after a lost path is back, `absent` is held back.
+    pub restart_grace: TimeSpan,
+    /// After this much down-time pending delays start again.
+    pub resume_max: TimeSpan,
+    /// Most devices that are kept.
+    pub devices_max: usize,
+    /// How messages are read, by source.
+    pub sources: Vec<SourceSpec>,
+}
+
+/// The whole state of the gateway's deciding.
+#[derive(Debug)]
+pub struct Engine {
+    settings: Settings,
+    policy: Policy,
+    names: Names<DeviceKind>,
+    devices: Vec<Device>,
+    tickets: BTreeMap<TicketId, TicketRecord>,
+    /// The last ticket of each group.
+    groups: BTreeMap<String, TicketId>,
+    /// Alarms of rules or devices that are no longer there, kept for their tickets.
+    orphans: BTreeMap<AlarmId, AlarmRecord>,
+    outbox: Outbox,
+    ledger: LedgerEnd,
+    ticket_last: u64,
+    timers: BTreeSet<(Timestamp, Timer)>,
+    /// `absent` is held back until then, by source; the end of time while the path is down.
+    absence_held_until: Timestamp,
+    paths_down: BTreeSet<usize>,
+}
+
+/// Something that is due at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// An alarm's conditions are to be looked at again.
+    Alarm(DeviceId, usize),
+    /// A step of a ticket's ladder.
+    Ladder(TicketId),
+}
+
+impl Engine {
+    /// An engine that knows nothing yet, started at `now`.
+    pub fn new(settings: Settings, policy: Policy, now: Timestamp) -> Engine {
+        let absence_held_until = now + settings.restart_grace;
+        Engine {
+            settings,
+            policy,
+            names: Names::default(),
+            devices: Vec::new(),
+            tickets: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            orphans: BTreeMap::new(),
+            outbox: Outbox::default(),
+            ledger: LedgerEnd::default(),
+            ticket_last: 0,
+            timers: BTreeSet::new(),
+            absence_held_until,
+            paths_down: BTreeSet::new(),
+        }
+    }
+
+    /// Takes one thing in. `now` never goes back from one call to the next.
+    pub fn step(&mut self, now: Timestamp, input: Input, effects: &mut Effects) {
+        self.fire_timers(now, effects);
+        match input {
+            Input::Message(message) => self.take_message(now, &message, effects),
+            Input::Readings { facts, at, readings } => {
+                if let Some(device) = self.find_device(now, 0, facts, effects) {
+                    self.take_readings(now, device, at, false, readings, effects);
+                }
+            }
+            Input::Tick => {}
+            Input::Delivered(delivered) => self.take_delivered(now, &delivered, effects),
+            Input::Operator { action, signature } => {
+                self.take_operator(now, action, &signature, effects);
+            }
+            Input::Ticket { id, status, signature } => {
+                self.take_ticket(now, id, status, &signature, effects);
+            }
+            Input::Path { source, up } => self.take_path(now, source, up),
+        }
+        let tickets = &self.tickets;
+        let external = |id| tickets.get(&id).and_then(|ticket| ticket.external.clone());
+        effects.calls.extend(self.outbox.take_ready(now, external));
+    }
+
+    /// When [`Engine::step`] must be called with a tick at the latest.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        let timer = self.timers.first().map(|(at, _)| *at);
+        [timer, self.outbox.next_wakeup()].into_iter().flatten().min()
+    }
+
+    /// What the operators' files say.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// The devices that are known, in the order in which they were first seen.
+    pub fn devices(&self) -> &[Device] {
+        &self.devices
+    }
+
+    /// Every alarm that was ever pending or raised and is kept.
+    pub fn alarms(&self) -> impl Iterator<Item = &AlarmRecord> {
+        let live = self.devices.iter().flat_map(|device| device.alarms.iter());
+        live.filter_map(|alarm| alarm.record.as_deref()).chain(self.orphans.values())
+    }
+
+    /// Every ticket that is kept.
+    pub fn tickets(&self) -> impl Iterator<Item = &TicketRecord> {
+        self.tickets.values()
+    }
+
+    /// One ticket.
+    pub fn ticket(&self, id: TicketId) -> Option<&TicketRecord> {
+        self.tickets.get(&id)
+    }
+
+    /// What is still to be done upstream.
+    pub fn outbox(&self) -> &Outbox {
+        &self.outbox
+    }
+
+    fn fire_timers(&mut self, now: Timestamp, effects: &mut Effects) {
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Alarm(device, alarm) => self.fire_alarm(now, device, alarm, effects),
+                Timer::Ladder(ticket) => self.fire_ladder(now, ticket, effects),
+            }
+        }
+    }
+
+    fn rule(&self, index: usize) -> Option<Arc<super::detect::Rule>> {
+        self.policy.rules.get(index).cloned()
+    }
+}

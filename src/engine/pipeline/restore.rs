@@ -1,0 +1,128 @@
+//! A restart: the state is rebuilt in full from what was stored.
+
+use super::{Engine, Settings};
+use crate::engine::guard::LedgerEnd;
+use crate::engine::policy::Policy;
+use crate::engine::types::alarm::{AlarmRecord, AlarmState};
+use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::effect::Effects;
+use crate::engine::types::job::JobRecord;
+use crate::engine::types::names::DeviceId;
+use crate::engine::types::ticket::{TicketId, TicketRecord};
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// Everything that was stored.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Devices, in any order.
+    pub devices: Vec<DeviceFacts>,
+    /// Alarms.
+    pub alarms: Vec<AlarmRecord>,
+    /// Tickets.
+    pub tickets: Vec<TicketRecord>,
+    /// Jobs that are not done.
+    pub jobs: Vec<JobRecord>,
+    /// The end of the ledger.
+    pub ledger: LedgerEnd,
+    /// When the gateway was last known to run; `None` on the first start.
+    pub alive_at: Option<Timestamp>,
+}
+
+impl Engine {
+    /// An engine that goes on from `stored`. Timers that ran out meanwhile fire with the first
+    /// step; pending delays go on with the time that passed, unless the gateway was down for
+    /// longer than `resume_max`: then they start again.
+    pub fn restore(
+        settings: Settings,
+        policy: Policy,
+        stored: Snapshot,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) -> Engine {
+        let down = stored.alive_at.map_or(TimeSpan::ZERO, |alive| now.since(alive));
+        let resume = down <= settings.resume_max;
+        let mut engine = Engine::new(settings, policy, now);
+        engine.ledger = stored.ledger;
+        for facts in stored.devices {
+            if engine.names.find(&facts.id).is_none() {
+                engine.add_device(now, facts);
+            }
+        }
+        for ticket in stored.tickets {
+            engine.ticket_last = engine.ticket_last.max(ticket.id.0);
+            let last = engine.groups.get(&ticket.group).copied();
+            if last.is_none_or(|last: TicketId| last < ticket.id) {
+                engine.groups.insert(ticket.group.clone(), ticket.id);
+            }
+            engine.set_ladder_timer(&ticket);
+            engine.tickets.insert(ticket.id, ticket);
+        }
+        for job in stored.jobs {
+            engine.outbox.restore(job);
+        }
+        for record in stored.alarms {
+            engine.restore_alarm(record, resume, now);
+        }
+        engine.wake_absence();
+        for index in 0..engine.devices.len() {
+            let id = engine.devices.get(index).and_then(|device| engine.names.find(&device.facts.id));
+            if let Some(id) = id {
+                engine.look_at_restored(now, id, effects);
+            }
+        }
+        engine
+    }
+
+    fn restore_alarm(&mut self, mut record: AlarmRecord, resume: bool, now: Timestamp) {
+        let device = self.names.find(&record.id.device);
+        let rule = self.policy.rules.iter().position(|rule| rule.spec.id == record.id.rule);
+        let found = device.zip(rule).and_then(|(id, rule)| {
+            let alarms = &self.devices.get(id.index())?.alarms;
+            Some((id, alarms.iter().position(|alarm| alarm.rule == rule)?))
+        });
+        let Some((id, index)) = found else {
+            self.orphans.insert(record.id.clone(), record);
+            return;
+        };
+        if !resume {
+            restart_delay(&mut record.state, now);
+        }
+        let Some(device) = self.devices.get_mut(id.index()) else { return };
+        for seen in &record.seen {
+            if let Some(metric) = self.policy.metrics.find(&seen.metric) {
+                device.memory.absorb(seen.at, metric, &seen.reading);
+            }
+        }
+        if record.state.is_raised()
+            && let Some(alarm) = device.alarms.get(index)
+            && let Some(rule) = self.policy.rules.get(alarm.rule)
+        {
+            device.raised.push(rule.id);
+        }
+        if let Some(alarm) = device.alarms.get_mut(index) {
+            alarm.record = Some(Box::new(record));
+        }
+    }
+
+    /// Looks at the alarms of a restored device, so that their timers are set again.
+    fn look_at_restored(&mut self, now: Timestamp, id: DeviceId, effects: &mut Effects) {
+        let Some(device) = self.devices.get(id.index()) else { return };
+        let records = device.alarms.iter().filter_map(|alarm| alarm.record.as_ref());
+        let Some(newest) = records.map(|record| record.changed_at).max() else { return };
+        self.look_at_all(now, id, newest, effects);
+    }
+}
+
+/// Begins a delay again that was under way.
+fn restart_delay(state: &mut AlarmState, now: Timestamp) {
+    match state {
+        AlarmState::Pending { since } => *since = now,
+        AlarmState::Unacknowledged { clearing } | AlarmState::Acknowledged { clearing, .. } => {
+            *clearing = clearing.map(|_| now);
+        }
+        AlarmState::Returned { rising } | AlarmState::Latched { rising, .. } => {
+            *rising = rising.map(|_| now);
+        }
+        AlarmState::Normal => {}
+    }
+}

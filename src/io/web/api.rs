@@ -1,0 +1,180 @@
+//! `/api/v1/...`, `/healthz`, `/readyz` and `/metrics`.
+
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Asker, NoAnswer};
+use crate::engine::types::alarm::AlarmId;
+use crate::engine::types::input::OperatorAction;
+use crate::engine::types::job::JobKey;
+use crate::engine::types::question::{Question, Signer};
+use crate::engine::types::ticket::TicketId;
+
+/// What the API promises, for machines.
+const OPENAPI: &str = include_str!("openapi.json");
+
+#[derive(Clone)]
+struct Served {
+    asker: Asker,
+    metrics: PrometheusHandle,
+}
+
+/// The routes.
+pub(super) fn router(asker: Asker, metrics: PrometheusHandle) -> Router {
+    Router::new()
+        .route("/", get(async || Redirect::temporary("/desk")))
+        .route("/healthz", get(async || Json(json!({ "alive": true }))))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(render_metrics))
+        .route("/api/v1/openapi.json", get(openapi))
+        .route("/api/v1/alarms", get(async |state| ask(state, Question::Alarms).await))
+        .route("/api/v1/tickets", get(async |state| ask(state, Question::Tickets).await))
+        .route("/api/v1/devices", get(async |state| ask(state, Question::Devices).await))
+        .route("/api/v1/dead-letters", get(async |state| ask(state, Question::DeadLetters).await))
+        .route("/api/v1/explain/{*id}", get(explain))
+        .route("/api/v1/alarms/ack", post(acknowledge))
+        .route("/api/v1/alarms/reset", post(reset))
+        .route("/api/v1/tickets/{id}/ack", post(acknowledge_ticket))
+        .route("/api/v1/dead-letters/{ticket}/{number}/retry", post(retry))
+        .route("/api/v1/dead-letters/{ticket}/{number}/drop", post(drop_letter))
+        .with_state(Served { asker, metrics })
+}
+
+/// Body of every act.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Act {
+    /// Who does it.
+    by: String,
+    /// From where; the API by default.
+    #[serde(default = "api")]
+    via: String,
+    /// Why.
+    #[serde(default)]
+    reason: String,
+    /// The alarm, where the path does not say what is meant.
+    rule: Option<String>,
+    device: Option<String>,
+    #[serde(default)]
+    key: Vec<String>,
+}
+
+fn api() -> String {
+    "api".to_owned()
+}
+
+impl Act {
+    fn signer(&self) -> Signer {
+        Signer { by: self.by.clone(), via: self.via.clone(), reason: self.reason.clone() }
+    }
+
+    fn alarm(&self) -> Option<AlarmId> {
+        let (rule, device) = (self.rule.clone()?, self.device.clone()?);
+        Some(AlarmId { rule, device, key: self.key.clone() })
+    }
+}
+
+async fn ask(State(served): State<Served>, question: Question) -> Response {
+    answer(served.asker.ask(question).await)
+}
+
+fn answer(answered: Result<Value, NoAnswer>) -> Response {
+    match answered {
+        Ok(Value::Null) => refuse(StatusCode::NOT_FOUND, "nothing has this id"),
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+fn refuse(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
+}
+
+async fn openapi() -> Response {
+    ([("content-type", "application/json")], OPENAPI).into_response()
+}
+
+async fn render_metrics(State(served): State<Served>) -> Response {
+    ([("content-type", "text/plain; version=0.0.4")], served.metrics.render()).into_response()
+}
+
+async fn explain(State(served): State<Served>, Path(id): Path<String>) -> Response {
+    answer(served.asker.ask(Question::Explain(id)).await)
+}
+
+/// Ready: every part can do its work. The parts are told one by one.
+async fn ready(State(served): State<Served>) -> Response {
+    match served.asker.ask(Question::Health).await {
+        Ok(health) if health["ready"] == Value::Bool(true) => Json(health).into_response(),
+        Ok(health) => (StatusCode::SERVICE_UNAVAILABLE, Json(health)).into_response(),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
+}
+
+async fn acknowledge(State(served): State<Served>, Json(act): Json<Act>) -> Response {
+    let Some(alarm) = act.alarm() else { return no_alarm() };
+    let action = OperatorAction::Acknowledge(alarm);
+    answer(served.asker.ask(Question::Act { action, signer: act.signer() }).await)
+}
+
+async fn reset(State(served): State<Served>, Json(act): Json<Act>) -> Response {
+    let Some(alarm) = act.alarm() else { return no_alarm() };
+    let action = OperatorAction::Reset(alarm);
+    answer(served.asker.ask(Question::Act { action, signer: act.signer() }).await)
+}
+
+fn no_alarm() -> Response {
+    refuse(StatusCode::UNPROCESSABLE_ENTITY, "`rule` and `device` say which alarm is meant")
+}
+
+async fn acknowledge_ticket(
+    State(served): State<Served>,
+    Path(id): Path<String>,
+    Json(act): Json<Act>,
+) -> Response {
+    match id.parse::<TicketId>() {
+        Ok(id) => {
+            let action = OperatorAction::AcknowledgeTicket(id);
+            answer(served.asker.ask(Question::Act { action, signer: act.signer() }).await)
+        }
+        Err(wrong) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &wrong),
+    }
+}
+
+async fn retry(
+    State(served): State<Served>,
+    Path((ticket, number)): Path<(String, u32)>,
+    Json(act): Json<Act>,
+) -> Response {
+    handle_letter(&served, &ticket, number, &act, OperatorAction::Retry).await
+}
+
+async fn drop_letter(
+    State(served): State<Served>,
+    Path((ticket, number)): Path<(String, u32)>,
+    Json(act): Json<Act>,
+) -> Response {
+    handle_letter(&served, &ticket, number, &act, OperatorAction::Drop).await
+}
+
+async fn handle_letter(
+    served: &Served,
+    ticket: &str,
+    number: u32,
+    act: &Act,
+    make: fn(JobKey) -> OperatorAction,
+) -> Response {
+    match ticket.parse::<TicketId>() {
+        Ok(ticket) => {
+            let action = make(JobKey { ticket, number });
+            answer(served.asker.ask(Question::Act { action, signer: act.signer() }).await)
+        }
+        Err(wrong) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &wrong),
+    }
+}

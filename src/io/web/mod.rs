@@ -1,0 +1,102 @@
+//! HTTP: the API, health, metrics and the desk, on one listener.
+//!
+//! The handlers decide nothing: they turn a request into a [`Question`], and the answer of the
+//! gateway's loop into JSON.
+
+mod api;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use serde_json::Value as Json;
+use tokio::net::TcpListener;
+use tokio::sync::{mpsc, oneshot, watch};
+use tower_http::limit::RequestBodyLimitLayer;
+
+use crate::engine::types::question::Question;
+
+/// Questions that may wait for the loop.
+pub const QUESTIONS_MAX: usize = 256;
+/// Largest body of a request to the API, in bytes.
+const BODY_BYTES_MAX: usize = 64 << 10;
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A question and where its answer goes.
+#[derive(Debug)]
+pub struct Ask {
+    /// What is asked.
+    pub question: Question,
+    reply: oneshot::Sender<Json>,
+}
+
+impl Ask {
+    /// Gives the answer; whoever asked may have gone.
+    pub fn answer(self, answer: Json) {
+        drop(self.reply.send(answer));
+    }
+}
+
+/// Asks the gateway's loop.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    questions: mpsc::Sender<Ask>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the gateway is too busy or is stopping; try again")]
+pub struct NoAnswer;
+
+impl Asker {
+    /// An asker, and the loop's end of it.
+    pub fn new() -> (Asker, mpsc::Receiver<Ask>) {
+        let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
+        (Asker { questions }, asked)
+    }
+
+    /// Asks and waits for the answer.
+    ///
+    /// # Errors
+    /// When the loop does not answer in time, e.g. while the disk is full.
+    pub async fn ask(&self, question: Question) -> Result<Json, NoAnswer> {
+        let (reply, answer) = oneshot::channel();
+        self.questions.try_send(Ask { question, reply }).map_err(|_| NoAnswer)?;
+        match tokio::time::timeout(ANSWER_WITHIN, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) | Err(_) => Err(NoAnswer),
+        }
+    }
+}
+
+/// Listens; the address tells the port where `0` was asked for.
+///
+/// # Errors
+/// An address that is in use or not ours.
+pub async fn listen(at: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(at).await?;
+    let at = listener.local_addr()?;
+    Ok((listener, at))
+}
+
+/// Serves until `stop` says so.
+pub async fn serve(
+    listener: TcpListener,
+    asker: Asker,
+    metrics: PrometheusHandle,
+    desk: Option<Router>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut router = api::router(asker, metrics).layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX));
+    if let Some(desk) = desk {
+        router = router.merge(desk);
+    }
+    let stopped = async move {
+        drop(stop.wait_for(|stop| *stop).await);
+    };
+    if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopped).await {
+        tracing::error!(%error, "The HTTP listener has failed.");
+    }
+}

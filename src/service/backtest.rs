@@ -1,0 +1,227 @@
+//! A recording through the real engine on a virtual clock, told as `backtest` reports it.
+
+use std::collections::BTreeMap;
+
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use crate::engine::pipeline::Settings;
+use crate::engine::policy::Policy;
+use crate::engine::rating::{self, Plan};
+use crate::engine::rehearsal::Rehearsal;
+use crate::engine::types::alarm::HeldBy;
+use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
+use crate::engine::types::input::Input;
+use crate::engine::types::ledger::Meter;
+use crate::engine::types::message::Message;
+use crate::engine::types::severity::Severity;
+use crate::engine::types::ticket::TicketId;
+use crate::engine::types::time::Timestamp;
+
+/// What `backtest --format json` prints.
+#[derive(Debug, Serialize)]
+pub struct Outcome {
+    /// What went in.
+    pub input: InputFigures,
+    /// Every episode, in the order of the raises.
+    pub alarms: Vec<AlarmLine>,
+    /// Every ticket, in the order of opening.
+    pub tickets: Vec<TicketLine>,
+    /// Committed quantities by meter.
+    pub usage: BTreeMap<&'static str, Decimal>,
+    /// What that costs on each plan.
+    pub cost: Vec<rating::Bill>,
+    /// Each rule, in the order of the files.
+    pub rules: Vec<RuleLine>,
+}
+
+/// What went in.
+#[derive(Debug, Default, Serialize)]
+pub struct InputFigures {
+    /// Messages read.
+    pub messages: u64,
+    /// Time of the first.
+    pub from: Option<Timestamp>,
+    /// Time of the last.
+    pub to: Option<Timestamp>,
+    /// Messages, or parts of them, that no decoder could read.
+    pub undecodable: u64,
+}
+
+/// One episode.
+#[derive(Debug, Serialize)]
+pub struct AlarmLine {
+    rule: String,
+    device: String,
+    key: Vec<String>,
+    episode: u32,
+    raised_at: Timestamp,
+    returned_at: Option<Timestamp>,
+    severity: Severity,
+    ticket: Option<TicketId>,
+    held_by: Option<HeldBy>,
+}
+
+/// One ticket.
+#[derive(Debug, Serialize)]
+pub struct TicketLine {
+    id: TicketId,
+    opened_at: Timestamp,
+    resolved_at: Option<Timestamp>,
+    alarms: u64,
+    device: String,
+    rule: String,
+}
+
+/// One rule.
+#[derive(Debug, Default, Serialize)]
+pub struct RuleLine {
+    rule: String,
+    raised: u64,
+    tickets: u64,
+    unknown: u64,
+    errors: u64,
+}
+
+/// A message of a recording: when it was received, and what it said.
+#[derive(Clone, Debug)]
+pub struct Recorded {
+    /// Time of receipt.
+    pub at: Timestamp,
+    /// The message.
+    pub message: Message,
+}
+
+/// A recording that is being played.
+#[derive(Debug)]
+pub struct Backtest {
+    rehearsal: Option<Rehearsal>,
+    settings: Settings,
+    policy: Option<Policy>,
+    input: InputFigures,
+    rules: Vec<String>,
+}
+
+impl Backtest {
+    /// Nothing played yet.
+    pub fn new(settings: Settings, policy: Policy) -> Backtest {
+        let rules = policy.rules.iter().map(|rule| rule.spec.id.clone()).collect();
+        let input = InputFigures::default();
+        Backtest { rehearsal: None, settings, policy: Some(policy), input, rules }
+    }
+
+    /// Plays one message; messages come in the order of their times.
+    pub fn play(&mut self, recorded: Recorded) {
+        let Recorded { at, message } = recorded;
+        self.input.messages += 1;
+        self.input.from = self.input.from.or(Some(at));
+        self.input.to = Some(at);
+        if let Some(policy) = self.policy.take() {
+            self.rehearsal = Some(Rehearsal::new(self.settings.clone(), policy, at));
+        }
+        if let Some(rehearsal) = &mut self.rehearsal {
+            rehearsal.receive(at, Input::Message(message));
+        }
+    }
+
+    /// What has come of it.
+    pub fn finish(mut self, plans: &[Plan]) -> Outcome {
+        let mut outcome = Outcome {
+            input: std::mem::take(&mut self.input),
+            alarms: Vec::new(),
+            tickets: Vec::new(),
+            usage: Meter::ALL.iter().map(|meter| (meter.name(), Decimal::ZERO)).collect(),
+            cost: Vec::new(),
+            rules: Vec::new(),
+        };
+        let mut rules: BTreeMap<String, RuleLine> = BTreeMap::new();
+        if let Some(rehearsal) = &self.rehearsal {
+            outcome.input.undecodable = rehearsal.rejected.values().sum();
+            for (meter, qty) in &rehearsal.usage {
+                outcome.usage.insert(meter.name(), *qty);
+            }
+            for decision in &rehearsal.decisions {
+                outcome.note(decision, &mut rules, rehearsal);
+            }
+        }
+        for rule in self.rules {
+            let mut line = rules.remove(&rule).unwrap_or_default();
+            line.rule = rule;
+            outcome.rules.push(line);
+        }
+        let usage: Vec<(&str, Decimal)> = outcome.usage.iter().map(|(n, q)| (*n, *q)).collect();
+        outcome.cost = plans.iter().map(|plan| rating::rate_meters(plan, &usage)).collect();
+        outcome
+    }
+}
+
+impl Outcome {
+    /// The tickets as rows of a table: id, opened, resolved, device, rule, number of alarms.
+    pub fn ticket_rows(&self) -> Vec<Vec<String>> {
+        let row = |ticket: &TicketLine| {
+            vec![
+                ticket.id.to_string(),
+                ticket.opened_at.to_string(),
+                ticket.resolved_at.map_or_else(|| "open".to_owned(), |at| at.to_string()),
+                ticket.device.clone(),
+                ticket.rule.clone(),
+                ticket.alarms.to_string(),
+            ]
+        };
+        self.tickets.iter().map(row).collect()
+    }
+
+    fn note(
+        &mut self,
+        decision: &Decision,
+        rules: &mut BTreeMap<String, RuleLine>,
+        rehearsal: &Rehearsal,
+    ) {
+        match decision {
+            Decision::Alarm { id, episode, event: AlarmEvent::Raised { held_by }, at, severity, ticket } => {
+                rules.entry(id.rule.clone()).or_default().raised += 1;
+                self.alarms.push(AlarmLine {
+                    rule: id.rule.clone(),
+                    device: id.device.clone(),
+                    key: id.key.clone(),
+                    episode: *episode,
+                    raised_at: *at,
+                    returned_at: None,
+                    severity: *severity,
+                    ticket: *ticket,
+                    held_by: *held_by,
+                });
+            }
+            Decision::Alarm { id, episode, event: AlarmEvent::Returned, at, .. } => {
+                let same = |line: &&mut AlarmLine| {
+                    line.rule == id.rule
+                        && line.device == id.device
+                        && line.key == id.key
+                        && line.episode == *episode
+                };
+                if let Some(line) = self.alarms.iter_mut().rev().find(same) {
+                    line.returned_at = Some(*at);
+                }
+            }
+            Decision::Ticket { id, event: TicketEvent::Opened, at } => {
+                let Some(ticket) = rehearsal.engine().ticket(*id) else { return };
+                rules.entry(ticket.rule.clone()).or_default().tickets += 1;
+                self.tickets.push(TicketLine {
+                    id: *id,
+                    opened_at: *at,
+                    resolved_at: ticket.resolved_at,
+                    alarms: ticket.alarms,
+                    device: ticket.device.clone(),
+                    rule: ticket.rule.clone(),
+                });
+            }
+            Decision::RuleError { rule, .. } => {
+                let rule = rehearsal.engine().policy().rule_names.text(*rule).to_owned();
+                let line = rules.entry(rule).or_default();
+                line.errors += 1;
+                line.unknown += 1;
+            }
+            Decision::Alarm { .. } | Decision::Ticket { .. } | Decision::Rejected { .. } => {}
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! What is told of each decision: one log line, one counter, and whoever listens (`demo`).
+
+use std::collections::BTreeMap;
+
+use metrics::{counter, gauge};
+use tokio::sync::broadcast;
+
+use crate::engine::pipeline::Engine;
+use crate::engine::types::decision::{AlarmEvent, Decision, Rejection, TicketEvent};
+use crate::engine::types::effect::Write;
+use crate::engine::types::input::Input;
+use crate::engine::types::ledger::{LedgerState, Meter};
+use crate::engine::types::message::Message;
+use crate::engine::types::ticket::{TicketId, TicketRecord};
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// At most one log line of a kind of refusal and source in this time; all of them are counted.
+const REFUSAL_LOG_EVERY: TimeSpan = TimeSpan::from_secs(60);
+/// Stories that a slow listener may miss before it is told that it did.
+const STORIES_MAX: usize = 1_024;
+
+/// Something that `demo` prints.
+#[derive(Clone, Debug)]
+pub enum Story {
+    /// A ticket changed.
+    Ticket {
+        /// What happened.
+        event: TicketEvent,
+        /// The ticket.
+        ticket: Box<TicketRecord>,
+        /// Event time.
+        at: Timestamp,
+    },
+    /// Something was committed to the ledger.
+    Metered {
+        /// Meter.
+        meter: Meter,
+        /// Quantity.
+        qty: rust_decimal::Decimal,
+    },
+}
+
+/// Tells.
+#[derive(Debug)]
+pub struct Observer {
+    sources: Vec<String>,
+    refusals: BTreeMap<(usize, Rejection), Timestamp>,
+    stories: broadcast::Sender<Story>,
+}
+
+impl Observer {
+    /// An observer of these sources.
+    pub fn new(sources: Vec<String>) -> Observer {
+        let (stories, _) = broadcast::channel(STORIES_MAX);
+        Observer { sources, refusals: BTreeMap::new(), stories }
+    }
+
+    /// What `demo` listens to.
+    pub fn stories(&self) -> broadcast::Sender<Story> {
+        self.stories.clone()
+    }
+
+    /// A message was taken in.
+    pub fn received(&self, message: &Message) {
+        let source = self.source(message.source);
+        counter!("faultgate_messages_received_total", "source" => source).increment(1);
+    }
+
+    /// The store refused a commit.
+    pub fn store_refused(&self) {
+        counter!("faultgate_store_refused_total").increment(1);
+    }
+
+    /// Something else was taken in.
+    pub fn heard(&self, input: &Input) {
+        if let Input::Path { source, up } = input {
+            let up = if *up { 1.0 } else { 0.0 };
+            gauge!("faultgate_source_up", "source" => self.source(*source)).set(up);
+        }
+    }
+
+    /// The engine decided; called after the commit.
+    pub fn decided(
+        &mut self,
+        now: Timestamp,
+        decisions: &[Decision],
+        writes: &[Write],
+        engine: &Engine,
+    ) {
+        for decision in decisions {
+            match decision {
+                Decision::Rejected { source, reason, detail } => {
+                    self.tell_refusal(now, *source, *reason, detail);
+                }
+                Decision::RuleError { rule, device, detail } => {
+                    let rule = engine.policy().rule_names.text(*rule).to_owned();
+                    let device = engine.devices().get(device.index());
+                    let device = device.map_or("", |device| device.facts.id.as_str());
+                    tracing::debug!(rule, device, detail, "A condition could not be evaluated.");
+                    counter!("faultgate_rule_errors_total", "rule" => rule).increment(1);
+                }
+                Decision::Alarm { id, episode, event, at, severity, ticket } => {
+                    let word = alarm_word(*event);
+                    let severity = severity.word();
+                    let ticket = ticket.map(|ticket| ticket.to_string());
+                    tracing::info!(alarm = %id, episode, %at, severity, ticket, "Alarm {word}.");
+                    counter!("faultgate_alarms_total", "event" => word, "severity" => severity)
+                        .increment(1);
+                }
+                Decision::Ticket { id, event, at } => self.tell_ticket(*id, event, *at, engine),
+            }
+        }
+        for write in writes {
+            if let Write::Ledger(row) = write
+                && row.state == LedgerState::Committed
+            {
+                let qty = u64::try_from(row.qty.trunc().mantissa()).unwrap_or(0);
+                counter!("faultgate_usage_total", "meter" => row.meter.name()).increment(qty);
+                drop(self.stories.send(Story::Metered { meter: row.meter, qty: row.qty }));
+            }
+        }
+        if !decisions.is_empty() || !writes.is_empty() {
+            gauge!("faultgate_devices").set(engine.devices().len() as f64);
+            gauge!("faultgate_outbox_depth").set(engine.outbox().depth() as f64);
+        }
+    }
+
+    fn tell_ticket(&self, id: TicketId, event: &TicketEvent, at: Timestamp, engine: &Engine) {
+        let Some(ticket) = engine.ticket(id) else { return };
+        let word = ticket_word(event);
+        let (device, rule) = (ticket.device.as_str(), ticket.rule.as_str());
+        match event {
+            TicketEvent::Delayed { action, reason, until } => {
+                tracing::warn!(ticket = %id, device, action, reason, %until, "A call is put off.");
+            }
+            TicketEvent::DeadLettered { action, reason } => {
+                tracing::error!(
+                    ticket = %id, device, action, reason,
+                    "The upstream refused for good; see `faultgate dead-letters list`."
+                );
+            }
+            TicketEvent::Delivered { action, external, found } => {
+                tracing::debug!(ticket = %id, device, action, external, found, "Delivered.");
+            }
+            TicketEvent::Opened
+            | TicketEvent::Joined
+            | TicketEvent::Escalated { .. }
+            | TicketEvent::Resolved
+            | TicketEvent::Reopened => {
+                tracing::info!(ticket = %id, device, rule, %at, "Ticket {word}.");
+            }
+        }
+        counter!("faultgate_tickets_total", "event" => word).increment(1);
+        let ticket = Box::new(ticket.clone());
+        drop(self.stories.send(Story::Ticket { event: event.clone(), ticket, at }));
+    }
+
+    fn tell_refusal(&mut self, now: Timestamp, source: usize, reason: Rejection, detail: &str) {
+        let name = self.source(source);
+        let word = reason.word();
+        counter!("faultgate_messages_rejected_total", "source" => name.clone(), "reason" => word)
+            .increment(1);
+        let last = self.refusals.get(&(source, reason));
+        if last.is_none_or(|last| now.since(*last) >= REFUSAL_LOG_EVERY) {
+            self.refusals.insert((source, reason), now);
+            tracing::warn!(source = name, reason = word, detail, "A message was refused.");
+        }
+    }
+
+    fn source(&self, index: usize) -> String {
+        self.sources.get(index).cloned().unwrap_or_default()
+    }
+}
+
+fn alarm_word(event: AlarmEvent) -> &'static str {
+    match event {
+        AlarmEvent::Raised { .. } => "raised",
+        AlarmEvent::Acknowledged => "acknowledged",
+        AlarmEvent::Returned => "returned",
+        AlarmEvent::Reset => "reset",
+        AlarmEvent::Closed => "closed",
+    }
+}
+
+fn ticket_word(event: &TicketEvent) -> &'static str {
+    match event {
+        TicketEvent::Opened => "opened",
+        TicketEvent::Joined => "joined",
+        TicketEvent::Escalated { .. } => "escalated",
+        TicketEvent::Resolved => "resolved",
+        TicketEvent::Reopened => "reopened",
+        TicketEvent::Delivered { .. } => "delivered",
+        TicketEvent::Delayed { .. } => "delayed",
+        TicketEvent::DeadLettered { .. } => "dead-lettered",
+    }
+}

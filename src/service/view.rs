@@ -1,0 +1,92 @@
+//! The read model: questions about the state, answered between two batches of the loop.
+
+use serde_json::{Value as Json, json};
+
+use crate::engine::pipeline::Engine;
+use crate::engine::types::alarm::AlarmRecord;
+use crate::engine::types::job::{JobRecord, JobState};
+use crate::engine::types::question::Question;
+use crate::engine::types::ticket::TicketRecord;
+
+/// The answer to a question.
+pub fn answer(question: &Question, engine: &Engine, store_writable: bool) -> Json {
+    match question {
+        Question::Alarms => json!({ "alarms": engine.alarms().collect::<Vec<_>>() }),
+        Question::Tickets => json!({ "tickets": engine.tickets().collect::<Vec<_>>() }),
+        Question::Devices => {
+            let devices = engine.devices().iter().map(|device| {
+                let raised = device.alarms.iter().filter_map(|alarm| alarm.record.as_ref());
+                let raised = raised.filter(|record| record.state.is_raised()).count();
+                json!({
+                    "id": device.facts.id, "class": device.facts.class, "site": device.facts.site,
+                    "region": device.facts.region, "customer": device.facts.customer,
+                    "labels": device.facts.labels, "offline": device.offline,
+                    "rules": device.alarms.len(), "raised": raised,
+                })
+            });
+            json!({ "devices": devices.collect::<Vec<_>>() })
+        }
+        Question::DeadLetters => {
+            let dead = engine.outbox().jobs().filter(|job| is_dead(job));
+            json!({ "dead_letters": dead.collect::<Vec<_>>() })
+        }
+        Question::Explain(id) => explain(id, engine),
+        Question::Health => json!({
+            "devices": engine.devices().len(),
+            "rules": engine.policy().rules.len(),
+            "outbox": engine.outbox().depth(),
+            "store": store_writable,
+        }),
+        Question::Act { .. } => json!({ "done": true }),
+    }
+}
+
+fn is_dead(job: &JobRecord) -> bool {
+    matches!(job.state, JobState::Dead { .. })
+}
+
+/// An alarm (`rule/device`), a ticket (`tk-1`), an episode (its ULID), a fingerprint, or the
+/// upstream's id of a ticket.
+fn explain(id: &str, engine: &Engine) -> Json {
+    let ticket = engine.tickets().find(|ticket| {
+        ticket.id.to_string() == id
+            || ticket.fingerprint.0 == id
+            || ticket.external.as_deref() == Some(id)
+    });
+    let of_ticket = |record: &&AlarmRecord| {
+        let member = ticket.is_some_and(|ticket| {
+            record.episode.as_ref().is_some_and(|episode| episode.ticket == Some(ticket.id))
+        });
+        member
+            || record.id.to_string() == id
+            || record.episode.as_ref().is_some_and(|e| e.id == id || e.fingerprint.0 == id)
+    };
+    let alarms: Vec<&AlarmRecord> = engine.alarms().filter(of_ticket).collect();
+    if ticket.is_none() && alarms.is_empty() {
+        return Json::Null;
+    }
+    let tickets: Vec<&TicketRecord> = match ticket {
+        Some(ticket) => vec![ticket],
+        None => alarms
+            .iter()
+            .filter_map(|record| engine.ticket(record.episode.as_ref()?.ticket?))
+            .collect(),
+    };
+    let jobs = engine.outbox().jobs();
+    let jobs = jobs.filter(|job| tickets.iter().any(|ticket| ticket.id == job.key.ticket));
+    let rules = engine.policy().rules.iter();
+    let rules = rules.filter(|rule| alarms.iter().any(|record| record.id.rule == rule.spec.id));
+    let rules = rules.map(|rule| {
+        let spec = &rule.spec;
+        json!({
+            "id": spec.id, "revision": spec.revision, "when": spec.when,
+            "clear_when": spec.clear_when, "on_delay": spec.on_delay, "off_delay": spec.off_delay,
+        })
+    });
+    json!({
+        "alarms": alarms,
+        "tickets": tickets,
+        "waiting": jobs.collect::<Vec<_>>(),
+        "rules": rules.collect::<Vec<_>>(),
+    })
+}
