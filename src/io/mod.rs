@@ -1,0 +1,3 @@
+//! Touches the world and decides nothing: brokers, disk, clock.
+pub mod clock;
+pub mod store;
