@@ -14,10 +14,12 @@ use crate::engine::types::time::{TimeSpan, Timestamp};
 #[allow(clippy::disallowed_methods)] // the one place that reads the wall clock
 pub fn now() -> Timestamp {
     let micros = |span: std::time::Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-        Ok(since) => micros(since),
-        Err(before) => -micros(before.duration()),
-    })
+    Timestamp::from_micros(
+        match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+            Ok(since) => micros(since),
+            Err(before) => -micros(before.duration()),
+        },
+    )
 }
 
 /// The clock that only runs forward and means nothing outside this process: for deadlines of I/O.
