@@ -1,2 +1,5 @@
 //! One test binary; one module per promise.
-fn main() {}
+mod child;
+mod store_crash;
+mod store_disk;
+mod store_journal;

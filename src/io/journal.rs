@@ -1,0 +1,304 @@
+//! The records of the engine in the store: which key, which bytes.
+//!
+//! Keys are text, a letter for the kind first, with numbers padded so that they sort; values are
+//! JSON. Nothing is read back from a key: the records say who they are.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `a/RULE␟DEVICE␟KEY...` | an alarm |
+//! | `t/NUMBER` | a ticket |
+//! | `j/TICKET/NUMBER` | a job of the outbox |
+//! | `d/DEVICE` | a device |
+//! | `l/SEQUENCE` | a ledger row |
+//! | `m/schema` | the schema's version |
+//! | `q/KEY` | what could not be read under KEY, as it was |
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::store::{
+    Batch, KEY_BYTES_MAX, OpenNotes, Record, Scan, Store, StoreError, StoreOptions,
+};
+use crate::engine::types::alarm::{AlarmId, AlarmRecord};
+use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::effect::Write;
+use crate::engine::types::job::{JobKey, JobRecord};
+use crate::engine::types::ledger::LedgerRow;
+use crate::engine::types::ticket::{TicketId, TicketRecord};
+
+/// Version of the keys and values below.
+const SCHEMA: u32 = 1;
+const SCHEMA_KEY: &[u8] = b"m/schema";
+const QUARANTINE: &str = "q/";
+/// Records that are moved to quarantine in one commit.
+const QUARANTINE_BATCH: usize = 256;
+
+/// The engine's records on disk.
+#[derive(Debug)]
+pub struct Journal {
+    store: Store,
+}
+
+/// Everything that the engine starts from.
+#[derive(Debug, Default)]
+pub struct Snapshot {
+    /// Every alarm, in the order of rule, device and key.
+    pub alarms: Vec<AlarmRecord>,
+    /// Every ticket, in the order of their numbers.
+    pub tickets: Vec<TicketRecord>,
+    /// The outbox, in the order of ticket and number.
+    pub jobs: Vec<JobRecord>,
+    /// Every device that was seen.
+    pub devices: Vec<DeviceFacts>,
+    /// The newest row of the ledger.
+    pub last_ledger_row: Option<LedgerRow>,
+    /// The highest ticket number that was ever given, 0 for none.
+    pub last_ticket: u64,
+    /// Records that could not be read; they were moved to quarantine, and the rest goes on.
+    pub quarantined: Vec<Quarantined>,
+}
+
+/// A record that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quarantined {
+    /// Where it stood.
+    pub key: String,
+    /// What is wrong with it.
+    pub cause: String,
+}
+
+impl Journal {
+    /// Opens the journal in `dir`, made if absent.
+    ///
+    /// # Errors
+    /// Those of [`Store::open`], and [`StoreError::Newer`].
+    pub fn open(dir: &Path, options: StoreOptions) -> Result<(Journal, OpenNotes), StoreError> {
+        let (store, notes) = Store::open(dir, options)?;
+        match store.get(SCHEMA_KEY)? {
+            Some(found) => {
+                let found = read::<u32>("m/schema", &found)?;
+                if found > SCHEMA {
+                    let dir = dir.to_path_buf();
+                    let known = SCHEMA;
+                    return Err(StoreError::Newer { dir, found, known });
+                }
+            }
+            None => {
+                let schema = SCHEMA.to_string().into_bytes();
+                store.commit(vec![(SCHEMA_KEY.to_vec(), Some(schema))])?;
+            }
+        }
+        Ok((Journal { store }, notes))
+    }
+
+    /// The store below, for its free space and its directory.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Stores all of `writes` or nothing; returns when they would survive a power cut. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(batch(writes)?)
+    }
+
+    /// As [`Journal::commit`], for async tasks.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub async fn commit_async(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit_async(batch(writes)?).await
+    }
+
+    /// Reads what the engine starts from. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says; a record that cannot be read is no error.
+    pub fn load(&self) -> Result<Snapshot, StoreError> {
+        let mut lost = Vec::new();
+        let mut snapshot = Snapshot {
+            alarms: self.all("a/", &mut lost)?,
+            tickets: self.all("t/", &mut lost)?,
+            jobs: self.all("j/", &mut lost)?,
+            devices: self.all("d/", &mut lost)?,
+            ..Snapshot::default()
+        };
+        while let Some((key, value)) = self.store.last(b"l/")? {
+            match read::<LedgerRow>(&text(&key), &value) {
+                Ok(row) => {
+                    snapshot.last_ledger_row = Some(row);
+                    break;
+                }
+                Err(error) => self.quarantine(&mut lost, vec![(key, value, error)])?,
+            }
+        }
+        snapshot.last_ticket = self.last_ticket()?;
+        snapshot.quarantined = lost;
+        Ok(snapshot)
+    }
+
+    /// The ledger from row `sequence` on, in order. A row that cannot be read is an error in its
+    /// place, and the next call goes on after it.
+    pub fn ledger(&self, sequence: u64) -> Rows<'_> {
+        Rows {
+            scan: self.store.scan(b"l/", &ledger_key(sequence)),
+        }
+    }
+
+    fn all<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+        lost: &mut Vec<Quarantined>,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut records = Vec::new();
+        let mut broken = Vec::new();
+        for found in self.store.scan(prefix.as_bytes(), b"") {
+            let (key, value) = found?;
+            match read(&text(&key), &value) {
+                Ok(record) => records.push(record),
+                Err(error) => broken.push((key, value, error)),
+            }
+            if broken.len() == QUARANTINE_BATCH {
+                self.quarantine(lost, std::mem::take(&mut broken))?;
+            }
+        }
+        self.quarantine(lost, broken)?;
+        Ok(records)
+    }
+
+    fn quarantine(
+        &self,
+        lost: &mut Vec<Quarantined>,
+        broken: Vec<(Vec<u8>, Vec<u8>, StoreError)>,
+    ) -> Result<(), StoreError> {
+        let mut batch = Batch::new();
+        for (key, value, error) in broken {
+            let mut aside = QUARANTINE.as_bytes().to_vec();
+            aside.extend_from_slice(&key);
+            let (key_text, cause) = (text(&key), error.to_string());
+            tracing::error!(key = %key_text, %cause, "A record was moved to quarantine.");
+            lost.push(Quarantined {
+                key: key_text,
+                cause,
+            });
+            batch.push((aside, Some(value)));
+            batch.push((key, None));
+        }
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(batch)
+    }
+
+    // From the keys, so that a ticket in quarantine keeps its number.
+    fn last_ticket(&self) -> Result<u64, StoreError> {
+        let mut highest = 0;
+        for prefix in ["t/", "q/t/"] {
+            if let Some((key, _)) = self.store.last(prefix.as_bytes())? {
+                let number = text(&key).strip_prefix(prefix).map(str::parse::<u64>);
+                highest = number.and_then(Result::ok).unwrap_or(0).max(highest);
+            }
+        }
+        Ok(highest)
+    }
+}
+
+/// See [`Journal::ledger`].
+#[derive(Debug)]
+pub struct Rows<'a> {
+    scan: Scan<'a>,
+}
+
+impl Iterator for Rows<'_> {
+    type Item = Result<LedgerRow, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = |(key, value): Record| read(&text(&key), &value);
+        self.scan.next().map(|found| found.and_then(row))
+    }
+}
+
+fn batch(writes: &[Write]) -> Result<Batch, StoreError> {
+    writes
+        .iter()
+        .map(|write| {
+            Ok(match write {
+                Write::Alarm(alarm) => put(alarm_key(&alarm.id), alarm)?,
+                Write::Ticket(ticket) => put(ticket_key(ticket.id), ticket)?,
+                Write::Job(job) => put(job_key(job.key), job)?,
+                Write::JobGone(key) => (job_key(*key), None),
+                Write::Ledger(row) => put(ledger_key(row.sequence), row)?,
+                Write::Device(device) => put(bounded(format!("d/{}", device.id)), device)?,
+            })
+        })
+        .collect()
+}
+
+fn put(key: Vec<u8>, record: &impl Serialize) -> Result<(Vec<u8>, Option<Vec<u8>>), StoreError> {
+    match serde_json::to_vec(record) {
+        Ok(value) => Ok((key, Some(value))),
+        Err(error) => Err(unreadable(&text(&key), &error)),
+    }
+}
+
+fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError> {
+    serde_json::from_slice(value).map_err(|error| unreadable(key, &error))
+}
+
+fn unreadable(key: &str, error: &serde_json::Error) -> StoreError {
+    StoreError::Unreadable {
+        key: key.to_owned(),
+        cause: error.to_string(),
+    }
+}
+
+fn text(key: &[u8]) -> String {
+    String::from_utf8_lossy(key).into_owned()
+}
+
+fn alarm_key(id: &AlarmId) -> Vec<u8> {
+    let mut key = format!("a/{}\u{1f}{}", id.rule, id.device);
+    for value in &id.key {
+        key.push('\u{1f}');
+        key.push_str(value);
+    }
+    bounded(key)
+}
+
+fn ticket_key(id: TicketId) -> Vec<u8> {
+    format!("t/{:020}", id.0).into_bytes()
+}
+
+fn job_key(key: JobKey) -> Vec<u8> {
+    format!("j/{:020}/{:010}", key.ticket.0, key.number).into_bytes()
+}
+
+fn ledger_key(sequence: u64) -> Vec<u8> {
+    format!("l/{sequence:020}").into_bytes()
+}
+
+// Room is left for the prefix of the quarantine. A key that is too long keeps its beginning, for
+// the reader, and a hash of the whole, so that no two names share a key.
+fn bounded(key: String) -> Vec<u8> {
+    const HASH_CHARS: usize = 64;
+    let max = KEY_BYTES_MAX - QUARANTINE.len();
+    if key.len() <= max {
+        return key.into_bytes();
+    }
+    let hash = blake3::hash(key.as_bytes()).to_hex();
+    let mut short = key.into_bytes();
+    short.truncate(max - HASH_CHARS - 1);
+    short.push(0x1f);
+    short.extend_from_slice(hash.as_bytes());
+    short
+}

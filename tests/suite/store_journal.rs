@@ -1,0 +1,186 @@
+//! What the engine writes comes back after a restart, and one bad record spoils no other.
+
+use std::path::Path;
+
+use faultgate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, Fingerprint};
+use faultgate::engine::types::device::DeviceFacts;
+use faultgate::engine::types::effect::Write;
+use faultgate::engine::types::job::{Action, JobKey, JobRecord, JobState};
+use faultgate::engine::types::ledger::{LedgerRow, LedgerState, Meter};
+use faultgate::engine::types::severity::Severity;
+use faultgate::engine::types::ticket::TicketId;
+use faultgate::engine::types::time::Timestamp;
+use faultgate::io::journal::Journal;
+use faultgate::io::store::{Store, StoreError, StoreOptions};
+
+fn open(dir: &Path) -> Journal {
+    Journal::open(dir, StoreOptions::default()).unwrap().0
+}
+
+fn alarm(device: &str) -> AlarmRecord {
+    AlarmRecord {
+        id: AlarmId {
+            rule: "冷柜过热".into(),
+            device: device.into(),
+            key: vec!["E/1".into()],
+        },
+        revision: "r1".into(),
+        state: AlarmState::Unacknowledged {
+            clearing: Some(Timestamp::from_millis(5)),
+        },
+        episode: None,
+        changed_at: Timestamp::from_millis(5),
+        history: Vec::new(),
+    }
+}
+
+fn job(ticket: u64, number: u32) -> JobRecord {
+    JobRecord {
+        key: JobKey {
+            ticket: TicketId(ticket),
+            number,
+        },
+        upstream: "desk".into(),
+        fingerprint: Fingerprint("f".into()),
+        idempotency_key: format!("f-{number}"),
+        severity: Severity::Major,
+        created_at: Timestamp::EPOCH,
+        action: Action::Comment {
+            text: "温度恢复".repeat(9_000),
+        },
+        state: JobState::Waiting {
+            attempts: 1,
+            not_before: Timestamp::EPOCH,
+            uncertain: true,
+            reason: "timed out".into(),
+        },
+    }
+}
+
+fn row(sequence: u64) -> LedgerRow {
+    let mut row = LedgerRow {
+        sequence,
+        meter: Meter::ApiCall,
+        qty: "1.25".parse().unwrap(),
+        state: LedgerState::Committed,
+        idem: format!("f-{sequence}/api.call"),
+        ticket: TicketId(1),
+        upstream_ticket: None,
+        external_ref: "f".into(),
+        action: "open".into(),
+        device: "冷柜-1".into(),
+        rule: "r".into(),
+        site: String::new(),
+        customer: String::new(),
+        severity: Severity::Minor,
+        time: Timestamp::EPOCH,
+        recorded: Timestamp::EPOCH,
+        prev_hash: String::new(),
+        hash: String::new(),
+    };
+    row.seal("before");
+    row
+}
+
+fn device(id: &str) -> DeviceFacts {
+    DeviceFacts {
+        id: id.into(),
+        ..DeviceFacts::default()
+    }
+}
+
+#[test]
+fn every_record_comes_back_after_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "机".repeat(400);
+    let writes = vec![
+        Write::Alarm(Box::new(alarm("冷柜-1"))),
+        Write::Alarm(Box::new(alarm(&long))),
+        Write::Alarm(Box::new(alarm(&format!("{long}2")))),
+        Write::Job(Box::new(job(3, 1))),
+        Write::Job(Box::new(job(3, 2))),
+        Write::Device(Box::new(device("冷柜-1"))),
+    ];
+    {
+        let journal = open(dir.path());
+        journal.commit(&writes).unwrap();
+        let gone = job(3, 1).key;
+        journal
+            .commit(&[Write::JobGone(gone), Write::JobGone(gone)])
+            .unwrap();
+    }
+    let found = open(dir.path()).load().unwrap();
+    let expected = [alarm("冷柜-1"), alarm(&long), alarm(&format!("{long}2"))];
+    assert_eq!(found.alarms.len(), 3);
+    assert!(expected.iter().all(|alarm| found.alarms.contains(alarm)));
+    assert_eq!(found.jobs, [job(3, 2)]);
+    assert_eq!(found.devices, [device("冷柜-1")]);
+    assert_eq!((found.last_ticket, found.last_ledger_row), (0, None));
+}
+
+#[test]
+fn ledger_rows_come_in_order_from_any_row_on_and_are_intact() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let rows: Vec<Write> = (1..=1_200)
+        .map(|n| Write::Ledger(Box::new(row(n))))
+        .collect();
+    journal.commit(&rows).unwrap();
+    let read: Vec<LedgerRow> = journal.ledger(999).map(Result::unwrap).collect();
+    assert_eq!(read, (999..=1_200).map(row).collect::<Vec<_>>());
+    assert!(read.iter().all(LedgerRow::is_intact));
+    assert_eq!(journal.load().unwrap().last_ledger_row, Some(row(1_200)));
+}
+
+#[test]
+fn records_that_cannot_be_read_are_set_aside_and_told_and_the_rest_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let good = Write::Alarm(Box::new(alarm("good")));
+    open(dir.path())
+        .commit(&[good, Write::Ledger(Box::new(row(1)))])
+        .unwrap();
+    {
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let bad = |key: &str, value: &str| (key.into(), Some(value.into()));
+        let ticket = "t/00000000000000000077";
+        let last_row = "l/00000000000000000002";
+        let batch = vec![bad("a/bad", "{"), bad(ticket, "[]"), bad(last_row, "")];
+        store.commit(batch).unwrap();
+    }
+    let journal = open(dir.path());
+    let found = journal.load().unwrap();
+    assert_eq!(found.alarms, [alarm("good")]);
+    assert_eq!(found.last_ledger_row, Some(row(1)));
+    assert_eq!(found.last_ticket, 77, "a number is never given twice");
+    let keys: Vec<&str> = found
+        .quarantined
+        .iter()
+        .map(|lost| lost.key.as_str())
+        .collect();
+    assert_eq!(
+        keys,
+        ["a/bad", "t/00000000000000000077", "l/00000000000000000002"]
+    );
+    assert_eq!(
+        journal.store().get(b"q/a/bad").unwrap(),
+        Some(b"{".to_vec())
+    );
+    let again = journal.load().unwrap();
+    assert_eq!((again.quarantined.len(), again.last_ticket), (0, 77));
+}
+
+#[test]
+fn a_store_of_a_newer_version_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        store
+            .commit(vec![(b"m/schema".to_vec(), Some(b"2".to_vec()))])
+            .unwrap();
+    }
+    let refused = Journal::open(dir.path(), StoreOptions::default()).unwrap_err();
+    assert!(
+        matches!(refused, StoreError::Newer { found: 2, .. }),
+        "{refused}"
+    );
+}
