@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs what the tests need, then passes them: packages, unit and end-to-end tests, rule tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+missing=()
+command -v mosquitto >/dev/null || missing+=(mosquitto)
+command -v mosquitto_pub >/dev/null || missing+=(mosquitto-clients)
+command -v systemd-analyze >/dev/null || missing+=(systemd)
+if [ "${#missing[@]}" -gt 0 ]; then
+    sudo=""
+    [ "$(id -u)" = 0 ] || sudo=sudo
+    export DEBIAN_FRONTEND=noninteractive
+    $sudo apt-get update -q
+    $sudo apt-get install -qy --no-install-recommends "${missing[@]}"
+fi
+
+cargo test --workspace --locked
+cargo run --quiet --locked -- check rules
+cargo run --quiet --locked -- test rules
