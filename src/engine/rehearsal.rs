@@ -9,7 +9,7 @@ use super::types::decision::{AlarmEvent, Decision, Rejection};
 use super::types::effect::{Effects, Write};
 use super::types::input::Input;
 use super::types::job::{Call, Delivered, Outcome};
-use super::types::ledger::{LedgerRow, LedgerState, Meter};
+use super::types::ledger::{LedgerState, Meter};
 use super::types::time::Timestamp;
 use rust_decimal::Decimal;
 use std::collections::BTreeMap;
@@ -87,15 +87,11 @@ impl Rehearsal {
             }
         }
         for write in self.effects.writes.drain(..) {
-            if let Write::Ledger(row) = write {
-                self.meter(&row);
+            if let Write::Ledger(row) = write
+                && row.state == LedgerState::Committed
+            {
+                *self.usage.entry(row.meter).or_default() += row.qty;
             }
-        }
-    }
-
-    fn meter(&mut self, row: &LedgerRow) {
-        if row.state == LedgerState::Committed {
-            *self.usage.entry(row.meter).or_default() += row.qty;
         }
     }
 }

@@ -175,7 +175,7 @@ impl Engine {
         let recheck = [when.recheck_at, clear.as_ref().and_then(|clear| clear.recheck_at)];
         for truth in [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)] {
             if let Some(Known::Unknown(Unknown::Error(detail))) = truth {
-                let detail = detail.to_string();
+                let detail = detail.clone();
                 effects.decisions.push(Decision::RuleError { rule: rule.id, device: id, detail });
             }
         }
