@@ -11,6 +11,7 @@
 //! | `d/DEVICE` | a device |
 //! | `l/SEQUENCE` | a ledger row |
 //! | `m/schema` | the schema's version |
+//! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
 
 use std::path::Path;
@@ -27,10 +28,12 @@ use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
 use crate::engine::types::ledger::LedgerRow;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
+use crate::engine::types::time::Timestamp;
 
 /// Version of the keys and values below.
 const SCHEMA: u32 = 1;
 const SCHEMA_KEY: &[u8] = b"m/schema";
+const ALIVE_KEY: &[u8] = b"m/alive";
 const QUARANTINE: &str = "q/";
 /// Records that are moved to quarantine in one commit.
 const QUARANTINE_BATCH: usize = 256;
@@ -56,6 +59,8 @@ pub struct Snapshot {
     pub last_ledger_row: Option<LedgerRow>,
     /// The highest ticket number that was ever given, 0 for none.
     pub last_ticket: u64,
+    /// When the gateway was last known to run; `None` before the first time.
+    pub alive_at: Option<Timestamp>,
     /// Records that could not be read; they were moved to quarantine, and the rest goes on.
     pub quarantined: Vec<Quarantined>,
 }
@@ -143,6 +148,8 @@ impl Journal {
             }
         }
         snapshot.last_ticket = self.last_ticket()?;
+        let alive = self.store.get(ALIVE_KEY)?;
+        snapshot.alive_at = alive.and_then(|value| read("m/alive", &value).ok());
         snapshot.quarantined = lost;
         Ok(snapshot)
     }
@@ -238,6 +245,7 @@ fn batch(writes: &[Write]) -> Result<Batch, StoreError> {
                 Write::Job(job) => put(job_key(job.key), job)?,
                 Write::JobGone(key) => (job_key(*key), None),
                 Write::Ledger(row) => put(ledger_key(row.sequence), row)?,
+                Write::Alive(at) => put(ALIVE_KEY.to_vec(), at)?,
                 Write::Device(device) => put(bounded(format!("d/{}", device.id)), device)?,
             })
         })

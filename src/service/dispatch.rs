@@ -3,44 +3,47 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use metrics::histogram;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::gateway::Event;
-use crate::engine::types::input::Input;
 use crate::engine::types::job::{Call, Delivered, Outcome};
 use crate::io::clock;
 use crate::io::upstream::Upstream;
 
+/// How long a stop waits for calls that are under way.
+const FINISH_WITHIN: Duration = Duration::from_secs(6);
+
 /// Makes the calls.
+#[derive(Debug)]
 pub struct Dispatcher {
     upstreams: BTreeMap<String, Arc<Upstream>>,
-    events: mpsc::Sender<Event>,
+    results: mpsc::Sender<Delivered>,
     calls: JoinSet<()>,
 }
 
 impl Dispatcher {
-    /// A dispatcher to these upstreams; results go to `events`.
-    pub fn new(upstreams: BTreeMap<String, Arc<Upstream>>, events: mpsc::Sender<Event>) -> Dispatcher {
-        Dispatcher { upstreams, events, calls: JoinSet::new() }
+    /// A dispatcher to these upstreams; what comes of the calls goes to `results`.
+    pub fn new(upstreams: BTreeMap<String, Arc<Upstream>>, results: mpsc::Sender<Delivered>) -> Dispatcher {
+        Dispatcher { upstreams, results, calls: JoinSet::new() }
     }
 
     /// Makes one call.
     pub fn send(&mut self, call: Call) {
         while self.calls.try_join_next().is_some() {}
         let upstream = self.upstreams.get(&call.upstream).cloned();
-        let events = self.events.clone();
+        let results = self.results.clone();
         self.calls.spawn(async move {
             let delivered = match upstream {
                 Some(upstream) => {
-                    let began = clock::stopwatch();
+                    let began = clock::monotonic();
                     let delivered = upstream.perform(&call).await;
                     let name = upstream.name().to_owned();
                     let ended = outcome_word(&delivered.outcome);
                     histogram!("faultgate_call_seconds", "upstream" => name, "outcome" => ended)
-                        .record(began.seconds());
+                        .record(began.elapsed().as_secs_f64());
                     delivered
                 }
                 None => Delivered {
@@ -53,13 +56,29 @@ impl Dispatcher {
                 },
             };
             // The loop is gone only when the gateway stops; the job is still in the outbox then.
-            drop(events.send(Event::Input(Input::Delivered(delivered))).await);
+            drop(results.send(delivered).await);
         });
     }
 
-    /// Waits for the calls that are under way.
-    pub async fn finish(&mut self) {
-        while self.calls.join_next().await.is_some() {}
+    /// Waits for the calls that are under way, at most [`FINISH_WITHIN`]; what came of them goes to
+    /// `ended`. A call that takes longer is looked up after the next start.
+    pub async fn finish(
+        &mut self,
+        results: &mut mpsc::Receiver<Delivered>,
+        ended: &mut Vec<Delivered>,
+    ) {
+        let deadline = tokio::time::sleep(FINISH_WITHIN);
+        tokio::pin!(deadline);
+        while !self.calls.is_empty() {
+            tokio::select! {
+                _ = self.calls.join_next() => {}
+                Some(delivered) = results.recv() => ended.push(delivered),
+                () = &mut deadline => break,
+            }
+        }
+        while let Ok(delivered) = results.try_recv() {
+            ended.push(delivered);
+        }
     }
 }
 

@@ -8,49 +8,44 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::ask::{Ask, Question, answer};
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
+use super::view::{self, Health};
 use crate::engine::pipeline::Engine;
-use crate::engine::types::effect::Effects;
+use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::Input;
-use crate::engine::types::message::Message;
-use crate::engine::types::time::Timestamp;
+use crate::engine::types::job::Delivered;
+use crate::engine::types::question::Question;
+use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::io::clock::Clock;
 use crate::io::journal::Journal;
-use crate::io::mqtt::{AckToken, Subscriber};
+use crate::io::mqtt::{AckToken, Arrival, Incoming, MqttEvent};
 use crate::io::systemd;
+use crate::io::web::Ask;
 
 /// Most inputs that one commit covers.
 pub const BATCH_MAX: usize = 512;
-/// Inputs that may wait; beyond that the brokers have to.
-pub const QUEUE_MAX: usize = 4_096;
 /// Longest time between two looks at the clock, so that the watchdog is fed and a clock that
 /// jumped is noticed.
 const TICK_MAX: Duration = Duration::from_secs(1);
 /// How long to wait before a failed commit is tried again.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
 /// How often the store is told that the gateway runs, so that a restart knows how long it was down.
-const ALIVE_EVERY: crate::engine::types::time::TimeSpan =
-    crate::engine::types::time::TimeSpan::from_secs(30);
+const ALIVE_EVERY: TimeSpan = TimeSpan::from_secs(30);
 
-/// Something for the loop.
+/// The loop's ends of its channels.
 #[derive(Debug)]
-pub enum Event {
-    /// A message, to be acknowledged once it is safe.
-    Message {
-        /// The message.
-        message: Message,
-        /// Its place in the order of acknowledgements.
-        ack: AckToken,
-    },
-    /// Anything else that happens to the engine.
-    Input(Input),
-    /// A question about the state, or an act of an operator.
-    Ask(Ask),
+pub struct Inlets {
+    /// What arrives from the brokers.
+    pub arrivals: mpsc::Receiver<Arrival>,
+    /// What comes back from the upstreams.
+    pub delivered: mpsc::Receiver<Delivered>,
+    /// Questions, and acts of operators.
+    pub asked: mpsc::Receiver<Ask>,
 }
 
 /// The loop's own state.
+#[derive(Debug)]
 pub struct Gateway {
     /// Decides.
     pub engine: Engine,
@@ -60,115 +55,148 @@ pub struct Gateway {
     pub dispatcher: Dispatcher,
     /// Tells.
     pub observer: Observer,
-    /// Where messages come from, by source.
-    pub subscribers: Vec<Subscriber>,
     /// Reads the clock.
     pub clock: Clock,
-    /// What the restore decided, to be committed first.
+    /// What was decided and is not committed yet; at the start, what the restore decided.
     pub effects: Effects,
-    /// Whether the last commit succeeded.
-    pub store_writable: bool,
+    /// What `readyz` says.
+    pub health: Health,
     /// When the store was last told that the gateway runs.
     pub alive_at: Timestamp,
 }
 
+/// What one batch owes to others once it is on disk.
+#[derive(Debug, Default)]
+struct Owed {
+    acks: Vec<AckToken>,
+    answers: Vec<Ask>,
+}
+
 impl Gateway {
     /// Runs until `stop` says so and everything that was taken in is committed.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>, mut stop: watch::Receiver<bool>) {
-        let mut batch = Vec::with_capacity(BATCH_MAX);
-        self.take(&mut batch).await;
+    pub async fn run(mut self, mut inlets: Inlets, mut stop: watch::Receiver<bool>) {
+        let mut arrivals = Vec::with_capacity(BATCH_MAX);
+        let mut delivered = Vec::with_capacity(BATCH_MAX);
+        let mut asked = Vec::with_capacity(BATCH_MAX);
         loop {
+            let stopping = *stop.borrow();
+            self.take(&mut arrivals, &mut delivered, &mut asked).await;
+            systemd::feed_watchdog();
+            if stopping {
+                break;
+            }
             let wait = self.until_next_wakeup();
             tokio::select! {
-                _ = events.recv_many(&mut batch, BATCH_MAX) => {}
+                biased;
+                _ = stop.changed() => {}
+                _ = inlets.delivered.recv_many(&mut delivered, BATCH_MAX) => {}
+                _ = inlets.asked.recv_many(&mut asked, BATCH_MAX) => {}
+                _ = inlets.arrivals.recv_many(&mut arrivals, BATCH_MAX) => {}
                 () = tokio::time::sleep(wait) => {}
-                _ = stop.changed() => break,
             }
-            self.take(&mut batch).await;
-            systemd::feed_watchdog();
         }
-        events.close();
-        while events.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            self.take(&mut batch).await;
-        }
+        self.dispatcher.finish(&mut inlets.delivered, &mut delivered).await;
+        self.take(&mut arrivals, &mut delivered, &mut asked).await;
     }
 
-    fn until_next_wakeup(&mut self) -> Duration {
+    fn until_next_wakeup(&self) -> Duration {
         let now = self.clock.now();
         let next = self.engine.next_wakeup();
         next.map_or(TICK_MAX, |at| at.since(now).to_std().min(TICK_MAX))
     }
 
-    /// Steps the engine with every event, commits, acknowledges, delivers.
-    async fn take(&mut self, batch: &mut Vec<Event>) {
+    /// Steps the engine with everything that came, commits, acknowledges, delivers.
+    async fn take(
+        &mut self,
+        arrivals: &mut Vec<Arrival>,
+        delivered: &mut Vec<Delivered>,
+        asked: &mut Vec<Ask>,
+    ) {
         let now = self.clock.now();
-        let mut acks: Vec<(usize, AckToken)> = Vec::with_capacity(batch.len());
-        let mut asked = Vec::new();
-        self.engine.step(now, Input::Tick, &mut self.effects);
-        for event in batch.drain(..) {
-            match event {
-                Event::Message { message, ack } => {
-                    acks.push((message.source, ack));
-                    self.observer.received(&message);
-                    self.engine.step(now, Input::Message(message), &mut self.effects);
-                }
-                Event::Input(input) => {
-                    self.observer.heard(&input);
-                    self.engine.step(now, input, &mut self.effects);
-                }
-                Event::Ask(ask) => self.take_ask(now, ask, &mut asked),
+        let mut owed = Owed::default();
+        self.step(now, Input::Tick);
+        for arrival in arrivals.drain(..) {
+            self.take_arrival(now, arrival, &mut owed);
+        }
+        for delivered in delivered.drain(..) {
+            self.step(now, Input::Delivered(delivered));
+        }
+        for ask in asked.drain(..) {
+            if let Question::Act { action, signer } = &ask.question {
+                let input = Input::Operator { action: action.clone(), signature: signer.at(now) };
+                self.step(now, input);
             }
+            owed.answers.push(ask);
         }
         self.commit(now).await;
-        for (source, ack) in acks {
-            if let Some(subscriber) = self.subscribers.get_mut(source) {
-                subscriber.ack(ack);
-            }
+        for ack in owed.acks {
+            ack.ack();
         }
-        for ask in asked {
-            ask.reply(answer(&ask.question, &self.engine, &self.journal, self.store_writable));
+        for ask in owed.answers {
+            let answer = view::answer(&ask.question, &self.engine, &self.health);
+            ask.answer(answer);
         }
-        self.observer.decided(&self.effects.decisions, &self.engine);
+        self.observer.decided(now, &self.effects, &self.engine);
         for call in self.effects.calls.drain(..) {
             self.dispatcher.send(call);
         }
         self.effects.clear();
     }
 
-    /// Acts are taken in at once, and answered like questions once they are on disk.
-    fn take_ask(&mut self, now: Timestamp, ask: Ask, asked: &mut Vec<Ask>) {
-        if let Question::Act { action, signature } = &ask.question {
-            let input = Input::Operator { action: action.clone(), signature: signature.at(now) };
-            self.engine.step(now, input, &mut self.effects);
+    fn step(&mut self, now: Timestamp, input: Input) {
+        self.engine.step(now, input, &mut self.effects);
+    }
+
+    fn take_arrival(&mut self, now: Timestamp, arrival: Arrival, owed: &mut Owed) {
+        match arrival {
+            Arrival::Message(Incoming { message, oversized, ack }) => {
+                self.observer.received(&message);
+                owed.acks.push(ack);
+                match oversized {
+                    Some(bytes) => self.observer.oversized(now, &message, bytes),
+                    None => self.step(now, Input::Message(message)),
+                }
+            }
+            Arrival::Event { source, event } => {
+                self.observer.connection(source, &event);
+                let up = match event {
+                    MqttEvent::Connected => true,
+                    MqttEvent::Disconnected { .. } => false,
+                    MqttEvent::CanaryLost => {
+                        self.health.broker = false;
+                        return;
+                    }
+                    MqttEvent::SessionLost
+                    | MqttEvent::SubscribeRefused { .. }
+                    | MqttEvent::Overtaken { .. } => return,
+                };
+                if let Some(source) = source {
+                    self.health.set_source(source, up);
+                    self.step(now, Input::Path { source, up });
+                }
+            }
         }
-        asked.push(ask);
     }
 
     /// Commits what was decided. While the disk refuses, nothing else goes on: messages wait with
     /// their brokers, and the gateway says that it is not ready.
     async fn commit(&mut self, now: Timestamp) {
-        let alive = now.since(self.alive_at) >= ALIVE_EVERY;
-        if self.effects.writes.is_empty() && !alive {
-            return;
+        if now.since(self.alive_at) >= ALIVE_EVERY {
+            self.effects.writes.push(Write::Alive(now));
+            self.alive_at = now;
         }
-        self.alive_at = now;
-        loop {
-            match self.journal.commit(&self.effects.writes, now).await {
-                Ok(()) => break,
-                Err(error) => {
-                    if self.store_writable {
-                        tracing::error!(%error, "The store refuses to write; nothing more is taken in until it does.");
-                    }
-                    self.store_writable = false;
-                    self.observer.store_refused();
-                    systemd::feed_watchdog();
-                    tokio::time::sleep(COMMIT_RETRY).await;
-                }
+        while let Err(error) = self.journal.commit_async(&self.effects.writes).await {
+            if self.health.store {
+                tracing::error!(%error, "The store refuses to write; nothing is taken in until it does.");
             }
+            self.health.store = false;
+            self.observer.store_refused();
+            systemd::feed_watchdog();
+            tokio::time::sleep(COMMIT_RETRY).await;
         }
-        if !self.store_writable {
+        if !self.health.store {
             tracing::info!("The store writes again.");
-            self.store_writable = true;
+            self.health.store = true;
         }
     }
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use metrics::{counter, gauge};
 use tokio::sync::broadcast;
 
+use crate::engine::decode::DETAIL_BYTES_MAX;
 use crate::engine::pipeline::Engine;
 use crate::engine::types::decision::{AlarmEvent, Decision, Rejection, TicketEvent};
-use crate::engine::types::effect::Write;
-use crate::engine::types::input::Input;
+use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::ledger::{LedgerState, Meter};
 use crate::engine::types::message::Message;
+use crate::engine::types::text::{cut_bytes, one_line};
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::io::mqtt::MqttEvent;
 
 /// At most one log line of a kind of refusal and source in this time; all of them are counted.
 const REFUSAL_LOG_EVERY: TimeSpan = TimeSpan::from_secs(60);
@@ -71,11 +73,40 @@ impl Observer {
         counter!("faultgate_store_refused_total").increment(1);
     }
 
-    /// Something else was taken in.
-    pub fn heard(&self, input: &Input) {
-        if let Input::Path { source, up } = input {
-            let up = if *up { 1.0 } else { 0.0 };
-            gauge!("faultgate_source_up", "source" => self.source(*source)).set(up);
+    /// A message was larger than its source takes.
+    pub fn oversized(&mut self, now: Timestamp, message: &Message, bytes: usize) {
+        let detail = format!("{bytes} bytes on {}", message.topic);
+        let detail = cut_bytes(&one_line(&detail), DETAIL_BYTES_MAX).to_owned();
+        self.tell_refusal(now, message.source, Rejection::Oversized, &detail);
+    }
+
+    /// Something happened to a connection.
+    pub fn connection(&self, source: Option<usize>, event: &MqttEvent) {
+        let name = source.map_or_else(|| "embedded broker".to_owned(), |index| self.source(index));
+        let up = gauge!("faultgate_source_up", "source" => name.clone());
+        match event {
+            MqttEvent::Connected => {
+                up.set(1.0);
+                tracing::info!(source = name, "Connected to the broker.");
+            }
+            MqttEvent::Disconnected { reason } => {
+                up.set(0.0);
+                tracing::warn!(source = name, reason, "The broker cannot be reached; it is tried again.");
+            }
+            MqttEvent::SessionLost => {
+                counter!("faultgate_sessions_lost_total", "source" => name.clone()).increment(1);
+                tracing::warn!(source = name, "The broker had forgotten the session; subscribed again.");
+            }
+            MqttEvent::SubscribeRefused { topic } => {
+                tracing::error!(source = name, topic, "The broker refuses the subscription.");
+            }
+            MqttEvent::Overtaken { count } => {
+                counter!("faultgate_messages_overtaken_total", "source" => name.clone()).increment(*count);
+                tracing::error!(source = name, count, "The embedded broker threw messages away before they were read.");
+            }
+            MqttEvent::CanaryLost => {
+                tracing::error!(source = name, "The embedded broker carries no messages any more.");
+            }
         }
     }
 
@@ -83,10 +114,10 @@ impl Observer {
     pub fn decided(
         &mut self,
         now: Timestamp,
-        decisions: &[Decision],
-        writes: &[Write],
+        effects: &Effects,
         engine: &Engine,
     ) {
+        let Effects { decisions, writes, .. } = effects;
         for decision in decisions {
             match decision {
                 Decision::Rejected { source, reason, detail } => {

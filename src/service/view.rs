@@ -8,8 +8,44 @@ use crate::engine::types::job::{JobRecord, JobState};
 use crate::engine::types::question::Question;
 use crate::engine::types::ticket::TicketRecord;
 
-/// The answer to a question.
-pub fn answer(question: &Question, engine: &Engine, store_writable: bool) -> Json {
+/// Whether each part can do its work.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The embedded broker carries messages (true where it is switched off).
+    pub broker: bool,
+    /// The store can be written.
+    pub store: bool,
+    /// Name of each source and whether messages can arrive.
+    pub sources: Vec<(String, bool)>,
+}
+
+impl Health {
+    /// Nothing is connected yet.
+    pub fn new(sources: Vec<String>) -> Health {
+        let sources = sources.into_iter().map(|name| (name, false)).collect();
+        Health { broker: true, store: true, sources }
+    }
+
+    /// A gateway that does not run.
+    pub fn stopped() -> Health {
+        Health { broker: false, store: false, sources: Vec::new() }
+    }
+
+    /// Messages of a source can arrive, or cannot.
+    pub fn set_source(&mut self, index: usize, up: bool) {
+        if let Some((_, state)) = self.sources.get_mut(index) {
+            *state = up;
+        }
+    }
+
+    /// Everything can do its work.
+    pub fn is_ready(&self) -> bool {
+        self.broker && self.store && self.sources.iter().all(|(_, up)| *up)
+    }
+}
+
+/// The answer to a question; null for an id that nothing has.
+pub fn answer(question: &Question, engine: &Engine, health: &Health) -> Json {
     match question {
         Question::Alarms => json!({ "alarms": engine.alarms().collect::<Vec<_>>() }),
         Question::Tickets => json!({ "tickets": engine.tickets().collect::<Vec<_>>() }),
@@ -31,12 +67,18 @@ pub fn answer(question: &Question, engine: &Engine, store_writable: bool) -> Jso
             json!({ "dead_letters": dead.collect::<Vec<_>>() })
         }
         Question::Explain(id) => explain(id, engine),
-        Question::Health => json!({
-            "devices": engine.devices().len(),
-            "rules": engine.policy().rules.len(),
-            "outbox": engine.outbox().depth(),
-            "store": store_writable,
-        }),
+        Question::Health => {
+            let sources = health.sources.iter().map(|(name, up)| json!({ "name": name, "up": up }));
+            json!({
+                "ready": health.is_ready(),
+                "broker": health.broker,
+                "sources": sources.collect::<Vec<_>>(),
+                "store": health.store,
+                "rules": engine.policy().rules.len(),
+                "devices": engine.devices().len(),
+                "outbox": engine.outbox().depth(),
+            })
+        }
         Question::Act { .. } => json!({ "done": true }),
     }
 }

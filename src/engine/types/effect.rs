@@ -6,6 +6,7 @@ use super::device::DeviceFacts;
 use super::job::{Call, JobKey, JobRecord};
 use super::ledger::LedgerRow;
 use super::ticket::TicketRecord;
+use super::time::Timestamp;
 
 /// One record to be stored. All writes of a step are committed together or not at all.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +21,8 @@ pub enum Write {
     JobGone(JobKey),
     /// Append a ledger row.
     Ledger(Box<LedgerRow>),
+    /// The gateway runs at this time: a restart learns how long it was down.
+    Alive(Timestamp),
     /// Put a device that was first seen or changed its place.
     Device(Box<DeviceFacts>),
 }
