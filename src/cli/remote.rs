@@ -5,12 +5,9 @@ use serde_json::{Value as Json, json};
 
 use super::Globals;
 use crate::config::{self, Config};
-use crate::engine::pipeline::Engine;
-use crate::engine::types::effect::Effects;
 use crate::engine::types::question::Question;
-use crate::io::journal::Journal;
-use crate::io::{clock, upstream};
-use crate::service::view;
+use crate::io::upstream;
+use crate::service::{self, view};
 
 /// Asks; a gateway that does not run is read from its store.
 pub fn ask(globals: &Globals, path: &str, question: &Question) -> anyhow::Result<Json> {
@@ -21,7 +18,7 @@ pub fn ask(globals: &Globals, path: &str, question: &Question) -> anyhow::Result
     let runtime = runtime()?;
     match runtime.block_on(get(&config, path))? {
         Some(answer) => Ok(answer),
-        None => read_store(&config, question, &runtime),
+        None => read_store(&config, question),
     }
 }
 
@@ -75,11 +72,7 @@ async fn get(config: &Config, path: &str) -> anyhow::Result<Option<Json>> {
     Ok(Some(response.json().await.context("the gateway answered something else than JSON")?))
 }
 
-fn read_store(
-    config: &Config,
-    question: &Question,
-    runtime: &tokio::runtime::Runtime,
-) -> anyhow::Result<Json> {
+fn read_store(config: &Config, question: &Question) -> anyhow::Result<Json> {
     let folder = config.gateway.data.join("gateway");
     if !folder.exists() {
         bail!(
@@ -88,11 +81,7 @@ fn read_store(
             folder.display()
         );
     }
-    let _guard = runtime.enter();
-    let (journal, _) = Journal::open(&folder, config.disk_free_min)?;
-    let stored = journal.load()?.snapshot;
-    let policy = crate::cli::backtest::read_policy(config, &config.gateway.rules)?;
-    let mut effects = Effects::default();
-    let engine = Engine::restore(config.settings()?, policy, stored, clock::now(), &mut effects);
+    let policy = super::backtest::read_policy(config, &config.gateway.rules)?;
+    let engine = service::restore_stopped(config, policy)?;
     Ok(view::answer(question, &engine, &view::Health::stopped()))
 }

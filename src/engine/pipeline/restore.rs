@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub jobs: Vec<JobRecord>,
     /// The end of the ledger.
     pub ledger: LedgerEnd,
+    /// The highest number that a ticket ever had.
+    pub ticket_last: u64,
     /// When the gateway was last known to run; `None` on the first start.
     pub alive_at: Option<Timestamp>,
 }
@@ -43,6 +45,7 @@ impl Engine {
         let resume = down <= settings.resume_max;
         let mut engine = Engine::new(settings, policy, now);
         engine.ledger = stored.ledger;
+        engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {
             if engine.names.find(&facts.id).is_none() {
                 engine.add_device(now, facts);

@@ -1,0 +1,53 @@
+//! `faultgate run`: the gateway in the foreground.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{Globals, LogFormat};
+use crate::config;
+use crate::io::{systemd, telemetry};
+use crate::service;
+
+/// Nothing but the configuration decides how it runs.
+#[derive(Debug, clap::Args)]
+pub struct Args {}
+
+/// Runs until SIGTERM or SIGINT.
+pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let style = match globals.log {
+        LogFormat::Text => telemetry::LogStyle::Text,
+        LogFormat::Json => telemetry::LogStyle::Json,
+    };
+    telemetry::start_logs(style, "info,rumqttd=error,rumqttc=error,hyper=error");
+    let mut config = config::require(globals.config.as_deref())?;
+    if let Some(data) = &globals.data {
+        config.gateway.data.clone_from(data);
+    }
+    let policy = super::backtest::read_policy(&config, &config.gateway.rules)?;
+    let metrics = telemetry::start_metrics().context("cannot start the metrics")?;
+    let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let running = service::start(&config, policy, metrics).await?;
+        let mqtt = running.mqtt.map_or_else(|| "off".to_owned(), |at| at.to_string());
+        tracing::info!(
+            gateway = config.gateway.id,
+            http = %running.http,
+            mqtt,
+            "Ready."
+        );
+        systemd::ready();
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        systemd::stopping();
+        tracing::info!("Stopping.");
+        running.stop().await;
+        tracing::info!("Stopped.");
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,174 @@
+//! Wiring: everything is built here once, in the order in which it works.
+
+pub mod backtest;
+mod dispatch;
+mod gateway;
+pub mod observe;
+pub mod view;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::{broadcast, mpsc, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::Config;
+use crate::engine::guard::LedgerEnd;
+use crate::engine::pipeline::{Engine, Snapshot};
+use crate::engine::policy::Policy;
+use crate::engine::types::effect::Effects;
+use crate::io::clock::{self, Clock};
+use crate::io::desk::Desk;
+use crate::io::journal::{self, Journal};
+use crate::io::mqtt::{self, embedded, external};
+use crate::io::store::StoreOptions;
+use crate::io::upstream::Upstream;
+use crate::io::web::{self, Asker};
+use dispatch::Dispatcher;
+use gateway::{Gateway, Inlets};
+use observe::{Observer, Story};
+use view::Health;
+
+/// Results of calls that may wait for the loop.
+const RESULTS_MAX: usize = 256;
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Where the API and the desk are.
+    pub http: SocketAddr,
+    /// Where devices connect; `None` without the embedded broker.
+    pub mqtt: Option<SocketAddr>,
+    /// What happens to tickets, for whoever wants to tell it.
+    pub stories: broadcast::Sender<Story>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Takes nothing more in, commits what was taken, waits a little for calls that are under way.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "A part of the gateway has failed.");
+            }
+        }
+    }
+}
+
+/// Starts a gateway: store, desk, HTTP, upstreams, engine, brokers.
+///
+/// # Errors
+/// What cannot be opened, bound or read, with what to do about it.
+pub async fn start(
+    config: &Config,
+    policy: Policy,
+    metrics: PrometheusHandle,
+) -> anyhow::Result<Running> {
+    let (stop, stopped) = watch::channel(false);
+    let (asker, asked) = Asker::new();
+    let mut tasks = Vec::new();
+
+    let options = StoreOptions { free_min: config.disk_free_min, ..StoreOptions::default() };
+    let (journal, notes) = Journal::open(&config.gateway.data.join("gateway"), options.clone())?;
+    tracing::info!(?notes, "The store is open.");
+    let stored = journal.load()?;
+    let alive_at = stored.alive_at;
+
+    let (listener, http) = web::listen(config.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}; set `[http] listen`", config.listen))?;
+    let desk = Desk::open(&config.gateway.data.join("desk"), options)?;
+    let desk = crate::io::desk::router(desk);
+    tasks.push(tokio::spawn(web::serve(listener, asker, metrics, Some(desk), stopped.clone())));
+
+    let (results, delivered) = mpsc::channel(RESULTS_MAX);
+    let dispatcher = Dispatcher::new(upstreams(config, http)?, results);
+    let clock = Clock::starting_at(alive_at.unwrap_or_default());
+    let now = clock.now();
+    let mut effects = Effects::default();
+    let engine = Engine::restore(config.settings()?, policy, snapshot(stored), now, &mut effects);
+
+    let names: Vec<String> = config.sources.iter().map(|source| source.spec.name.clone()).collect();
+    let observer = Observer::new(names.clone());
+    let stories = observer.stories();
+    let (inbox, arrivals) = mqtt::inbox();
+    let mut broker = match &config.broker {
+        Some(broker) => Some(embedded::Broker::start(broker, &inbox).await?),
+        None => None,
+    };
+    for (index, source) in config.sources.iter().enumerate() {
+        match &source.transport.url {
+            mqtt::config::BrokerUrl::Embedded => {
+                let broker = broker.as_mut().with_context(|| {
+                    format!("source `{}` reads the embedded broker, which is switched off", source.spec.name)
+                })?;
+                broker.subscribe(index, &source.transport, &inbox);
+            }
+            mqtt::config::BrokerUrl::External { .. } => {
+                external::subscribe(index, &source.transport, &inbox)?;
+            }
+        }
+    }
+    let mqtt = broker.as_ref().map(embedded::Broker::address);
+    let gateway = Gateway {
+        engine,
+        journal,
+        dispatcher,
+        observer,
+        clock,
+        effects,
+        health: Health::new(names),
+        alive_at: now,
+    };
+    let inlets = Inlets { arrivals, delivered, asked };
+    tasks.push(tokio::spawn(gateway.run(inlets, stopped)));
+    Ok(Running { http, mqtt, stories, stop, tasks })
+}
+
+/// The upstreams by name; the desk inside is reached where it really listens.
+fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<String, Arc<Upstream>>> {
+    config
+        .upstreams
+        .iter()
+        .map(|upstream| {
+            let connected = Upstream::connect(upstream, http)
+                .with_context(|| format!("upstream `{}`", upstream.name))?;
+            Ok((upstream.name.clone(), Arc::new(connected)))
+        })
+        .collect()
+}
+
+fn snapshot(stored: journal::Snapshot) -> Snapshot {
+    Snapshot {
+        devices: stored.devices,
+        alarms: stored.alarms,
+        tickets: stored.tickets,
+        jobs: stored.jobs,
+        ledger: stored.last_ledger_row.map_or_else(LedgerEnd::default, |row| LedgerEnd {
+            sequence: row.sequence,
+            hash: row.hash,
+        }),
+        ticket_last: stored.last_ticket,
+        alive_at: stored.alive_at,
+    }
+}
+
+/// The engine of a gateway that does not run, for commands that look at its store.
+///
+/// # Errors
+/// A store that is in use or cannot be read.
+pub fn restore_stopped(
+    config: &Config,
+    policy: Policy,
+) -> anyhow::Result<Engine> {
+    let options = StoreOptions { free_min: 0, ..StoreOptions::default() };
+    let (journal, _) = Journal::open(&config.gateway.data.join("gateway"), options)?;
+    let stored = snapshot(journal.load()?);
+    let mut effects = Effects::default();
+    Ok(Engine::restore(config.settings()?, policy, stored, clock::now(), &mut effects))
+}
