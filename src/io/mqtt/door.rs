@@ -1,0 +1,104 @@
+//! The door of the embedded broker: MQTT 3.1.1 and 5 on one port.
+//!
+//! rumqttd speaks either version on a port, accepts without a limit, and panics at a first packet
+//! that is no CONNECT. The door reads the head of the first packet, within a time limit and up to
+//! `max_connections`, and passes the stream on to the listener for its version.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+/// After an error of `accept` (out of file descriptors), which would come again at once.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+const COPY_BYTES: usize = 8 * 1024;
+
+/// The listeners behind the door.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rooms {
+    pub v4: SocketAddr,
+    pub v5: SocketAddr,
+}
+
+/// Lets clients in until the task is aborted.
+pub(super) async fn serve(listener: TcpListener, rooms: Rooms, max_connections: usize) {
+    let places = Arc::new(Semaphore::new(max_connections));
+    loop {
+        let client = match listener.accept().await {
+            Ok((client, _)) => client,
+            Err(error) => {
+                tracing::warn!(%error, "A client could not be accepted.");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            tracing::warn!(max_connections, "A client was turned away: too many connections.");
+            continue;
+        };
+        tokio::spawn(async move {
+            if let Err(error) = pass(client, rooms).await {
+                tracing::debug!(%error, "A client's connection ended.");
+            }
+            drop(place);
+        });
+    }
+}
+
+async fn pass(mut client: TcpStream, rooms: Rooms) -> io::Result<()> {
+    client.set_nodelay(true)?;
+    let head = tokio::time::timeout(HEAD_TIMEOUT, read_head(&mut client)).await??;
+    let room = match protocol_level(&head) {
+        Some(4) => rooms.v4,
+        Some(5) => rooms.v5,
+        _ => return Err(io::Error::other("the first packet is no CONNECT of MQTT 3.1.1 or 5")),
+    };
+    let mut broker = TcpStream::connect(room).await?;
+    broker.set_nodelay(true)?;
+    broker.write_all(&head).await?;
+    copy_bidirectional_with_sizes(&mut client, &mut broker, COPY_BYTES, COPY_BYTES).await?;
+    Ok(())
+}
+
+/// Type, length of at most 4 bytes, `MQTT` with its length, protocol level.
+const HEAD_BYTES_MAX: usize = 1 + 4 + 6 + 1;
+
+async fn read_head(client: &mut TcpStream) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(HEAD_BYTES_MAX);
+    loop {
+        head.push(client.read_u8().await?);
+        let is_wrong = head.first() != Some(&0x10);
+        if is_wrong || head.len() == HEAD_BYTES_MAX || protocol_level(&head).is_some() {
+            return Ok(head);
+        }
+    }
+}
+
+/// The protocol level of a CONNECT packet that is complete up to there.
+fn protocol_level(head: &[u8]) -> Option<u8> {
+    let (&0x10, rest) = head.split_first()? else {
+        return None;
+    };
+    let length = rest.iter().take(4).take_while(|byte| **byte & 0x80 != 0);
+    let name = rest.get(length.count() + 1..)?;
+    name.strip_prefix(b"\0\x04MQTT")?.first().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_read_from_the_first_packet_and_from_no_other() {
+        assert_eq!(protocol_level(b"\x10\x0d\0\x04MQTT\x04\x02"), Some(4));
+        assert_eq!(protocol_level(b"\x10\x80\x02\0\x04MQTT\x05"), Some(5));
+        assert_eq!(protocol_level(b"\x10\x0d\0\x04MQTT"), None);
+        assert_eq!(protocol_level(b"\x20\x0d\0\x04MQTT\x04"), None);
+        assert_eq!(protocol_level(b"\x10\x0d\0\x06MQIsdp\x03"), None);
+    }
+}

@@ -1,0 +1,257 @@
+//! The embedded broker (rumqttd), with the gateway inside its process.
+//!
+//! It acknowledges a device's message when it has it in memory, and keeps for each filter the
+//! newest [`LogBounds`] only: what is overtaken before the gateway has read it is counted and told.
+//! Nothing of it is kept over a restart: where a power cut must lose nothing, an external broker
+//! with persistence belongs between devices and gateway.
+//!
+//! Topic aliases: those that devices (MQTT 5) send are resolved by rumqttd; those that it would
+//! make itself are wrong for wildcard filters, so the gateway's links ask for none.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rumqttd::local::{LinkBuilder, LinkError, LinkRx, LinkTx};
+use rumqttd::protocol::Protocol;
+use rumqttd::protocol::v4::V4;
+use rumqttd::protocol::v5::V5;
+use rumqttd::{ConnectionSettings, LinkType, Router, RouterConfig, Server, ServerSettings};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use super::config::{BrokerConfig, Transport};
+use super::door::{self, Rooms};
+use super::{Arrival, Inbox, MqttEvent, link};
+
+/// What the broker keeps in memory for each topic filter that somebody subscribed.
+#[derive(Clone, Copy, Debug)]
+pub struct LogBounds {
+    /// Size of a segment, in bytes; the oldest is thrown away as a whole.
+    pub segment_bytes: usize,
+    /// Number of segments.
+    pub segments: usize,
+}
+
+impl Default for LogBounds {
+    fn default() -> Self {
+        LogBounds {
+            segment_bytes: 4 << 20,
+            segments: 8,
+        }
+    }
+}
+
+/// Topic of the messages by which the broker is seen to work; sources do not get them.
+pub(super) const CANARY_TOPIC: &str = "faultgate/canary";
+const CANARY_EVERY: Duration = Duration::from_secs(5);
+const CANARY_BOUND: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT_MS: u16 = 5_000;
+/// A packet past the payload limit is to reach the gateway, which counts and acknowledges it;
+/// only one past this many times the limit ends the device's connection.
+const PACKET_FACTOR: usize = 4;
+const PACKET_BYTES_MIN: usize = 1 << 20;
+const OUTGOING_PACKETS: u64 = 200;
+const INFLIGHT: usize = 100;
+/// Another process may take a port between our choice and the use of it.
+const PORT_ATTEMPTS: usize = 5;
+const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why the broker could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum BrokerError {
+    /// The port cannot be had.
+    #[error("the embedded broker cannot listen on {listen}: {cause}; is another broker running there? Write another port, or `enabled = false` and an external broker")]
+    Listen {
+        /// The address.
+        listen: SocketAddr,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// rumqttd did not start behind the door.
+    #[error("the embedded broker did not start: {0}")]
+    Start(String),
+}
+
+/// Makes a link into the router. A closure, since rumqttd does not export the type that it holds.
+pub(super) type Connect =
+    Arc<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync + 'static>;
+
+/// The running broker; dropped, it stops listening and its links end.
+pub struct Broker {
+    address: SocketAddr,
+    max_payload: usize,
+    connect: Connect,
+    tasks: JoinSet<()>,
+}
+
+impl std::fmt::Debug for Broker {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Broker({})", self.address)
+    }
+}
+
+impl Broker {
+    /// Starts the broker, and the canary that tells `inbox` when it no longer works.
+    ///
+    /// # Errors
+    /// [`BrokerError`]; above all a port that is in use.
+    pub async fn start(
+        config: &BrokerConfig,
+        bounds: LogBounds,
+        inbox: Inbox,
+    ) -> Result<Broker, BrokerError> {
+        let listen = config.listen;
+        let refused = |cause| BrokerError::Listen { listen, cause };
+        let listener = TcpListener::bind(listen).await.map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        let router = Router::new(
+            0,
+            RouterConfig {
+                // The gateway's own links come on top of the devices.
+                max_connections: config.max_connections.saturating_add(INFLIGHT),
+                max_outgoing_packet_count: OUTGOING_PACKETS,
+                max_segment_size: bounds.segment_bytes,
+                max_segment_count: bounds.segments,
+                ..RouterConfig::default()
+            },
+        );
+        let events = router.spawn();
+        let mut tasks = JoinSet::new();
+        let packet_bytes = packet_bytes(config.max_payload);
+        let v4 = room(&mut tasks, packet_bytes, |settings| {
+            Server::new(settings, events.clone(), V4)
+        });
+        let v4 = v4.await?;
+        let v5 = room(&mut tasks, packet_bytes, |settings| {
+            Server::new(settings, events.clone(), V5)
+        });
+        let v5 = v5.await?;
+        tasks.spawn(door::serve(listener, Rooms { v4, v5 }, config.max_connections));
+        let connect: Connect = Arc::new(move |client_id| {
+            let link = LinkBuilder::new(client_id, events.clone()).clean_session(false);
+            link.build().map(|(tx, rx, _)| (tx, rx))
+        });
+        tasks.spawn(canary(Arc::clone(&connect), inbox));
+        Ok(Broker {
+            address,
+            max_payload: config.max_payload,
+            connect,
+            tasks,
+        })
+    }
+
+    /// Where devices connect; tells the port when the configuration left it open (0).
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Subscribes the topics of a source; what arrives goes to `inbox` until the broker is dropped.
+    pub fn subscribe(&mut self, source: usize, transport: &Transport, inbox: &Inbox) {
+        // A link for each filter: only then do the positions in the broker's log have no gaps
+        // of their own, and every gap is a loss.
+        for (index, filter) in transport.filters().into_iter().enumerate() {
+            let subscription = link::Subscription {
+                source,
+                filter,
+                qos: transport.qos,
+                client_id: format!("faultgate-{source}-{index}"),
+                max_payload: self.max_payload,
+            };
+            let connect = Arc::clone(&self.connect);
+            self.tasks.spawn(link::run(subscription, connect, inbox.clone()));
+        }
+    }
+}
+
+fn packet_bytes(max_payload: usize) -> usize {
+    (max_payload * PACKET_FACTOR).max(PACKET_BYTES_MIN)
+}
+
+/// Starts a listener for one protocol version on a loopback port, and waits until it listens.
+async fn room<P: Protocol + Clone + Send + Sync + 'static>(
+    tasks: &mut JoinSet<()>,
+    packet_bytes: usize,
+    mut server: impl FnMut(ServerSettings) -> Server<P>,
+) -> Result<SocketAddr, BrokerError> {
+    for _ in 0..PORT_ATTEMPTS {
+        let failed = |error: std::io::Error| BrokerError::Start(error.to_string());
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listen = free.and_then(|free| free.local_addr()).map_err(failed)?;
+        let mut server = server(settings(listen, packet_bytes));
+        let (ended, mut end) = mpsc::channel::<()>(1);
+        tasks.spawn(async move {
+            if let Err(error) = server.start(LinkType::Remote).await {
+                tracing::error!(%error, "A listener of the embedded broker ended.");
+            }
+            drop(ended);
+        });
+        let listening = tokio::time::timeout(ROOM_TIMEOUT, async {
+            while TcpStream::connect(listen).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        });
+        tokio::select! {
+            biased;
+            _ = end.recv() => {}
+            listening = listening => {
+                let slow = |_| BrokerError::Start("its listener did not come up".to_owned());
+                return listening.map(|()| listen).map_err(slow);
+            }
+        }
+    }
+    let cause = "no free loopback port was found".to_owned();
+    Err(BrokerError::Start(cause))
+}
+
+fn settings(listen: SocketAddr, packet_bytes: usize) -> ServerSettings {
+    ServerSettings {
+        name: listen.to_string(),
+        listen,
+        tls: None,
+        next_connection_delay_ms: 0,
+        connections: ConnectionSettings {
+            connection_timeout_ms: CONNECT_TIMEOUT_MS,
+            max_payload_size: packet_bytes,
+            max_inflight_count: INFLIGHT,
+            auth: None,
+            external_auth: None,
+            dynamic_filters: true,
+        },
+    }
+}
+
+/// Sends a message through the router every few seconds and waits for it. rumqttd goes on
+/// listening when its router has died.
+async fn canary(connect: Connect, inbox: Inbox) {
+    let reason = match connect("faultgate-canary") {
+        Ok((mut tx, mut rx)) => sing(&mut tx, &mut rx).await,
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(%reason, "The embedded broker no longer carries messages.");
+    let event = MqttEvent::CanaryLost;
+    let lost = Arrival::Event {
+        source: None,
+        event,
+    };
+    drop(inbox.send(lost).await);
+}
+
+/// Returns why it had to stop.
+async fn sing(tx: &mut LinkTx, rx: &mut LinkRx) -> String {
+    if let Err(error) = tx.subscribe(CANARY_TOPIC) {
+        return error.to_string();
+    }
+    loop {
+        if let Err(error) = tx.publish(CANARY_TOPIC, "alive") {
+            return error.to_string();
+        }
+        let returned = tokio::time::timeout(CANARY_BOUND, link::next_forward(rx)).await;
+        match returned {
+            Ok(Ok(_)) => tokio::time::sleep(CANARY_EVERY).await,
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return format!("no message came back within {CANARY_BOUND:?}"),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A mosquitto of the test's own: on a free loopback port, ended with the test.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use faultgate::io::mqtt::config::{BrokerUrl, Transport};
+
+pub struct Mosquitto {
+    pub port: u16,
+    config: tempfile::TempDir,
+    process: Option<Child>,
+}
+
+impl Mosquitto {
+    /// `None`, and a word about it, where mosquitto is not installed.
+    pub fn start() -> Option<Mosquitto> {
+        let port = free_port();
+        let config = tempfile::tempdir().unwrap();
+        let text = format!(
+            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n"
+        );
+        std::fs::write(config.path().join("mosquitto.conf"), text).unwrap();
+        let mut broker = Mosquitto {
+            port,
+            config,
+            process: None,
+        };
+        if !broker.run() {
+            println!("skipped: mosquitto is not installed");
+            return None;
+        }
+        Some(broker)
+    }
+
+    /// Stops it with all that it remembers, and starts it again.
+    pub fn restart(&mut self) {
+        self.stop();
+        assert!(self.run());
+    }
+
+    pub fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    pub fn run(&mut self) -> bool {
+        let config = self.config.path().join("mosquitto.conf");
+        let spawned = program("mosquitto").arg("-c").arg(config).stderr(Stdio::null()).spawn();
+        self.process = spawned.ok();
+        self.process.is_some()
+    }
+}
+
+impl Drop for Mosquitto {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+pub fn program(name: &str) -> Command {
+    let sbin = Path::new("/usr/sbin").join(name);
+    Command::new(if sbin.exists() { sbin } else { name.into() })
+}
+
+pub fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    free.local_addr().unwrap().port()
+}
+
+pub fn transport(port: u16, topic: &str, client_id: &str) -> Transport {
+    Transport {
+        url: BrokerUrl::External {
+            host: "127.0.0.1".into(),
+            port,
+            tls: false,
+        },
+        user: None,
+        ca: None,
+        client_certificate: None,
+        topics: vec![topic.into()],
+        qos: 1,
+        shared_group: String::new(),
+        client_id: client_id.into(),
+    }
+}
