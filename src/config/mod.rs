@@ -19,7 +19,8 @@ use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
 use crate::engine::types::text::Language;
 use crate::engine::types::time::TimeSpan;
-use crate::io::mqtt::{BrokerConfig, TransportConfig};
+use crate::io::mqtt::config::{self as mqtt, BrokerConfig, BrokerUrl, Transport};
+use crate::io::secret::Secret;
 use crate::io::upstream::UpstreamConfig;
 
 /// The file that is read when none is named.
@@ -34,8 +35,8 @@ const DEFAULT_PRESENCE: &str = "plant/{site}/{class}/{device}/status";
 pub struct Config {
     /// Who this gateway is and where its files are.
     pub gateway: GatewayConfig,
-    /// The embedded broker; `None` when it is switched off.
-    pub broker: Option<BrokerConfig>,
+    /// The embedded broker, and bounds that hold for every broker.
+    pub broker: BrokerConfig,
     /// Where messages come from and how they are read; the same index in both.
     pub sources: Vec<SourceConfig>,
     /// Where the console, the API and the desk listen.
@@ -69,7 +70,9 @@ pub struct SourceConfig {
     /// How messages are read.
     pub spec: SourceSpec,
     /// Where they come from.
-    pub transport: TransportConfig,
+    pub transport: Transport,
+    /// Password of the broker's user.
+    pub password: Option<Secret>,
 }
 
 /// A configuration, and the file that it was read from.
@@ -160,19 +163,16 @@ fn read(table: &Table<'_>) -> Option<Config> {
     }
     let gateway = table.table("gateway", |entry| Some(read_gateway(entry)));
     let gateway = gateway.unwrap_or_else(default_gateway);
-    let broker = match table.table("broker", BrokerConfig::read) {
-        Some(broker) => broker,
-        None => Some(BrokerConfig::default()),
-    };
-    let payload_bytes_max =
-        broker.as_ref().map_or(BrokerConfig::default().payload_bytes_max, |b| b.payload_bytes_max);
+    let broker = table.table("broker", mqtt::broker).unwrap_or_default();
     let mut sources = table.tables("source", |entry| {
-        let spec = decode::read_source(entry, payload_bytes_max);
-        let transport = TransportConfig::read(entry);
-        Some(SourceConfig { spec: spec?, transport: transport? })
+        let spec = decode::read_source(entry, broker.max_payload);
+        let name = spec.as_ref().map_or("", |spec| spec.name.as_str());
+        let transport = mqtt::transport(entry, name);
+        let password = entry.table("password", Secret::read);
+        Some(SourceConfig { spec: spec?, transport: transport?, password })
     });
     if !table.has("source") {
-        sources = vec![default_source(payload_bytes_max)?];
+        sources = vec![default_source(broker.max_payload)?];
     }
     let listen = table.table("http", |entry| read_listen(entry)).unwrap_or(DEFAULT_LISTEN);
     let mut upstreams = table.tables("upstream", UpstreamConfig::read);
@@ -271,7 +271,17 @@ fn default_source(payload_bytes_max: usize) -> Option<SourceConfig> {
         skew_back_max: TimeSpan::from_secs(86_400),
         skew_ahead_max: TimeSpan::from_secs(300),
     };
-    Some(SourceConfig { spec, transport: TransportConfig::embedded(filters) })
+    let transport = Transport {
+        url: BrokerUrl::Embedded,
+        user: None,
+        ca: None,
+        client_certificate: None,
+        topics: filters,
+        qos: 1,
+        shared_group: String::new(),
+        client_id: "faultgate-plant".to_owned(),
+    };
+    Some(SourceConfig { spec, transport, password: None })
 }
 
 fn host_name() -> String {

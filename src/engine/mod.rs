@@ -1,8 +1,8 @@
 //! The pure core: (state, input, now) -> effects.
 pub mod decode;
+pub mod detect;
 pub mod escalate;
 pub mod guard;
-pub mod detect;
 pub mod lifecycle;
 pub mod merge;
 pub mod outbox;

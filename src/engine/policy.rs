@@ -63,13 +63,8 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
         });
     }
     check_references(&drafts, sources, upstreams, &policy.ladders, report);
-    let rules = detect::compile(
-        drafts,
-        sources,
-        report,
-        &mut policy.metrics,
-        &mut policy.rule_names,
-    );
+    let rules =
+        detect::compile(drafts, sources, report, &mut policy.metrics, &mut policy.rule_names);
     policy.rules = rules.into_iter().map(Arc::new).collect();
     check_tests(&policy, sources, report);
     (!report.has_errors()).then_some(policy)
@@ -84,7 +79,9 @@ fn check_references(
 ) {
     let known: Vec<&str> = ladders.keys().map(String::as_str).collect();
     for draft in drafts {
-        let Some(source) = sources.get(draft.source) else { continue };
+        let Some(source) = sources.get(draft.source) else {
+            continue;
+        };
         let place = Place { source, report };
         if let Some(ladder) = &draft.ladder
             && !ladders.contains_key(&ladder.value)
@@ -115,12 +112,21 @@ fn check_references(
 fn check_tests(policy: &Policy, sources: &[Source], report: &Report) {
     let known: Vec<&str> = policy.rule_names.texts().collect();
     for test in &policy.tests {
-        let Some(source) = sources.iter().find(|source| source.file == test.file) else { continue };
+        let Some(source) = sources.iter().find(|source| source.file == test.file) else {
+            continue;
+        };
         for expected in &test.expect {
             if !known.contains(&expected.rule.value.as_str()) {
-                let message = format!("test `{}`: there is no rule `{}`", test.name, expected.rule.value);
+                let message =
+                    format!("test `{}`: there is no rule `{}`", test.name, expected.rule.value);
                 let hint = did_you_mean(&expected.rule.value, &known);
-                report.error(source, expected.rule.span.clone(), "unknown-reference", message, hint);
+                report.error(
+                    source,
+                    expected.rule.span.clone(),
+                    "unknown-reference",
+                    message,
+                    hint,
+                );
             }
         }
     }

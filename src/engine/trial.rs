@@ -42,8 +42,12 @@ pub fn run(test: &RuleTest, settings: &Settings, policy: Policy) -> Verdict {
     rehearsal.advance(START + test.until);
     let mut got = Vec::new();
     for decision in &rehearsal.decisions {
-        let Decision::Alarm { id, event, at, .. } = decision else { continue };
-        let Some(word) = event_word(*event) else { continue };
+        let Decision::Alarm { id, event, at, .. } = decision else {
+            continue;
+        };
+        let Some(word) = event_word(*event) else {
+            continue;
+        };
         if word != "closed" || names_closed {
             got.push(line(at.since(START), word, &id.rule));
         }

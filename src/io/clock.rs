@@ -14,12 +14,10 @@ use crate::engine::types::time::{TimeSpan, Timestamp};
 #[allow(clippy::disallowed_methods)] // the one place that reads the wall clock
 pub fn now() -> Timestamp {
     let micros = |span: std::time::Duration| i64::try_from(span.as_micros()).unwrap_or(i64::MAX);
-    Timestamp::from_micros(
-        match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
-            Ok(since) => micros(since),
-            Err(before) => -micros(before.duration()),
-        },
-    )
+    Timestamp::from_micros(match SystemTime::now().duration_since(SystemTime::UNIX_EPOCH) {
+        Ok(since) => micros(since),
+        Err(before) => -micros(before.duration()),
+    })
 }
 
 /// The clock that only runs forward and means nothing outside this process: for deadlines of I/O.
@@ -43,13 +41,8 @@ struct Reading {
 impl Clock {
     /// A clock that will never say less than `floor`, the newest time that was stored.
     pub fn starting_at(floor: Timestamp) -> Clock {
-        let reading = Reading {
-            given: floor.max(now()),
-            at: monotonic(),
-        };
-        Clock {
-            last: Mutex::new(reading),
-        }
+        let reading = Reading { given: floor.max(now()), at: monotonic() };
+        Clock { last: Mutex::new(reading) }
     }
 
     /// The time now: the wall clock, or later where that would be a step back.

@@ -157,9 +157,7 @@ impl Journal {
     /// The ledger from row `sequence` on, in order. A row that cannot be read is an error in its
     /// place, and the next call goes on after it.
     pub fn ledger(&self, sequence: u64) -> Rows<'_> {
-        Rows {
-            scan: self.store.scan(b"l/", &ledger_key(sequence)),
-        }
+        Rows { scan: self.store.scan(b"l/", &ledger_key(sequence)) }
     }
 
     fn all<T: DeserializeOwned>(
@@ -194,10 +192,7 @@ impl Journal {
             aside.extend_from_slice(&key);
             let (key_text, cause) = (text(&key), error.to_string());
             tracing::error!(key = %key_text, %cause, "A record was moved to quarantine.");
-            lost.push(Quarantined {
-                key: key_text,
-                cause,
-            });
+            lost.push(Quarantined { key: key_text, cause });
             batch.push((aside, Some(value)));
             batch.push((key, None));
         }
@@ -264,10 +259,7 @@ fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError> {
 }
 
 fn unreadable(key: &str, error: &serde_json::Error) -> StoreError {
-    StoreError::Unreadable {
-        key: key.to_owned(),
-        cause: error.to_string(),
-    }
+    StoreError::Unreadable { key: key.to_owned(), cause: error.to_string() }
 }
 
 fn text(key: &[u8]) -> String {

@@ -1,5 +1,5 @@
-//! Touches the world and decides nothing: brokers, disk, clock.
+//! x
 pub mod clock;
 pub mod journal;
-
+pub mod mqtt;
 pub mod store;

@@ -23,7 +23,11 @@ use crate::engine::types::effect::Effects;
 use crate::io::clock::{self, Clock};
 use crate::io::desk::Desk;
 use crate::io::journal::{self, Journal};
-use crate::io::mqtt::{self, embedded, external};
+use crate::io::mqtt::config::BrokerUrl;
+use crate::io::mqtt::embedded::{Broker, LogBounds};
+use crate::io::mqtt::external::Subscriber;
+use crate::io::mqtt::{self, Inbox};
+use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
 use crate::io::upstream::Upstream;
 use crate::io::web::{self, Asker};
@@ -46,6 +50,52 @@ pub struct Running {
     pub stories: broadcast::Sender<Story>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    brokers: Brokers,
+}
+
+/// Where messages come from. Dropped, it reads nothing more.
+#[derive(Debug)]
+struct Brokers {
+    embedded: Option<Broker>,
+    external: Vec<Subscriber>,
+}
+
+impl Brokers {
+    async fn start(config: &Config, inbox: &Inbox) -> anyhow::Result<Brokers> {
+        let max_payload = config.broker.max_payload;
+        let mut embedded = if config.broker.enabled {
+            let bounds = LogBounds::default();
+            Some(Broker::start(&config.broker, bounds, inbox.clone()).await?)
+        } else {
+            None
+        };
+        let mut external = Vec::new();
+        for (index, source) in config.sources.iter().enumerate() {
+            let name = &source.spec.name;
+            if source.transport.url == BrokerUrl::Embedded {
+                let broker = embedded.as_mut().with_context(|| {
+                    format!("source `{name}` reads the embedded broker, which is switched off")
+                })?;
+                broker.subscribe(index, &source.transport, inbox);
+                continue;
+            }
+            let password = source.password.as_ref().map(Secret::resolve).transpose();
+            let password = password.with_context(|| format!("source `{name}`: password"))?;
+            let subscriber = Subscriber::start(
+                index,
+                &source.transport,
+                password.as_deref(),
+                max_payload,
+                inbox.clone(),
+            );
+            external.push(subscriber.with_context(|| format!("source `{name}`"))?);
+        }
+        Ok(Brokers { embedded, external })
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.embedded.as_ref().map(Broker::address)
+    }
 }
 
 impl Running {
@@ -73,8 +123,8 @@ pub async fn start(
     let (asker, asked) = Asker::new();
     let mut tasks = Vec::new();
 
-    let options = StoreOptions { free_min: config.disk_free_min, ..StoreOptions::default() };
-    let (journal, notes) = Journal::open(&config.gateway.data.join("gateway"), options.clone())?;
+    let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
+    let (journal, notes) = Journal::open(&config.gateway.data.join("gateway"), options)?;
     tracing::info!(?notes, "The store is open.");
     let stored = journal.load()?;
     let alive_at = stored.alive_at;
@@ -97,24 +147,8 @@ pub async fn start(
     let observer = Observer::new(names.clone());
     let stories = observer.stories();
     let (inbox, arrivals) = mqtt::inbox();
-    let mut broker = match &config.broker {
-        Some(broker) => Some(embedded::Broker::start(broker, &inbox).await?),
-        None => None,
-    };
-    for (index, source) in config.sources.iter().enumerate() {
-        match &source.transport.url {
-            mqtt::config::BrokerUrl::Embedded => {
-                let broker = broker.as_mut().with_context(|| {
-                    format!("source `{}` reads the embedded broker, which is switched off", source.spec.name)
-                })?;
-                broker.subscribe(index, &source.transport, &inbox);
-            }
-            mqtt::config::BrokerUrl::External { .. } => {
-                external::subscribe(index, &source.transport, &inbox)?;
-            }
-        }
-    }
-    let mqtt = broker.as_ref().map(embedded::Broker::address);
+    let brokers = Brokers::start(config, &inbox).await?;
+    let mqtt = brokers.address();
     let gateway = Gateway {
         engine,
         journal,
@@ -127,7 +161,7 @@ pub async fn start(
     };
     let inlets = Inlets { arrivals, delivered, asked };
     tasks.push(tokio::spawn(gateway.run(inlets, stopped)));
-    Ok(Running { http, mqtt, stories, stop, tasks })
+    Ok(Running { http, mqtt, stories, stop, tasks, brokers })
 }
 
 /// The upstreams by name; the desk inside is reached where it really listens.
@@ -166,7 +200,7 @@ pub fn restore_stopped(
     config: &Config,
     policy: Policy,
 ) -> anyhow::Result<Engine> {
-    let options = StoreOptions { free_min: 0, ..StoreOptions::default() };
+    let options = StoreOptions { min_free_bytes: 0, ..StoreOptions::default() };
     let (journal, _) = Journal::open(&config.gateway.data.join("gateway"), options)?;
     let stored = snapshot(journal.load()?);
     let mut effects = Effects::default();

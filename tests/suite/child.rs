@@ -23,28 +23,19 @@ impl Writer {
             .spawn()
             .unwrap();
         let acknowledged = BufReader::new(process.stdout.take().unwrap()).lines();
-        Writer {
-            process,
-            acknowledged,
-        }
+        Writer { process, acknowledged }
     }
 
     /// Reads until `count` more commits were acknowledged; the last key's number.
     pub fn wait_for(&mut self, count: usize) -> Option<u64> {
-        (&mut self.acknowledged)
-            .filter_map(|line| number(&line.ok()?))
-            .take(count)
-            .last()
+        (&mut self.acknowledged).filter_map(|line| number(&line.ok()?)).take(count).last()
     }
 
     /// Kills with SIGKILL; the highest number that was acknowledged, also unread.
     pub fn kill(mut self) -> Option<u64> {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
-        self.acknowledged
-            .map_while(Result::ok)
-            .filter_map(|line| number(&line))
-            .last()
+        self.acknowledged.map_while(Result::ok).filter_map(|line| number(&line)).last()
     }
 }
 
@@ -64,9 +55,7 @@ pub fn value(number: u64) -> Vec<u8> {
 
 /// Numbers from 0 to `last` that are absent or wrong.
 pub fn missing(store: &Store, last: u64) -> Vec<u64> {
-    (0..=last)
-        .filter(|number| store.get(&key(*number)).unwrap() != Some(value(*number)))
-        .collect()
+    (0..=last).filter(|number| store.get(&key(*number)).unwrap() != Some(value(*number))).collect()
 }
 
 #[test]

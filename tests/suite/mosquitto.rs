@@ -21,11 +21,7 @@ impl Mosquitto {
             "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n"
         );
         std::fs::write(config.path().join("mosquitto.conf"), text).unwrap();
-        let mut broker = Mosquitto {
-            port,
-            config,
-            process: None,
-        };
+        let mut broker = Mosquitto { port, config, process: None };
         if !broker.run() {
             println!("skipped: mosquitto is not installed");
             return None;
@@ -72,11 +68,7 @@ pub fn free_port() -> u16 {
 
 pub fn transport(port: u16, topic: &str, client_id: &str) -> Transport {
     Transport {
-        url: BrokerUrl::External {
-            host: "127.0.0.1".into(),
-            port,
-            tls: false,
-        },
+        url: BrokerUrl::External { host: "127.0.0.1".into(), port, tls: false },
         user: None,
         ca: None,
         client_certificate: None,

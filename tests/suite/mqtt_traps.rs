@@ -50,17 +50,11 @@ async fn publish(publisher: &Publisher, topic: &str, numbers: std::ops::Range<u6
 }
 
 fn broker_config() -> BrokerConfig {
-    BrokerConfig {
-        listen: ([127, 0, 0, 1], 0).into(),
-        ..BrokerConfig::default()
-    }
+    BrokerConfig { listen: ([127, 0, 0, 1], 0).into(), ..BrokerConfig::default() }
 }
 
 fn embedded(topic: &str) -> Transport {
-    Transport {
-        url: BrokerUrl::Embedded,
-        ..transport(0, topic, "")
-    }
+    Transport { url: BrokerUrl::Embedded, ..transport(0, topic, "") }
 }
 
 #[tokio::test]
@@ -207,10 +201,7 @@ async fn six_thousand_messages_pass_through_the_link_of_the_embedded_broker() {
 
 #[tokio::test]
 async fn messages_that_the_embedded_broker_overtook_are_counted() {
-    let bounds = LogBounds {
-        segment_bytes: 16 * 1024,
-        segments: 2,
-    };
+    let bounds = LogBounds { segment_bytes: 16 * 1024, segments: 2 };
     let (inbox, mut arrivals) = inbox();
     let mut broker = Broker::start(&broker_config(), bounds, inbox.clone()).await.unwrap();
     broker.subscribe(0, &embedded("t"), &inbox);
@@ -278,10 +269,7 @@ async fn topics_are_not_mixed_up_when_a_device_speaks_mqtt_5_with_topic_aliases(
 async fn a_port_that_is_taken_is_an_error_that_names_it() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let (inbox, _arrivals) = inbox();
-    let config = BrokerConfig {
-        listen: taken.local_addr().unwrap(),
-        ..BrokerConfig::default()
-    };
+    let config = BrokerConfig { listen: taken.local_addr().unwrap(), ..BrokerConfig::default() };
     let refused = Broker::start(&config, LogBounds::default(), inbox).await.unwrap_err();
     assert!(refused.to_string().contains(&config.listen.to_string()), "{refused}");
 }

@@ -35,10 +35,7 @@ fn a_second_process_is_told_who_has_the_directory() {
     let refused = Store::open(dir.path(), StoreOptions::default()).unwrap_err();
     assert!(matches!(refused, StoreError::InUse { .. }), "{refused}");
     let message = refused.to_string();
-    assert!(
-        message.contains(&writer.process.id().to_string()),
-        "{message}"
-    );
+    assert!(message.contains(&writer.process.id().to_string()), "{message}");
     assert!(message.contains(dir.path().to_str().unwrap()), "{message}");
     assert!(dir.path().join("snap.00.generating").exists());
     writer.kill();
@@ -71,10 +68,7 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
     let (disk, copy) = (dir.path().join("mounted"), dir.path().join("copy"));
     fs::create_dir(&disk).unwrap();
     fs::create_dir(&copy).unwrap();
-    fs::File::create(&image)
-        .unwrap()
-        .set_len(256 << 20)
-        .unwrap();
+    fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
     let made = run("mkfs.ext4", &["-q", "-F", path(&image)]);
     let Some(mounted) = made.and_then(|()| Mounted::new(&image, &disk)) else {
         println!("skipped: no ext4 loop device can be mounted here (needs root)");
@@ -87,16 +81,8 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
         run("kill", &["-STOP", &writer.process.id().to_string()]).unwrap();
         // Everything that the page cache still holds is absent from the copy, as after a cut.
         let cut = dir.path().join("cut");
-        run(
-            "dd",
-            &[
-                "bs=4M",
-                "iflag=direct",
-                &arg("if", &mounted.device),
-                &arg("of", path(&cut)),
-            ],
-        )
-        .unwrap();
+        run("dd", &["bs=4M", "iflag=direct", &arg("if", &mounted.device), &arg("of", path(&cut))])
+            .unwrap();
         let last = writer.kill().unwrap_or(0).max(commits as u64 - 1);
         let after = Mounted::new(&cut, &copy).unwrap();
         let store = open(&copy.join("state"));
@@ -114,18 +100,13 @@ struct Mounted {
 
 impl Mounted {
     fn new(image: &Path, at: &Path) -> Option<Mounted> {
-        let output = Command::new("losetup")
-            .args(["--find", "--show", path(image)])
-            .output()
-            .ok()?;
+        let output =
+            Command::new("losetup").args(["--find", "--show", path(image)]).output().ok()?;
         let device = String::from_utf8(output.stdout).ok()?.trim().to_owned();
         if device.is_empty() {
             return None;
         }
-        let mounted = Mounted {
-            device,
-            at: path(at).to_owned(),
-        };
+        let mounted = Mounted { device, at: path(at).to_owned() };
         run("mount", &[&mounted.device, &mounted.at]).map(|()| mounted)
     }
 }

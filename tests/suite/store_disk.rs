@@ -20,9 +20,7 @@ fn long_values_come_back_whole_and_leave_nothing_behind_when_they_shrink() {
     {
         let store = open(dir.path());
         for number in 0..40 {
-            store
-                .commit(put(&format!("k/{number:02}"), long.clone()))
-                .unwrap();
+            store.commit(put(&format!("k/{number:02}"), long.clone())).unwrap();
         }
         store.commit(put("k/07", b"short".to_vec())).unwrap();
         store.commit(vec![(b"k/08".to_vec(), None)]).unwrap();
@@ -46,29 +44,18 @@ fn a_scan_walks_over_many_pages_in_order() {
     let batch = (0..1_000).map(|number| (format!("s/{number:04}").into_bytes(), Some(vec![1])));
     store.commit(batch.collect()).unwrap();
     store.commit(put("t/1", vec![2])).unwrap();
-    let keys: Vec<Vec<u8>> = store
-        .scan(b"s/", b"s/0300")
-        .map(|found| found.unwrap().0)
-        .collect();
-    let expected: Vec<Vec<u8>> = (300..1_000)
-        .map(|n| format!("s/{n:04}").into_bytes())
-        .collect();
+    let keys: Vec<Vec<u8>> = store.scan(b"s/", b"s/0300").map(|found| found.unwrap().0).collect();
+    let expected: Vec<Vec<u8>> = (300..1_000).map(|n| format!("s/{n:04}").into_bytes()).collect();
     assert_eq!(keys, expected);
 }
 
 #[test]
 fn commits_are_refused_before_the_disk_is_full() {
     let dir = tempfile::tempdir().unwrap();
-    let options = StoreOptions {
-        min_free_bytes: u64::MAX,
-        ..StoreOptions::default()
-    };
+    let options = StoreOptions { min_free_bytes: u64::MAX, ..StoreOptions::default() };
     let (store, _) = Store::open(dir.path(), options).unwrap();
     let refused = store.commit(put("k", vec![1])).unwrap_err();
-    assert!(
-        matches!(refused, StoreError::StorageFull { .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, StoreError::StorageFull { .. }), "{refused}");
     assert_eq!(store.get(b"k").unwrap(), None);
 }
 
@@ -76,18 +63,13 @@ fn commits_are_refused_before_the_disk_is_full() {
 fn a_full_disk_refuses_commits_and_takes_them_again_when_there_is_space() {
     let dir = tempfile::tempdir().unwrap();
     let at = dir.path().to_str().unwrap();
-    let mount = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=24m", "tmpfs", at])
-        .status();
+    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs", at]).status();
     if !mount.is_ok_and(|status| status.success()) {
         println!("skipped: no tmpfs can be mounted here (needs root)");
         return;
     }
     let _unmount = Unmount(at);
-    let options = StoreOptions {
-        min_free_bytes: 0,
-        ..StoreOptions::default()
-    };
+    let options = StoreOptions { min_free_bytes: 0, ..StoreOptions::default() };
     let ballast = dir.path().join("ballast");
     std::fs::write(&ballast, vec![1; 16 << 20]).unwrap();
     let state = dir.path().join("state");
@@ -102,10 +84,7 @@ fn a_full_disk_refuses_commits_and_takes_them_again_when_there_is_space() {
         }
         assert!(stored < 100_000, "the disk never became full");
     };
-    assert!(
-        matches!(refused, StoreError::StorageFull { .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, StoreError::StorageFull { .. }), "{refused}");
     assert!(store.commit(put(&key(stored), value(stored))).is_err());
     std::fs::remove_file(&ballast).unwrap();
     store.commit(put(&key(stored), value(stored))).unwrap();
@@ -132,12 +111,7 @@ async fn many_waiters_share_a_flush_and_each_is_answered() {
     let store = open(dir.path());
     let mut answers = Vec::new();
     for number in 0..2_000_u32 {
-        answers.push(
-            store
-                .submit(put(&format!("w/{number:05}"), vec![7]))
-                .await
-                .unwrap(),
-        );
+        answers.push(store.submit(put(&format!("w/{number:05}"), vec![7])).await.unwrap());
     }
     for answer in answers {
         assert_eq!(answer.await.unwrap(), Ok(()));

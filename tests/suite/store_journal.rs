@@ -19,15 +19,9 @@ fn open(dir: &Path) -> Journal {
 
 fn alarm(device: &str) -> AlarmRecord {
     AlarmRecord {
-        id: AlarmId {
-            rule: "冷柜过热".into(),
-            device: device.into(),
-            key: vec!["E/1".into()],
-        },
+        id: AlarmId { rule: "冷柜过热".into(), device: device.into(), key: vec!["E/1".into()] },
         revision: "r1".into(),
-        state: AlarmState::Unacknowledged {
-            clearing: Some(Timestamp::from_millis(5)),
-        },
+        state: AlarmState::Unacknowledged { clearing: Some(Timestamp::from_millis(5)) },
         episode: None,
         changed_at: Timestamp::from_millis(5),
         history: Vec::new(),
@@ -36,18 +30,13 @@ fn alarm(device: &str) -> AlarmRecord {
 
 fn job(ticket: u64, number: u32) -> JobRecord {
     JobRecord {
-        key: JobKey {
-            ticket: TicketId(ticket),
-            number,
-        },
+        key: JobKey { ticket: TicketId(ticket), number },
         upstream: "desk".into(),
         fingerprint: Fingerprint("f".into()),
         idempotency_key: format!("f-{number}"),
         severity: Severity::Major,
         created_at: Timestamp::EPOCH,
-        action: Action::Comment {
-            text: "温度恢复".repeat(9_000),
-        },
+        action: Action::Comment { text: "温度恢复".repeat(9_000) },
         state: JobState::Waiting {
             attempts: 1,
             not_before: Timestamp::EPOCH,
@@ -83,10 +72,7 @@ fn row(sequence: u64) -> LedgerRow {
 }
 
 fn device(id: &str) -> DeviceFacts {
-    DeviceFacts {
-        id: id.into(),
-        ..DeviceFacts::default()
-    }
+    DeviceFacts { id: id.into(), ..DeviceFacts::default() }
 }
 
 #[test]
@@ -105,9 +91,7 @@ fn every_record_comes_back_after_a_restart() {
         let journal = open(dir.path());
         journal.commit(&writes).unwrap();
         let gone = job(3, 1).key;
-        journal
-            .commit(&[Write::JobGone(gone), Write::JobGone(gone)])
-            .unwrap();
+        journal.commit(&[Write::JobGone(gone), Write::JobGone(gone)]).unwrap();
     }
     let found = open(dir.path()).load().unwrap();
     let expected = [alarm("冷柜-1"), alarm(&long), alarm(&format!("{long}2"))];
@@ -122,9 +106,7 @@ fn every_record_comes_back_after_a_restart() {
 fn ledger_rows_come_in_order_from_any_row_on_and_are_intact() {
     let dir = tempfile::tempdir().unwrap();
     let journal = open(dir.path());
-    let rows: Vec<Write> = (1..=1_200)
-        .map(|n| Write::Ledger(Box::new(row(n))))
-        .collect();
+    let rows: Vec<Write> = (1..=1_200).map(|n| Write::Ledger(Box::new(row(n)))).collect();
     journal.commit(&rows).unwrap();
     let read: Vec<LedgerRow> = journal.ledger(999).map(Result::unwrap).collect();
     assert_eq!(read, (999..=1_200).map(row).collect::<Vec<_>>());
@@ -136,9 +118,7 @@ fn ledger_rows_come_in_order_from_any_row_on_and_are_intact() {
 fn records_that_cannot_be_read_are_set_aside_and_told_and_the_rest_goes_on() {
     let dir = tempfile::tempdir().unwrap();
     let good = Write::Alarm(Box::new(alarm("good")));
-    open(dir.path())
-        .commit(&[good, Write::Ledger(Box::new(row(1)))])
-        .unwrap();
+    open(dir.path()).commit(&[good, Write::Ledger(Box::new(row(1)))]).unwrap();
     {
         let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
         let bad = |key: &str, value: &str| (key.into(), Some(value.into()));
@@ -152,19 +132,9 @@ fn records_that_cannot_be_read_are_set_aside_and_told_and_the_rest_goes_on() {
     assert_eq!(found.alarms, [alarm("good")]);
     assert_eq!(found.last_ledger_row, Some(row(1)));
     assert_eq!(found.last_ticket, 77, "a number is never given twice");
-    let keys: Vec<&str> = found
-        .quarantined
-        .iter()
-        .map(|lost| lost.key.as_str())
-        .collect();
-    assert_eq!(
-        keys,
-        ["a/bad", "t/00000000000000000077", "l/00000000000000000002"]
-    );
-    assert_eq!(
-        journal.store().get(b"q/a/bad").unwrap(),
-        Some(b"{".to_vec())
-    );
+    let keys: Vec<&str> = found.quarantined.iter().map(|lost| lost.key.as_str()).collect();
+    assert_eq!(keys, ["a/bad", "t/00000000000000000077", "l/00000000000000000002"]);
+    assert_eq!(journal.store().get(b"q/a/bad").unwrap(), Some(b"{".to_vec()));
     let again = journal.load().unwrap();
     assert_eq!((again.quarantined.len(), again.last_ticket), (0, 77));
 }
@@ -174,13 +144,8 @@ fn a_store_of_a_newer_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
-        store
-            .commit(vec![(b"m/schema".to_vec(), Some(b"2".to_vec()))])
-            .unwrap();
+        store.commit(vec![(b"m/schema".to_vec(), Some(b"2".to_vec()))]).unwrap();
     }
     let refused = Journal::open(dir.path(), StoreOptions::default()).unwrap_err();
-    assert!(
-        matches!(refused, StoreError::Newer { found: 2, .. }),
-        "{refused}"
-    );
+    assert!(matches!(refused, StoreError::Newer { found: 2, .. }), "{refused}");
 }

@@ -44,13 +44,7 @@ pub(super) fn read(
         ));
     }
     for element in elements {
-        out.push(read_element(
-            mapping,
-            captured.clone(),
-            element,
-            clock,
-            refused,
-        )?);
+        out.push(read_element(mapping, captured.clone(), element, clock, refused)?);
     }
     Ok(())
 }
@@ -62,11 +56,7 @@ fn read_element(
     clock: Clock,
     refused: &mut Vec<Refusal>,
 ) -> Result<Decoded, Refusal> {
-    if let Some(id) = mapping
-        .device
-        .as_ref()
-        .and_then(|path| element.pointer(path))
-    {
+    if let Some(id) = mapping.device.as_ref().and_then(|path| element.pointer(path)) {
         captured.facts.id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
     }
     let at = match &mapping.timestamp {
@@ -77,30 +67,17 @@ fn read_element(
         }),
     };
     let good = mapping.quality.as_ref().is_none_or(|quality| {
-        element
-            .pointer(&quality.path)
-            .is_none_or(|found| quality.good.contains(found))
+        element.pointer(&quality.path).is_none_or(|found| quality.good.contains(found))
     });
-    let mut readings = Readings {
-        mapping,
-        good,
-        list: Vec::new(),
-        refused,
-    };
+    let mut readings = Readings { mapping, good, list: Vec::new(), refused };
     for (name, path) in &mapping.metrics {
         readings.add_mapped(name, path, element)?;
     }
     if mapping.rest {
         readings.add_rest(element)?;
     }
-    let news = News::Readings {
-        at,
-        readings: readings.list,
-    };
-    Ok(Decoded {
-        facts: captured.facts,
-        news,
-    })
+    let news = News::Readings { at, readings: readings.list };
+    Ok(Decoded { facts: captured.facts, news })
 }
 
 /// The readings of one element, each metric once.
@@ -151,11 +128,7 @@ impl Readings<'_> {
                 })),
                 Json::Array(members) => {
                     open.extend(members.iter().enumerate().rev().map(|(at, member)| {
-                        (
-                            join(&name, &at.to_string()),
-                            format!("{pointer}/{at}"),
-                            member,
-                        )
+                        (join(&name, &at.to_string()), format!("{pointer}/{at}"), member)
                     }));
                 }
                 Json::Null => {}
@@ -196,8 +169,7 @@ impl Readings<'_> {
                 _ => {
                     let number = number.as_f64()?.mul_add(path.scale, path.offset);
                     if !number.is_finite() {
-                        self.refused
-                            .push(Refusal::new(Rejection::Number, &found.to_string()));
+                        self.refused.push(Refusal::new(Rejection::Number, &found.to_string()));
                         return Some(Reading::Bad);
                     }
                     Value::Float(number)
@@ -223,11 +195,7 @@ fn is_not_a_number(text: &str) -> bool {
 }
 
 fn join(name: &str, key: &str) -> String {
-    if name.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{name}.{key}")
-    }
+    if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") }
 }
 
 /// Deepest nesting of brackets outside strings; a bound taken before the parser recurses.
@@ -265,14 +233,7 @@ mod tests {
             ahead_max: TimeSpan::from_secs(300),
         };
         let (mut out, mut refused) = (Vec::new(), Vec::new());
-        let end = read(
-            mapping,
-            Captured::default(),
-            payload,
-            clock,
-            &mut out,
-            &mut refused,
-        );
+        let end = read(mapping, Captured::default(), payload, clock, &mut out, &mut refused);
         refused.extend(end.err());
         let told = out
             .into_iter()
@@ -290,13 +251,7 @@ mod tests {
                 }
             })
             .collect();
-        (
-            told,
-            refused
-                .into_iter()
-                .map(|refusal| refusal.reason.word())
-                .collect(),
-        )
+        (told, refused.into_iter().map(|refusal| refusal.reason.word()).collect())
     }
 
     #[test]
@@ -312,20 +267,10 @@ mod tests {
         let mapping = JsonMapping {
             timestamp: None,
             device: Some("/id".into()),
-            quality: Some(Quality {
-                path: "/q".into(),
-                good: vec![json!(192)],
-            }),
+            quality: Some(Quality { path: "/q".into(), good: vec![json!(192)] }),
             each: Some("/readings".into()),
             metrics: vec![
-                (
-                    "vib".into(),
-                    MetricPath {
-                        scale: 2.0,
-                        offset: 1.0,
-                        ..MetricPath::plain("/v")
-                    },
-                ),
+                ("vib".into(), MetricPath { scale: 2.0, offset: 1.0, ..MetricPath::plain("/v") }),
                 ("{1}".into(), MetricPath::plain("/params/*/value")),
             ],
             bad: vec![json!("#VALUE!")],
@@ -355,9 +300,6 @@ mod tests {
             assert_eq!(read_all(&mapping, payload), (Vec::new(), vec![expected]));
         }
         let (told, refused) = read_all(&mapping, b"{\"a\": \"NaN\", \"b\": 1}");
-        assert_eq!(
-            (told, refused),
-            (vec![" a! b=1".to_owned()], vec!["number"])
-        );
+        assert_eq!((told, refused), (vec![" a! b=1".to_owned()], vec!["number"]));
     }
 }

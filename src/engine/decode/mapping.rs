@@ -42,12 +42,7 @@ pub struct MetricPath {
 
 impl MetricPath {
     pub(super) fn plain(pointer: &str) -> MetricPath {
-        MetricPath {
-            pointer: pointer.to_owned(),
-            scale: 1.0,
-            offset: 0.0,
-            unit: String::new(),
-        }
+        MetricPath { pointer: pointer.to_owned(), scale: 1.0, offset: 0.0, unit: String::new() }
     }
 
     pub(super) fn is_identity(&self) -> bool {
@@ -68,10 +63,7 @@ impl Default for JsonMapping {
     /// What fits most devices: every scalar a metric, `ts` as the time if it is there.
     fn default() -> Self {
         JsonMapping {
-            timestamp: Some(TimeField {
-                path: "/ts".to_owned(),
-                unit: TimeUnit::Auto,
-            }),
+            timestamp: Some(TimeField { path: "/ts".to_owned(), unit: TimeUnit::Auto }),
             device: None,
             quality: None,
             each: None,
@@ -86,21 +78,13 @@ impl JsonMapping {
     /// True when `pointer` is the place of something that the mapping names.
     pub(super) fn is_named(&self, pointer: &str) -> bool {
         let named = |path: &str| path == pointer;
-        self.timestamp
-            .as_ref()
-            .is_some_and(|field| named(&field.path))
+        self.timestamp.as_ref().is_some_and(|field| named(&field.path))
             || self.device.as_deref().is_some_and(named)
-            || self
-                .quality
-                .as_ref()
-                .is_some_and(|quality| named(&quality.path))
-            || self
-                .metrics
-                .iter()
-                .any(|(_, path)| match path.pointer.split_once("/*") {
-                    None => named(&path.pointer),
-                    Some((head, _)) => pointer.starts_with(head) && !pointer.is_empty(),
-                })
+            || self.quality.as_ref().is_some_and(|quality| named(&quality.path))
+            || self.metrics.iter().any(|(_, path)| match path.pointer.split_once("/*") {
+                None => named(&path.pointer),
+                Some((head, _)) => pointer.starts_with(head) && !pointer.is_empty(),
+            })
     }
 }
 
@@ -174,16 +158,11 @@ fn read_payload(table: &Table<'_>) -> Option<Payload> {
         other => {
             let known = ["json", "value", "raw"];
             let (code, message) = if DECODERS_NOT_BUILT.contains(&other) {
-                (
-                    "not-supported",
-                    format!("decoder `{other}` is not supported in this version"),
-                )
+                ("not-supported", format!("decoder `{other}` is not supported in this version"))
             } else {
                 ("wrong-value", format!("there is no decoder `{other}`"))
             };
-            table
-                .place()
-                .error(decoder.span, code, message, did_you_mean(other, &known));
+            table.place().error(decoder.span, code, message, did_you_mean(other, &known));
             None
         }
     }
@@ -199,9 +178,7 @@ fn read_json(table: &Table<'_>) -> JsonMapping {
             Some(Quality { path: path?, good })
         }),
         each: read_pointer(table, "each"),
-        metrics: table
-            .table("metrics", |entry| Some(read_metrics(entry)))
-            .unwrap_or_default(),
+        metrics: table.table("metrics", |entry| Some(read_metrics(entry))).unwrap_or_default(),
         bad: scalars(table.or("bad", Vec::new())),
         rest: table.or("rest", false),
     }
@@ -228,20 +205,13 @@ fn read_time_field(table: &Table<'_>) -> Option<TimeField> {
         },
         ("local", None) => {
             let hint = "add `zone = \"Asia/Shanghai\"`";
-            table
-                .place()
-                .error(unit.span, "missing-key", "a local time needs a zone", hint);
+            table.place().error(unit.span, "missing-key", "a local time needs a zone", hint);
             return None;
         }
         (other, _) => {
             let known = ["s", "ms", "us", "rfc3339", "local", "auto"];
             let message = format!("`unit`: \"{other}\" is not one of {}", known.join(", "));
-            table.place().error(
-                unit.span,
-                "wrong-value",
-                message,
-                did_you_mean(other, &known),
-            );
+            table.place().error(unit.span, "wrong-value", message, did_you_mean(other, &known));
             return None;
         }
     };
@@ -262,9 +232,7 @@ fn read_metrics(table: &Table<'_>) -> Vec<(String, MetricPath)> {
                 })
             })
         } else {
-            entry
-                .read::<Pointer>()
-                .map(|pointer| MetricPath::plain(&pointer.0))
+            entry.read::<Pointer>().map(|pointer| MetricPath::plain(&pointer.0))
         };
         metrics.extend(path.map(|path| (name.value, path)));
     }
@@ -285,20 +253,14 @@ impl<'a> FromToml<'a> for Pointer {
         }
         let message = format!("`{}`: \"{text}\" is not a JSON pointer", context.name);
         let hint = format!("write \"/{}\"", text.replace('.', "/"));
-        context
-            .place
-            .error(value.span(), "wrong-value", message, hint);
+        context.place.error(value.span(), "wrong-value", message, hint);
         None
     }
 }
 
 fn read_pointer(table: &Table<'_>, key: &'static str) -> Option<String> {
-    if key == "path" {
-        table.required::<Pointer>(key)
-    } else {
-        table.optional::<Pointer>(key)
-    }
-    .map(|pointer| pointer.0)
+    if key == "path" { table.required::<Pointer>(key) } else { table.optional::<Pointer>(key) }
+        .map(|pointer| pointer.0)
 }
 
 fn scalars(list: Vec<Scalar>) -> Vec<Json> {

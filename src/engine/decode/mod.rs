@@ -111,10 +111,7 @@ pub const DETAIL_BYTES_MAX: usize = 200;
 impl Refusal {
     /// A refusal with its particulars cut to size.
     pub fn new(reason: Rejection, detail: &str) -> Refusal {
-        Refusal {
-            reason,
-            detail: cut_bytes(&one_line(detail), DETAIL_BYTES_MAX).to_owned(),
-        }
+        Refusal { reason, detail: cut_bytes(&one_line(detail), DETAIL_BYTES_MAX).to_owned() }
     }
 }
 
@@ -200,20 +197,14 @@ fn read_presence(
         );
         return Err(Refusal::new(Rejection::Undecodable, &detail));
     };
-    Ok(Decoded {
-        facts: captured.facts,
-        news: News::Presence { online },
-    })
+    Ok(Decoded { facts: captured.facts, news: News::Presence { online } })
 }
 
 fn check_device(id: &str) -> Result<(), Refusal> {
     let wrong = if id.is_empty() {
         "the message names no device".to_owned()
     } else if id.len() > DEVICE_ID_BYTES_MAX {
-        format!(
-            "a device id of {} bytes, more than {DEVICE_ID_BYTES_MAX}",
-            id.len()
-        )
+        format!("a device id of {} bytes, more than {DEVICE_ID_BYTES_MAX}", id.len())
     } else if id.chars().any(char::is_control) {
         format!("a device id with control characters: {id}")
     } else {

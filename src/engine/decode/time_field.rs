@@ -145,17 +145,9 @@ mod tests {
             back_max: TimeSpan::from_secs(86_400),
             ahead_max: TimeSpan::from_secs(300),
         };
-        let field = TimeField {
-            path: "/ts".into(),
-            unit: TimeUnit::Seconds,
-        };
-        for wrong in [
-            json!(0),
-            json!(4_102_444_800_i64),
-            json!(i64::MAX),
-            json!("soon"),
-            json!({}),
-        ] {
+        let field = TimeField { path: "/ts".into(), unit: TimeUnit::Seconds };
+        for wrong in [json!(0), json!(4_102_444_800_i64), json!(i64::MAX), json!("soon"), json!({})]
+        {
             let refusal = read(&field, &json!({ "ts": wrong }), clock).expect_err("not believed");
             assert_eq!(refusal.reason, Rejection::Time);
         }

@@ -75,16 +75,8 @@ impl TopicPattern {
         if text.is_empty() {
             return Err(PatternError::Empty);
         }
-        let levels = text
-            .split('/')
-            .map(parse_level)
-            .collect::<Result<Vec<_>, _>>()?;
-        if levels
-            .iter()
-            .filter(|level| matches!(level, Level::Many(_)))
-            .count()
-            > 1
-        {
+        let levels = text.split('/').map(parse_level).collect::<Result<Vec<_>, _>>()?;
+        if levels.iter().filter(|level| matches!(level, Level::Many(_))).count() > 1 {
             return Err(PatternError::TwoMany);
         }
         Ok(TopicPattern { levels })
@@ -97,11 +89,7 @@ impl TopicPattern {
         let mut rest = topic.as_slice();
         let mut captured = Captured::default();
         for level in &self.levels {
-            let taken = if matches!(level, Level::Many(_)) {
-                spare
-            } else {
-                1
-            };
+            let taken = if matches!(level, Level::Many(_)) { spare } else { 1 };
             let (head, tail) = rest.split_at_checked(taken)?;
             match level {
                 Level::Fixed(text) if head == [text.as_str()] => {}
@@ -154,10 +142,7 @@ fn parse_level(text: &str) -> Result<Level, PatternError> {
     if text == "+" {
         return Ok(Level::One(Capture::Ignored));
     }
-    let Some(inner) = text
-        .strip_prefix('{')
-        .and_then(|text| text.strip_suffix('}'))
-    else {
+    let Some(inner) = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')) else {
         return if text.contains(['{', '}', '+', '#']) {
             Err(PatternError::Brace)
         } else {
@@ -179,10 +164,7 @@ fn parse_capture(name: &str) -> Result<Capture, PatternError> {
         "customer" => Capture::Customer,
         "metric" => Capture::Metric,
         "_" => Capture::Ignored,
-        _ => match name
-            .strip_prefix("labels.")
-            .filter(|label| !label.is_empty())
-        {
+        _ => match name.strip_prefix("labels.").filter(|label| !label.is_empty()) {
             Some(label) => Capture::Label(label.to_owned()),
             None => return Err(PatternError::Unknown(name.to_owned())),
         },
@@ -195,9 +177,7 @@ mod tests {
 
     fn captured(pattern: &str, topic: &str) -> Option<(String, String, Option<String>)> {
         let pattern = TopicPattern::parse(pattern).expect("the pattern is right");
-        pattern
-            .captures(topic)
-            .map(|c| (c.facts.site, c.facts.id, c.metric))
+        pattern.captures(topic).map(|c| (c.facts.site, c.facts.id, c.metric))
     }
 
     #[test]
@@ -214,14 +194,8 @@ mod tests {
     #[test]
     fn one_capture_takes_several_levels() {
         let found = captured("shop/{site...}/{device}/{metric}", "shop/a/b/c/d1/temp");
-        assert_eq!(
-            found,
-            Some(("a/b/c".into(), "d1".into(), Some("temp".into())))
-        );
-        assert_eq!(
-            captured("shop/{site...}/{device}/{metric}", "shop/d1/temp"),
-            None
-        );
+        assert_eq!(found, Some(("a/b/c".into(), "d1".into(), Some("temp".into()))));
+        assert_eq!(captured("shop/{site...}/{device}/{metric}", "shop/d1/temp"), None);
         let pattern = TopicPattern::parse("shop/{site...}/{device}").expect("the pattern is right");
         assert_eq!(pattern.filter(), "shop/#");
     }
@@ -229,13 +203,7 @@ mod tests {
     #[test]
     fn what_is_no_pattern_is_refused() {
         assert_eq!(TopicPattern::parse("a/{device"), Err(PatternError::Brace));
-        assert_eq!(
-            TopicPattern::parse("{device...}/{site...}"),
-            Err(PatternError::TwoMany)
-        );
-        assert_eq!(
-            TopicPattern::parse("{dev}"),
-            Err(PatternError::Unknown("dev".into()))
-        );
+        assert_eq!(TopicPattern::parse("{device...}/{site...}"), Err(PatternError::TwoMany));
+        assert_eq!(TopicPattern::parse("{dev}"), Err(PatternError::Unknown("dev".into())));
     }
 }

@@ -30,14 +30,8 @@ pub(super) fn read_value(
         },
     };
     let metric = captured.metric.unwrap_or_else(|| "value".to_owned());
-    let news = News::Readings {
-        at: None,
-        readings: vec![(metric, reading)],
-    };
-    out.push(Decoded {
-        facts: captured.facts,
-        news,
-    });
+    let news = News::Readings { at: None, readings: vec![(metric, reading)] };
+    out.push(Decoded { facts: captured.facts, news });
     Ok(())
 }
 
@@ -50,10 +44,7 @@ pub(super) fn read_raw(
     let text = cut_bytes(utf8(payload)?, TEXT_BYTES_MAX);
     let metric = captured.metric.unwrap_or_else(|| "raw".to_owned());
     let readings = vec![(metric, Reading::Good(Value::Text(text.into())))];
-    out.push(Decoded {
-        facts: captured.facts,
-        news: News::Readings { at: None, readings },
-    });
+    out.push(Decoded { facts: captured.facts, news: News::Readings { at: None, readings } });
     Ok(())
 }
 

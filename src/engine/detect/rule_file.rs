@@ -57,11 +57,14 @@ pub fn compile(
     let mut first: BTreeMap<String, String> = BTreeMap::new();
     let mut unique = Vec::new();
     for draft in drafts {
-        let Some(source) = sources.get(draft.source) else { continue };
+        let Some(source) = sources.get(draft.source) else {
+            continue;
+        };
         rules.intern(&draft.id.value);
         match first.get(&draft.id.value) {
             Some(file) => {
-                let message = format!("rule `{}` is there twice; the first is in {file}", draft.id.value);
+                let message =
+                    format!("rule `{}` is there twice; the first is in {file}", draft.id.value);
                 let hint = "ids are unique over all files";
                 report.error(source, draft.id.span, "duplicate-id", message, hint);
             }
@@ -86,7 +89,12 @@ pub fn compile(
                 Some(Some(condition)) => Some(condition),
                 None => None,
             };
-            Some(Rule { id: rules.intern(&draft.id.value), spec: draft.spec, when: when?, clear_when })
+            Some(Rule {
+                id: rules.intern(&draft.id.value),
+                spec: draft.spec,
+                when: when?,
+                clear_when,
+            })
         })
         .collect()
 }
@@ -211,18 +219,24 @@ fn read_selector(table: &Table<'_>) -> Selector {
     for (name, entry) in table.entries() {
         let known = ["class", "site", "region", "customer", "device"];
         match name.value.as_str() {
-            "labels" => patterns.extend(entry.table(|labels| {
-                Some(
-                    labels
-                        .entries()
-                        .into_iter()
-                        .filter_map(|(label, entry)| {
-                            Some((format!("labels.{}", label.value), entry.read::<String>()?))
-                        })
-                        .collect::<Vec<_>>(),
-                )
-            })
-            .unwrap_or_default()),
+            "labels" => patterns.extend(
+                entry
+                    .table(|labels| {
+                        Some(
+                            labels
+                                .entries()
+                                .into_iter()
+                                .filter_map(|(label, entry)| {
+                                    Some((
+                                        format!("labels.{}", label.value),
+                                        entry.read::<String>()?,
+                                    ))
+                                })
+                                .collect::<Vec<_>>(),
+                        )
+                    })
+                    .unwrap_or_default(),
+            ),
             other if known.contains(&other) || other.starts_with("labels.") => {
                 patterns.extend(entry.read::<String>().map(|glob| (other.to_owned(), glob)));
             }
@@ -285,10 +299,7 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
             .occurrences_within
             .or(defaults.occurrences_within)
             .unwrap_or(TimeSpan::from_secs(3_600)),
-        stale_after: own
-            .stale_after
-            .or(defaults.stale_after)
-            .unwrap_or(TimeSpan::from_secs(3_600)),
+        stale_after: own.stale_after.or(defaults.stale_after).unwrap_or(TimeSpan::from_secs(3_600)),
         severity: own.severity.or(defaults.severity).unwrap_or(Severity::Major),
         safety: own.safety.or(defaults.safety).unwrap_or(false),
         latch: own.latch.or(defaults.latch).unwrap_or(false),

@@ -50,10 +50,8 @@ pub enum PriorityChange {
 }
 
 impl Word for PriorityChange {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("raise", PriorityChange::Raise),
-        ("highest", PriorityChange::Highest),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("raise", PriorityChange::Raise), ("highest", PriorityChange::Highest)];
 }
 
 impl PriorityChange {
@@ -115,10 +113,7 @@ pub fn due(ladder: &Ladder, progress: &LadderProgress) -> Option<Timestamp> {
         let waited = TimeSpan::from_micros(repeat.every.micros().saturating_mul(nth));
         return Some(progress.from + step.after + waited);
     }
-    ladder
-        .steps
-        .get(progress.step)
-        .map(|step| progress.from + step.after)
+    ladder.steps.get(progress.step).map(|step| progress.from + step.after)
 }
 
 /// Moves on by one due step: the step (from 0) and whether it is to be taken, or passed over.
@@ -128,21 +123,14 @@ pub fn take<'l>(
     ticket: &TicketRecord,
 ) -> Option<(usize, &'l Step, bool)> {
     let repeating = progress.repeats > 0;
-    let number = if repeating {
-        progress.step.checked_sub(1)?
-    } else {
-        progress.step
-    };
+    let number = if repeating { progress.step.checked_sub(1)? } else { progress.step };
     let step = ladder.steps.get(number)?;
     let wanted = !step.unless.is_reached(ticket);
     if repeating {
         progress.repeats -= 1;
     } else {
         progress.step += 1;
-        progress.repeats = step
-            .repeat
-            .filter(|_| wanted)
-            .map_or(0, |repeat| repeat.times);
+        progress.repeats = step.repeat.filter(|_| wanted).map_or(0, |repeat| repeat.times);
     }
     Some((number, step, wanted))
 }
@@ -150,10 +138,7 @@ pub fn take<'l>(
 /// Reads every `[[ladder]]` of a file.
 pub fn read_ladders(table: &Table<'_>) -> Vec<(Located<String>, Ladder)> {
     for (key, instead) in [
-        (
-            "rotation",
-            "assign the step to a queue or a person of the ticket system",
-        ),
+        ("rotation", "assign the step to a queue or a person of the ticket system"),
         ("calendar", "steps count around the clock"),
         ("person", "name people in the ticket system"),
         ("channel", "the ticket system tells its people"),
@@ -174,21 +159,10 @@ pub fn read_ladders(table: &Table<'_>) -> Vec<(Located<String>, Ladder)> {
         }
         if steps.windows(2).any(|pair| pair[1].after < pair[0].after) {
             let message = "the steps of a ladder go up in time";
-            entry.place().error(
-                entry.span(),
-                "wrong-value",
-                message,
-                "order them by `after`",
-            );
+            entry.place().error(entry.span(), "wrong-value", message, "order them by `after`");
         }
         let id = id?;
-        Some((
-            id.clone(),
-            Ladder {
-                id: id.value,
-                steps,
-            },
-        ))
+        Some((id.clone(), Ladder { id: id.value, steps }))
     })
 }
 
@@ -198,35 +172,19 @@ fn read_step(table: &Table<'_>) -> Option<Step> {
         "notify",
         "use `ticket = { priority = \"raise\", comment = true, assign = \"...\" }`",
     );
-    let unless = table
-        .optional("unless")
-        .map_or(Stop::default(), |OneOf(stop)| stop);
+    let unless = table.optional("unless").map_or(Stop::default(), |OneOf(stop)| stop);
     let repeat = table.table("repeat", |entry| {
         let every = entry.required::<TimeSpan>("every");
         let times = entry.required::<u32>("times");
-        Some(Repeat {
-            every: every?,
-            times: times?,
-        })
+        Some(Repeat { every: every?, times: times? })
     });
     let (priority, comment, assign) = table
         .table("ticket", |entry| {
             let priority = entry.optional("priority").map(|OneOf(change)| change);
-            Some((
-                priority,
-                entry.or("comment", false),
-                entry.optional::<String>("assign"),
-            ))
+            Some((priority, entry.or("comment", false), entry.optional::<String>("assign")))
         })
         .unwrap_or_default();
-    Some(Step {
-        after: after?,
-        unless,
-        priority,
-        comment,
-        assign,
-        repeat,
-    })
+    Some(Step { after: after?, unless, priority, comment, assign, repeat })
 }
 
 #[cfg(test)]
@@ -242,16 +200,10 @@ mod tests {
             assign: None,
             repeat,
         };
-        let again = Some(Repeat {
-            every: TimeSpan::from_secs(5),
-            times: 2,
-        });
+        let again = Some(Repeat { every: TimeSpan::from_secs(5), times: 2 });
         Ladder {
             id: "l".into(),
-            steps: vec![
-                step(10, Stop::Acknowledged, None),
-                step(20, Stop::Acknowledged, again),
-            ],
+            steps: vec![step(10, Stop::Acknowledged, None), step(20, Stop::Acknowledged, again)],
         }
     }
 
@@ -260,12 +212,7 @@ mod tests {
         let ladder = ladder();
         let ticket = ticket();
         let from = Timestamp::from_millis(0);
-        let mut progress = LadderProgress {
-            ladder: "l".into(),
-            from,
-            step: 0,
-            repeats: 0,
-        };
+        let mut progress = LadderProgress { ladder: "l".into(), from, step: 0, repeats: 0 };
         let mut times = Vec::new();
         while let Some(at) = due(&ladder, &progress) {
             times.push(at.micros() / 1_000_000);
@@ -281,12 +228,7 @@ mod tests {
         let mut ticket = ticket();
         ticket.status = TicketStatus::Accepted;
         let from = Timestamp::from_millis(0);
-        let mut progress = LadderProgress {
-            ladder: "l".into(),
-            from,
-            step: 0,
-            repeats: 0,
-        };
+        let mut progress = LadderProgress { ladder: "l".into(), from, step: 0, repeats: 0 };
         let mut wanted = Vec::new();
         while due(&ladder, &progress).is_some() {
             wanted.extend(take(&ladder, &mut progress, &ticket).map(|(_, _, wanted)| wanted));

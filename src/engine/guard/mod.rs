@@ -43,13 +43,7 @@ pub fn reserve(
     job: &JobRecord,
     on: &Account,
 ) -> Vec<LedgerRow> {
-    let mut book = Book {
-        end,
-        now,
-        job,
-        on,
-        rows: Vec::new(),
-    };
+    let mut book = Book { end, now, job, on, rows: Vec::new() };
     if let Some(meter) = billed_action(&job.action) {
         book.add(meter, Decimal::ONE, LedgerState::Reserved, None);
     }
@@ -66,13 +60,7 @@ pub fn settle(
     delivered: &Delivered,
     on: &Account,
 ) -> Vec<LedgerRow> {
-    let mut book = Book {
-        end,
-        now,
-        job,
-        on,
-        rows: Vec::new(),
-    };
+    let mut book = Book { end, now, job, on, rows: Vec::new() };
     let requests = Decimal::from(delivered.requests);
     let (state, qty) = if delivered.requests == 0 {
         (LedgerState::Released, Decimal::ONE)

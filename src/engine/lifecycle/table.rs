@@ -68,27 +68,15 @@ pub struct Next {
 
 impl Next {
     fn stay(state: &AlarmState) -> Next {
-        Next {
-            state: state.clone(),
-            events: Vec::new(),
-            due: None,
-        }
+        Next { state: state.clone(), events: Vec::new(), due: None }
     }
 
     fn to(state: AlarmState, events: Vec<Event>) -> Next {
-        Next {
-            state,
-            events,
-            due: None,
-        }
+        Next { state, events, due: None }
     }
 
     fn wait(state: AlarmState, due: Timestamp) -> Next {
-        Next {
-            state,
-            events: Vec::new(),
-            due: Some(due),
-        }
+        Next { state, events: Vec::new(), due: Some(due) }
     }
 }
 
@@ -115,10 +103,9 @@ pub fn observe(
         }
         AlarmState::Unacknowledged { clearing } => match fall(*clearing, policy, seen) {
             Fall::Done(at) if policy.latch => latch(None, at),
-            Fall::Done(at) => Next::to(
-                AlarmState::Returned { rising: None },
-                vec![Event::Returned(at)],
-            ),
+            Fall::Done(at) => {
+                Next::to(AlarmState::Returned { rising: None }, vec![Event::Returned(at)])
+            }
             Fall::Wait(clearing) => {
                 let state = AlarmState::Unacknowledged { clearing };
                 falling(state, clearing, policy, seen)
@@ -126,15 +113,11 @@ pub fn observe(
         },
         AlarmState::Acknowledged { ack, clearing } => match fall(*clearing, policy, seen) {
             Fall::Done(at) if policy.latch => latch(Some(ack.clone()), at),
-            Fall::Done(at) => Next::to(
-                AlarmState::Normal,
-                vec![Event::Returned(at), Event::Closed(at)],
-            ),
+            Fall::Done(at) => {
+                Next::to(AlarmState::Normal, vec![Event::Returned(at), Event::Closed(at)])
+            }
             Fall::Wait(clearing) => {
-                let state = AlarmState::Acknowledged {
-                    ack: ack.clone(),
-                    clearing,
-                };
+                let state = AlarmState::Acknowledged { ack: ack.clone(), clearing };
                 falling(state, clearing, policy, seen)
             }
         },
@@ -143,23 +126,15 @@ pub fn observe(
                 next.events.insert(0, Event::Closed(seen.at));
                 next
             }
-            Err(Some(since)) => pending(
-                AlarmState::Returned {
-                    rising: Some(since),
-                },
-                since,
-                policy,
-                seen,
-            ),
+            Err(Some(since)) => {
+                pending(AlarmState::Returned { rising: Some(since) }, since, policy, seen)
+            }
             Err(None) => Next::to(AlarmState::Returned { rising: None }, Vec::new()),
         },
         AlarmState::Latched { ack, rising } => match rise(*rising, edges, policy, seen) {
             Ok(next) => Next::to(next.state, vec![Event::RaisedAgain(seen.at)]),
             Err(rising) => {
-                let state = AlarmState::Latched {
-                    ack: ack.clone(),
-                    rising,
-                };
+                let state = AlarmState::Latched { ack: ack.clone(), rising };
                 match rising {
                     Some(since) => pending(state, since, policy, seen),
                     None => Next::to(state, Vec::new()),
@@ -173,21 +148,14 @@ pub fn observe(
 pub fn acknowledge(state: &AlarmState, signature: &Signature, at: Timestamp) -> Option<Next> {
     match state {
         AlarmState::Unacknowledged { clearing } => Some(Next::to(
-            AlarmState::Acknowledged {
-                ack: signature.clone(),
-                clearing: *clearing,
-            },
+            AlarmState::Acknowledged { ack: signature.clone(), clearing: *clearing },
             vec![Event::Acknowledged(at)],
         )),
-        AlarmState::Returned { rising } => Some(Next::to(
-            at_rest(*rising),
-            vec![Event::Acknowledged(at), Event::Closed(at)],
-        )),
+        AlarmState::Returned { rising } => {
+            Some(Next::to(at_rest(*rising), vec![Event::Acknowledged(at), Event::Closed(at)]))
+        }
         AlarmState::Latched { ack: None, rising } => Some(Next::to(
-            AlarmState::Latched {
-                ack: Some(signature.clone()),
-                rising: *rising,
-            },
+            AlarmState::Latched { ack: Some(signature.clone()), rising: *rising },
             vec![Event::Acknowledged(at)],
         )),
         AlarmState::Normal
@@ -273,11 +241,7 @@ fn fall(clearing: Option<Timestamp>, policy: &Policy, seen: Observation) -> Fall
 /// or another edge, is missing.
 fn pending(state: AlarmState, since: Timestamp, policy: &Policy, seen: Observation) -> Next {
     let due = since + policy.on_delay;
-    Next {
-        state,
-        events: Vec::new(),
-        due: (due > seen.at).then_some(due),
-    }
+    Next { state, events: Vec::new(), due: (due > seen.at).then_some(due) }
 }
 
 fn falling(
@@ -286,21 +250,12 @@ fn falling(
     policy: &Policy,
     seen: Observation,
 ) -> Next {
-    let due = clearing
-        .map(|since| since + policy.off_delay)
-        .filter(|due| *due > seen.at);
-    Next {
-        state,
-        events: Vec::new(),
-        due,
-    }
+    let due = clearing.map(|since| since + policy.off_delay).filter(|due| *due > seen.at);
+    Next { state, events: Vec::new(), due }
 }
 
 fn latch(ack: Option<Signature>, at: Timestamp) -> Next {
-    Next::to(
-        AlarmState::Latched { ack, rising: None },
-        vec![Event::Returned(at)],
-    )
+    Next::to(AlarmState::Latched { ack, rising: None }, vec![Event::Returned(at)])
 }
 
 /// A, or pending where `when` has begun to hold again meanwhile.
@@ -319,10 +274,7 @@ fn count_edge(edges: &mut Vec<Timestamp>, policy: &Policy, at: Timestamp) {
 }
 
 fn enough_edges(edges: &[Timestamp], policy: &Policy, at: Timestamp) -> bool {
-    let recent = edges
-        .iter()
-        .filter(|edge| at.since(**edge) < policy.occurrences_within)
-        .count();
+    let recent = edges.iter().filter(|edge| at.since(**edge) < policy.occurrences_within).count();
     policy.occurrences <= 1 || recent >= policy.occurrences as usize
 }
 
@@ -383,10 +335,7 @@ mod tests {
 
     #[test]
     fn a_delay_that_runs_out_between_samples_raises_at_its_second() {
-        assert_eq!(
-            story(&policy(10, 0), &[(0, Holds), (60, Fails)]),
-            ["raised 10", "returned 60"]
-        );
+        assert_eq!(story(&policy(10, 0), &[(0, Holds), (60, Fails)]), ["raised 10", "returned 60"]);
     }
 
     #[test]
@@ -402,68 +351,33 @@ mod tests {
 
     #[test]
     fn an_unknown_condition_neither_raises_nor_clears() {
-        let seen = [
-            (0, Holds),
-            (5, Unknown),
-            (20, Unknown),
-            (25, Holds),
-            (26, Unknown),
-            (40, Unknown),
-        ];
+        let seen =
+            [(0, Holds), (5, Unknown), (20, Unknown), (25, Holds), (26, Unknown), (40, Unknown)];
         assert_eq!(story(&policy(10, 0), &seen), ["raised 25"]);
     }
 
     #[test]
     fn occurrences_count_distinct_rising_edges_within_the_time() {
-        let three = Policy {
-            occurrences: 3,
-            occurrences_within: TimeSpan::from_secs(60),
-            ..policy(0, 0)
-        };
-        let seen = [
-            (0, Holds),
-            (1, Holds),
-            (2, Fails),
-            (10, Holds),
-            (11, Fails),
-            (20, Holds),
-        ];
+        let three =
+            Policy { occurrences: 3, occurrences_within: TimeSpan::from_secs(60), ..policy(0, 0) };
+        let seen = [(0, Holds), (1, Holds), (2, Fails), (10, Holds), (11, Fails), (20, Holds)];
         assert_eq!(story(&three, &seen), ["raised 20"]);
-        let slow = [
-            (0, Holds),
-            (2, Fails),
-            (30, Holds),
-            (31, Fails),
-            (61, Holds),
-            (62, Holds),
-        ];
+        let slow = [(0, Holds), (2, Fails), (30, Holds), (31, Fails), (61, Holds), (62, Holds)];
         assert!(story(&three, &slow).is_empty());
     }
 
     #[test]
     fn a_new_fault_before_the_ticket_is_over_closes_the_old_episode_and_raises_the_next() {
         let seen = [(0, Holds), (1, Fails), (2, Holds)];
-        assert_eq!(
-            story(&policy(0, 0), &seen),
-            ["raised 0", "returned 1", "closed 2", "raised 2"]
-        );
+        assert_eq!(story(&policy(0, 0), &seen), ["raised 0", "returned 1", "closed 2", "raised 2"]);
     }
 
     #[test]
     fn a_latched_alarm_waits_for_a_reset_and_goes_on_as_the_same_episode() {
-        let latching = Policy {
-            latch: true,
-            ..policy(0, 0)
-        };
+        let latching = Policy { latch: true, ..policy(0, 0) };
         let seen = [(0, Holds), (1, Fails), (2, Holds)];
-        assert_eq!(
-            story(&latching, &seen),
-            ["raised 0", "returned 1", "raised again 2"]
-        );
-        let latched = AlarmState::Latched {
-            ack: None,
-            rising: None,
-        };
+        assert_eq!(story(&latching, &seen), ["raised 0", "returned 1", "raised again 2"]);
+        let latched = AlarmState::Latched { ack: None, rising: None };
         let next = reset(&latched, Timestamp::EPOCH).expect("a latched alarm can be reset");
         assert_eq!(next.state, AlarmState::Normal);
         assert_eq!(next.events, [Event::Closed(Timestamp::EPOCH)]);

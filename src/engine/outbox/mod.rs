@@ -69,10 +69,7 @@ impl Outbox {
 
     /// How many jobs wait or are under way (dead letters not counted).
     pub fn depth(&self) -> usize {
-        self.jobs
-            .values()
-            .filter(|job| matches!(job.state, JobState::Waiting { .. }))
-            .count()
+        self.jobs.values().filter(|job| matches!(job.state, JobState::Waiting { .. })).count()
     }
 
     /// When the next delayed job is due.
@@ -90,19 +87,12 @@ impl Outbox {
             self.delayed.remove(&(at, key));
             if let Some(job) = self.jobs.get(&key) {
                 let order = (job.severity, job.created_at, key);
-                self.ready
-                    .entry(job.upstream.clone())
-                    .or_default()
-                    .insert(order);
+                self.ready.entry(job.upstream.clone()).or_default().insert(order);
             }
         }
         let mut calls = Vec::new();
         for (upstream, ready) in &mut self.ready {
-            let under_way = self
-                .in_flight
-                .values()
-                .filter(|name| *name == upstream)
-                .count();
+            let under_way = self.in_flight.values().filter(|name| *name == upstream).count();
             for _ in under_way..IN_FLIGHT_MAX {
                 let Some((_, _, key)) = ready.pop_first() else {
                     break;
@@ -125,10 +115,7 @@ impl Outbox {
         let fate = match &delivered.outcome {
             Outcome::Done { .. } => Fate::Done(job),
             Outcome::Rejected { reason } => {
-                job.state = JobState::Dead {
-                    at: now,
-                    reason: reason.clone(),
-                };
+                job.state = JobState::Dead { at: now, reason: reason.clone() };
                 self.jobs.insert(job.key, job.clone());
                 Fate::Dead(job)
             }
@@ -152,12 +139,7 @@ impl Outbox {
             return None;
         };
         let reason = reason.clone();
-        job.state = JobState::Waiting {
-            attempts: 0,
-            not_before: now,
-            uncertain: true,
-            reason,
-        };
+        job.state = JobState::Waiting { attempts: 0, not_before: now, uncertain: true, reason };
         let job = job.clone();
         self.promote(key.ticket);
         Some(job)
@@ -175,10 +157,7 @@ impl Outbox {
         } else {
             vec![key]
         };
-        let dropped = keys
-            .iter()
-            .filter_map(|key| self.jobs.remove(key))
-            .collect();
+        let dropped = keys.iter().filter_map(|key| self.jobs.remove(key)).collect();
         self.promote(key.ticket);
         dropped
     }
@@ -192,13 +171,7 @@ impl Outbox {
         at: Timestamp,
         unknown: bool,
     ) -> Fate {
-        let before = matches!(
-            job.state,
-            JobState::Waiting {
-                uncertain: true,
-                ..
-            }
-        );
+        let before = matches!(job.state, JobState::Waiting { uncertain: true, .. });
         job.state = JobState::Waiting {
             attempts: delivered.attempt,
             not_before: at.max(now),
@@ -211,10 +184,7 @@ impl Outbox {
 
     fn of_ticket(&self, ticket: TicketId) -> impl Iterator<Item = &JobRecord> {
         let first = JobKey { ticket, number: 0 };
-        let last = JobKey {
-            ticket,
-            number: u32::MAX,
-        };
+        let last = JobKey { ticket, number: u32::MAX };
         self.jobs.range(first..=last).map(|(_, job)| job)
     }
 
@@ -238,15 +208,9 @@ impl Outbox {
             if not_before > created_at {
                 self.delayed.insert((not_before, key));
             } else {
-                let upstream = self
-                    .jobs
-                    .get(&key)
-                    .map(|job| job.upstream.clone())
-                    .unwrap_or_default();
-                self.ready
-                    .entry(upstream)
-                    .or_default()
-                    .insert((severity, created_at, key));
+                let upstream =
+                    self.jobs.get(&key).map(|job| job.upstream.clone()).unwrap_or_default();
+                self.ready.entry(upstream).or_default().insert((severity, created_at, key));
             }
         }
     }
@@ -254,11 +218,7 @@ impl Outbox {
 
 fn call(job: &JobRecord, external: Option<String>) -> Call {
     let (attempts, uncertain) = match &job.state {
-        JobState::Waiting {
-            attempts,
-            uncertain,
-            ..
-        } => (*attempts, *uncertain),
+        JobState::Waiting { attempts, uncertain, .. } => (*attempts, *uncertain),
         JobState::Dead { .. } => (0, true),
     };
     Call {
@@ -281,18 +241,13 @@ mod tests {
     fn job(ticket: u64, number: u32, severity: Severity) -> JobRecord {
         let created_at = Timestamp::from_millis(i64::try_from(ticket).unwrap_or(0));
         JobRecord {
-            key: JobKey {
-                ticket: TicketId(ticket),
-                number,
-            },
+            key: JobKey { ticket: TicketId(ticket), number },
             upstream: "desk".into(),
             fingerprint: Fingerprint("f".into()),
             idempotency_key: format!("f{ticket}-{number}"),
             severity,
             created_at,
-            action: Action::Comment {
-                text: String::new(),
-            },
+            action: Action::Comment { text: String::new() },
             state: JobState::Waiting {
                 attempts: 0,
                 not_before: created_at,
@@ -304,10 +259,7 @@ mod tests {
 
     fn taken(outbox: &mut Outbox, now: Timestamp) -> Vec<(u64, u32)> {
         let calls = outbox.take_ready(now, |_| Some("1".into()));
-        calls
-            .iter()
-            .map(|call| (call.key.ticket.0, call.key.number))
-            .collect()
+        calls.iter().map(|call| (call.key.ticket.0, call.key.number)).collect()
     }
 
     fn end(
@@ -317,26 +269,13 @@ mod tests {
         number: u32,
         outcome: Outcome,
     ) -> Fate {
-        let key = JobKey {
-            ticket: TicketId(ticket),
-            number,
-        };
-        let delivered = Delivered {
-            key,
-            attempt: 1,
-            requests: 1,
-            outcome,
-        };
-        outbox
-            .delivered(now, &delivered)
-            .expect("the job was under way")
+        let key = JobKey { ticket: TicketId(ticket), number };
+        let delivered = Delivered { key, attempt: 1, requests: 1, outcome };
+        outbox.delivered(now, &delivered).expect("the job was under way")
     }
 
     fn done() -> Outcome {
-        Outcome::Done {
-            external: "1".into(),
-            found: false,
-        }
+        Outcome::Done { external: "1".into(), found: false }
     }
 
     #[test]
@@ -360,10 +299,7 @@ mod tests {
             outbox.add(job(ticket, 1, Severity::Minor));
         }
         outbox.add(job(11, 1, Severity::Critical));
-        let first: Vec<u64> = taken(&mut outbox, now)
-            .iter()
-            .map(|(ticket, _)| *ticket)
-            .collect();
+        let first: Vec<u64> = taken(&mut outbox, now).iter().map(|(ticket, _)| *ticket).collect();
         assert_eq!(first, [11, 1, 2, 3, 4, 5, 6, 7]);
     }
 
@@ -374,25 +310,9 @@ mod tests {
         outbox.add(job(1, 1, Severity::Major));
         outbox.add(job(1, 2, Severity::Major));
         assert_eq!(taken(&mut outbox, now), [(1, 1)]);
-        let fate = end(
-            &mut outbox,
-            now,
-            1,
-            1,
-            Outcome::Unknown {
-                reason: "time-out".into(),
-            },
-        );
-        let Fate::Again(record, at) = fate else {
-            panic!("{fate:?}")
-        };
-        assert!(matches!(
-            record.state,
-            JobState::Waiting {
-                uncertain: true,
-                ..
-            }
-        ));
+        let fate = end(&mut outbox, now, 1, 1, Outcome::Unknown { reason: "time-out".into() });
+        let Fate::Again(record, at) = fate else { panic!("{fate:?}") };
+        assert!(matches!(record.state, JobState::Waiting { uncertain: true, .. }));
         assert_eq!(taken(&mut outbox, now), []);
         assert_eq!(outbox.next_wakeup(), Some(at));
         assert_eq!(taken(&mut outbox, at), [(1, 1)]);
@@ -405,20 +325,9 @@ mod tests {
         outbox.add(job(1, 1, Severity::Major));
         outbox.add(job(1, 2, Severity::Major));
         assert_eq!(taken(&mut outbox, now), [(1, 1)]);
-        end(
-            &mut outbox,
-            now,
-            1,
-            1,
-            Outcome::Rejected {
-                reason: "no such queue".into(),
-            },
-        );
+        end(&mut outbox, now, 1, 1, Outcome::Rejected { reason: "no such queue".into() });
         assert_eq!(taken(&mut outbox, now), [(1, 2)]);
-        let key = JobKey {
-            ticket: TicketId(1),
-            number: 1,
-        };
+        let key = JobKey { ticket: TicketId(1), number: 1 };
         assert!(outbox.retry(now, key).is_some());
     }
 }

@@ -17,11 +17,8 @@ pub fn retry_at(now: Timestamp, key: &str, attempt: u32, after: Option<TimeSpan>
     let ceiling = RETRY_DELAY_MIN.micros().saturating_mul(1 << doublings);
     let ceiling = ceiling.min(RETRY_DELAY_MAX.micros()).max(1);
     let hash = blake3::hash(format!("{key}#{attempt}").as_bytes());
-    let random = hash
-        .as_bytes()
-        .iter()
-        .take(8)
-        .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let random =
+        hash.as_bytes().iter().take(8).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
     let share = i64::try_from(random % ceiling.unsigned_abs()).unwrap_or(0) + 1;
     now + TimeSpan::from_micros(share).max(after.unwrap_or(TimeSpan::ZERO))
 }
@@ -40,9 +37,8 @@ mod tests {
                 assert!(wait > TimeSpan::ZERO && wait <= TimeSpan::from_secs(ceiling));
             }
         }
-        let spread: std::collections::BTreeSet<_> = (0..100)
-            .map(|key| retry_at(now, &key.to_string(), 9, None))
-            .collect();
+        let spread: std::collections::BTreeSet<_> =
+            (0..100).map(|key| retry_at(now, &key.to_string(), 9, None)).collect();
         assert!(spread.len() > 90);
         let asked = TimeSpan::from_secs(900);
         assert_eq!(retry_at(now, "k", 1, Some(asked)), now + asked);

@@ -49,9 +49,13 @@ impl Engine {
         delivered: &Delivered,
         effects: &mut Effects,
     ) {
-        let Some(fate) = self.outbox.delivered(now, delivered) else { return };
+        let Some(fate) = self.outbox.delivered(now, delivered) else {
+            return;
+        };
         let id = delivered.key.ticket;
-        let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
+        let Some(mut ticket) = self.tickets.get(&id).cloned() else {
+            return;
+        };
         if let Outcome::Done { external, .. } = &delivered.outcome {
             ticket.external = Some(external.clone());
         }
@@ -60,9 +64,10 @@ impl Engine {
         effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
         let action = job.action.word();
         let event = match (&fate, &delivered.outcome) {
-            (Fate::Again(_, until), Outcome::Later { reason, .. } | Outcome::Unknown { reason }) => {
-                TicketEvent::Delayed { action, reason: reason.clone(), until: *until }
-            }
+            (
+                Fate::Again(_, until),
+                Outcome::Later { reason, .. } | Outcome::Unknown { reason },
+            ) => TicketEvent::Delayed { action, reason: reason.clone(), until: *until },
             (_, Outcome::Rejected { reason }) => {
                 TicketEvent::DeadLettered { action, reason: reason.clone() }
             }
@@ -90,9 +95,15 @@ impl Engine {
     }
 
     pub(super) fn fire_ladder(&mut self, now: Timestamp, id: TicketId, effects: &mut Effects) {
-        let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
-        let Some(mut progress) = ticket.ladder.take() else { return };
-        let Some(ladder) = self.policy.ladders.get(&progress.ladder).cloned() else { return };
+        let Some(mut ticket) = self.tickets.get(&id).cloned() else {
+            return;
+        };
+        let Some(mut progress) = ticket.ladder.take() else {
+            return;
+        };
+        let Some(ladder) = self.policy.ladders.get(&progress.ladder).cloned() else {
+            return;
+        };
         let due = escalate::due(&ladder, &progress).unwrap_or(now);
         let taken = escalate::take(&ladder, &mut progress, &ticket);
         let more = escalate::due(&ladder, &progress).is_some() && !ticket.status.is_over();
@@ -120,8 +131,12 @@ impl Engine {
 
     /// Reserves again what a dead letter may cost, and sends it again.
     pub(super) fn retry_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
-        let Some(job) = self.outbox.retry(now, key) else { return };
-        let Some(ticket) = self.tickets.get(&key.ticket) else { return };
+        let Some(job) = self.outbox.retry(now, key) else {
+            return;
+        };
+        let Some(ticket) = self.tickets.get(&key.ticket) else {
+            return;
+        };
         let rows = guard::reserve(&mut self.ledger, now, &job, &account(ticket));
         effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
         effects.writes.push(Write::Job(Box::new(job)));

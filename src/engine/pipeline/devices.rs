@@ -120,7 +120,9 @@ impl Engine {
 
     /// Gives a device an alarm for each rule that selects it, keeping those that it has.
     fn attach_rules(&mut self, id: DeviceId) {
-        let Some(device) = self.devices.get_mut(id.index()) else { return };
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
         let mut before = std::mem::take(&mut device.alarms);
         let mut conditions = Vec::new();
         for (index, rule) in self.policy.rules.iter().enumerate() {
@@ -141,7 +143,8 @@ impl Engine {
                 },
             });
         }
-        device.memory = DeviceMemory::new(&conditions);
+        let known = std::mem::replace(&mut device.memory, DeviceMemory::new(&conditions));
+        device.memory.inherit(known);
         for gone in before {
             if let Some(record) = gone.record {
                 self.orphans.insert(record.id.clone(), *record);
@@ -164,9 +167,13 @@ impl Engine {
     /// Sets the timer of an alarm to when it is due. A timer that comes too early is left: when it
     /// fires and nothing is due yet, it is set again.
     pub(super) fn set_timer(&mut self, id: DeviceId, index: usize) {
-        let Some(device) = self.devices.get_mut(id.index()) else { return };
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
         let clock = device.clock;
-        let Some(alarm) = device.alarms.get_mut(index) else { return };
+        let Some(alarm) = device.alarms.get_mut(index) else {
+            return;
+        };
         let wanted = alarm.due.map(|due| clock.to_gateway(due));
         let timer = Timer::Alarm(id, index);
         match (alarm.timer, wanted) {

@@ -37,7 +37,15 @@ impl Engine {
                 Event::RaisedAgain(at) => self.raise_again(now, id, index, at, effects),
                 Event::Returned(at) => self.return_alarm(now, id, index, at, effects),
                 Event::Acknowledged(at) => {
-                    self.tell(now, id, index, at, AlarmEvent::Acknowledged, "acknowledged", effects);
+                    self.tell(
+                        now,
+                        id,
+                        index,
+                        at,
+                        AlarmEvent::Acknowledged,
+                        "acknowledged",
+                        effects,
+                    );
                 }
                 Event::Closed(at) => self.close(now, id, index, at, effects),
             }
@@ -52,7 +60,9 @@ impl Engine {
         at: Timestamp,
         effects: &mut Effects,
     ) {
-        let Some((rule, record)) = self.alarm_of(id, index) else { return };
+        let Some((rule, record)) = self.alarm_of(id, index) else {
+            return;
+        };
         let number = record.episode.as_ref().map_or(1, |episode| episode.number.saturating_add(1));
         let alarm = record.id.clone();
         let fingerprint = alarm.fingerprint(number);
@@ -111,7 +121,9 @@ impl Engine {
         let group = merge::group(policy, alarm, &upstream);
         let last = self.groups.get(&group).and_then(|id| self.tickets.get(id)).cloned();
         let speech = self.speech();
-        let Some(device) = self.devices.get(id.index()) else { return (TicketId(0), false) };
+        let Some(device) = self.devices.get(id.index()) else {
+            return (TicketId(0), false);
+        };
         let evidence = Evidence {
             rule: &rule.spec,
             device: &device.facts,
@@ -141,29 +153,8 @@ impl Engine {
                 let draft = ticket::compose(speech, &evidence);
                 let title = draft.title.clone();
                 self.ticket_last += 1;
-                let ticket = TicketRecord {
-                    id: TicketId(self.ticket_last),
-                    upstream,
-                    external: None,
-                    fingerprint: fingerprint.clone(),
-                    group: group.clone(),
-                    device: alarm.device.clone(),
-                    rule: alarm.rule.clone(),
-                    site: device.facts.site.clone(),
-                    customer: device.facts.customer.clone(),
-                    title,
-                    severity: rule.spec.severity,
-                    safety: rule.spec.safety,
-                    status: TicketStatus::New,
-                    opened_at: at,
-                    resolved_at: None,
-                    reopen_until: None,
-                    ack: None,
-                    members: Vec::new(),
-                    alarms: 0,
-                    ladder: None,
-                    next_effect: 1,
-                };
+                let id = TicketId(self.ticket_last);
+                let ticket = new_ticket(id, upstream, &group, &evidence, title);
                 (ticket, Action::Open(Box::new(draft)), TicketEvent::Opened, false)
             }
         };
@@ -195,7 +186,9 @@ impl Engine {
         at: Timestamp,
         effects: &mut Effects,
     ) {
-        let Some((rule, record)) = self.alarm_of(id, index) else { return };
+        let Some((rule, record)) = self.alarm_of(id, index) else {
+            return;
+        };
         let fingerprint = record.episode.as_ref().map(|episode| episode.fingerprint.clone());
         let number = record.episode.as_ref().map_or(1, |episode| episode.number);
         let ticket = record.episode.as_ref().and_then(|episode| episode.ticket);
@@ -235,7 +228,9 @@ impl Engine {
         at: Timestamp,
         effects: &mut Effects,
     ) {
-        let Some((rule, _)) = self.alarm_of(id, index) else { return };
+        let Some((rule, _)) = self.alarm_of(id, index) else {
+            return;
+        };
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.retain(|raised| *raised != rule.id);
         }
@@ -271,7 +266,9 @@ impl Engine {
     ) {
         let ticket = episode.ticket.and_then(|id| self.tickets.get(&id)).cloned();
         let Some(mut ticket) = ticket else { return };
-        let Some(open) = merge::leave(&mut ticket, alarm, episode.number) else { return };
+        let Some(open) = merge::leave(&mut ticket, alarm, episode.number) else {
+            return;
+        };
         let speech = self.speech();
         if open > 0 {
             let text = ticket::comment_left(speech, &alarm.rule, &alarm.device, at, open);
@@ -279,8 +276,7 @@ impl Engine {
         } else {
             let reopen_within = self.reopen_within(&alarm.rule);
             ticket.resolved_at = Some(at);
-            ticket.reopen_until =
-                (reopen_within.micros() > 0).then(|| at + reopen_within);
+            ticket.reopen_until = (reopen_within.micros() > 0).then(|| at + reopen_within);
             ticket.ladder = None;
             if ticket.status.is_over() {
                 self.close_members(now, &mut ticket, at, effects);
@@ -330,7 +326,9 @@ impl Engine {
         what: &str,
         effects: &mut Effects,
     ) {
-        let Some(record) = self.record_mut(id, index) else { return };
+        let Some(record) = self.record_mut(id, index) else {
+            return;
+        };
         record.remember(at, now, what.to_owned());
         let episode = record.episode.as_ref();
         effects.decisions.push(Decision::Alarm {
@@ -338,7 +336,8 @@ impl Engine {
             episode: episode.map_or(0, |episode| episode.number),
             event,
             at,
-            severity: episode.map_or(crate::engine::types::severity::Severity::Info, |e| e.severity),
+            severity: episode
+                .map_or(crate::engine::types::severity::Severity::Info, |e| e.severity),
             ticket: episode.and_then(|episode| episode.ticket),
         });
     }
@@ -351,8 +350,12 @@ impl Engine {
     pub(super) fn set_ladder_timer(&mut self, ticket: &TicketRecord) {
         let timer = Timer::Ladder(ticket.id);
         self.timers.retain(|(_, set)| *set != timer);
-        let Some(progress) = &ticket.ladder else { return };
-        let Some(ladder) = self.policy.ladders.get(&progress.ladder) else { return };
+        let Some(progress) = &ticket.ladder else {
+            return;
+        };
+        let Some(ladder) = self.policy.ladders.get(&progress.ladder) else {
+            return;
+        };
         if let Some(at) = escalate::due(ladder, progress) {
             self.timers.insert((at, timer));
         }
@@ -377,10 +380,12 @@ impl Engine {
     }
 
     fn values(&self, id: DeviceId, rule: &Rule) -> Vec<(String, Value)> {
-        let Some(device) = self.devices.get(id.index()) else { return Vec::new() };
-        let latest = |metric| match device.memory.latest_reading(metric)? {
+        let Some(device) = self.devices.get(id.index()) else {
+            return Vec::new();
+        };
+        let latest = |metric| match device.memory.latest(metric)? {
             (_, Reading::Good(value)) => {
-                Some((self.policy.metrics.text(metric).to_owned(), value))
+                Some((self.policy.metrics.text(metric).to_owned(), value.clone()))
             }
             (_, Reading::Bad) => None,
         };
@@ -388,7 +393,9 @@ impl Engine {
     }
 
     fn siblings(&self, id: DeviceId, rule: &Rule) -> Vec<String> {
-        let Some(device) = self.devices.get(id.index()) else { return Vec::new() };
+        let Some(device) = self.devices.get(id.index()) else {
+            return Vec::new();
+        };
         let others = device.raised.iter().filter(|raised| **raised != rule.id);
         let names = others.take(SIBLINGS_MAX).filter_map(|raised| {
             self.policy.rules.iter().find(|known| known.id == *raised).map(|r| r.spec.id.clone())
@@ -403,6 +410,38 @@ impl Engine {
             (Some(device), Some(metric)) => ticket::sparkline(&device.memory.recent(*metric)),
             _ => String::new(),
         }
+    }
+}
+
+fn new_ticket(
+    id: TicketId,
+    upstream: String,
+    group: &str,
+    evidence: &Evidence<'_>,
+    title: String,
+) -> TicketRecord {
+    TicketRecord {
+        id,
+        upstream,
+        external: None,
+        fingerprint: evidence.fingerprint.clone(),
+        group: group.to_owned(),
+        device: evidence.device.id.clone(),
+        rule: evidence.rule.id.clone(),
+        site: evidence.device.site.clone(),
+        customer: evidence.device.customer.clone(),
+        title,
+        severity: evidence.rule.severity,
+        safety: evidence.rule.safety,
+        status: TicketStatus::New,
+        opened_at: evidence.raised_at,
+        resolved_at: None,
+        reopen_until: None,
+        ack: None,
+        members: Vec::new(),
+        alarms: 0,
+        ladder: None,
+        next_effect: 1,
     }
 }
 

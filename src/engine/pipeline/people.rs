@@ -48,7 +48,9 @@ impl Engine {
         signature: &Signature,
         effects: &mut Effects,
     ) {
-        let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
+        let Some(mut ticket) = self.tickets.get(&id).cloned() else {
+            return;
+        };
         if ticket.status == status || ticket.resolved_at.is_some() {
             return;
         }
@@ -73,7 +75,8 @@ impl Engine {
         at: Timestamp,
         effects: &mut Effects,
     ) {
-        let (over, open) = std::mem::take(&mut ticket.members).into_iter().partition(|m| m.returned);
+        let (over, open) =
+            std::mem::take(&mut ticket.members).into_iter().partition(|m| m.returned);
         ticket.members = open;
         let over: Vec<crate::engine::types::ticket::Member> = over;
         for member in over {
@@ -104,7 +107,9 @@ impl Engine {
         signature: &Signature,
         effects: &mut Effects,
     ) {
-        let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
+        let Some(mut ticket) = self.tickets.get(&id).cloned() else {
+            return;
+        };
         if ticket.ack.is_none() {
             ticket.ack = Some(signature.clone());
             if ticket.status == TicketStatus::New || ticket.status == TicketStatus::Reopened {
@@ -127,7 +132,11 @@ impl Engine {
         signature: &Signature,
         effects: &mut Effects,
     ) {
-        let reason = if signature.reason.is_empty() { String::new() } else { format!(": {}", signature.reason) };
+        let reason = if signature.reason.is_empty() {
+            String::new()
+        } else {
+            format!(": {}", signature.reason)
+        };
         let by = format!("taken by {} via {}{reason}", signature.by, signature.via);
         let changed = self.change(now, id, index, &by, effects, |state, at| {
             lifecycle::acknowledge(state, signature, at)
@@ -152,10 +161,16 @@ impl Engine {
         effects: &mut Effects,
         act: impl FnOnce(&crate::engine::types::alarm::AlarmState, Timestamp) -> Option<Next>,
     ) -> bool {
-        let Some(device) = self.devices.get(id.index()) else { return false };
+        let Some(device) = self.devices.get(id.index()) else {
+            return false;
+        };
         let time = device.clock.at(now);
-        let Some(record) = self.record_mut(id, index) else { return false };
-        let Some(next) = act(&record.state, time.max(record.changed_at)) else { return false };
+        let Some(record) = self.record_mut(id, index) else {
+            return false;
+        };
+        let Some(next) = act(&record.state, time.max(record.changed_at)) else {
+            return false;
+        };
         record.state = next.state;
         if !who.is_empty() {
             record.remember(time, now, who.to_owned());
@@ -168,9 +183,10 @@ impl Engine {
     fn find_alarm(&self, alarm: &AlarmId) -> Option<(DeviceId, usize)> {
         let id = self.names.find(&alarm.device)?;
         let device = self.devices.get(id.index())?;
-        let index = device.alarms.iter().position(|known| {
-            known.record.as_ref().is_some_and(|record| record.id == *alarm)
-        })?;
+        let index = device
+            .alarms
+            .iter()
+            .position(|known| known.record.as_ref().is_some_and(|record| record.id == *alarm))?;
         Some((id, index))
     }
 }

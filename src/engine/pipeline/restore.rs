@@ -68,7 +68,8 @@ impl Engine {
         }
         engine.wake_absence();
         for index in 0..engine.devices.len() {
-            let id = engine.devices.get(index).and_then(|device| engine.names.find(&device.facts.id));
+            let id =
+                engine.devices.get(index).and_then(|device| engine.names.find(&device.facts.id));
             if let Some(id) = id {
                 engine.look_at_restored(now, id, effects);
             }
@@ -90,7 +91,9 @@ impl Engine {
         if !resume {
             restart_delay(&mut record.state, now);
         }
-        let Some(device) = self.devices.get_mut(id.index()) else { return };
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
         for seen in &record.seen {
             if let Some(metric) = self.policy.metrics.find(&seen.metric) {
                 device.memory.absorb(seen.at, metric, &seen.reading);
@@ -109,9 +112,13 @@ impl Engine {
 
     /// Looks at the alarms of a restored device, so that their timers are set again.
     fn look_at_restored(&mut self, now: Timestamp, id: DeviceId, effects: &mut Effects) {
-        let Some(device) = self.devices.get(id.index()) else { return };
+        let Some(device) = self.devices.get(id.index()) else {
+            return;
+        };
         let records = device.alarms.iter().filter_map(|alarm| alarm.record.as_ref());
-        let Some(newest) = records.map(|record| record.changed_at).max() else { return };
+        let Some(newest) = records.map(|record| record.changed_at).max() else {
+            return;
+        };
         self.look_at_all(now, id, newest, effects);
     }
 }

@@ -2,13 +2,13 @@
 
 use super::{Engine, Timer};
 use crate::engine::decode::{self, News, Refusal};
-use crate::engine::detect::{Scene, Truth as Known, Unknown};
+use crate::engine::detect::{DeviceMemory, Rule, Scene, Truth as Known, Unknown};
 use crate::engine::lifecycle::{self, Observation, Policy, Truth};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, SeenReading};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Message, Reading};
-use crate::engine::types::names::{DeviceId, MetricId};
+use crate::engine::types::names::{DeviceId, Metric, MetricId, Names};
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::time::Timestamp;
 
@@ -17,8 +17,15 @@ use crate::engine::types::time::Timestamp;
 const LOOKS_MAX: usize = 100_000;
 
 impl Engine {
-    pub(super) fn take_message(&mut self, now: Timestamp, message: &Message, effects: &mut Effects) {
-        let Some(source) = self.settings.sources.get(message.source) else { return };
+    pub(super) fn take_message(
+        &mut self,
+        now: Timestamp,
+        message: &Message,
+        effects: &mut Effects,
+    ) {
+        let Some(source) = self.settings.sources.get(message.source) else {
+            return;
+        };
         let (mut decoded, mut refused) = (Vec::new(), Vec::new());
         decode::decode(source, message, now, &mut decoded, &mut refused);
         for Refusal { reason, detail } in refused {
@@ -57,7 +64,9 @@ impl Engine {
             .filter_map(|(name, reading)| metrics.find(&name).map(|metric| (metric, reading)))
             .collect();
         let lateness = self.settings.lateness;
-        let Some(device) = self.devices.get_mut(id.index()) else { return };
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
         device.heard = device.heard.max(now);
         let newest = device.clock.newest();
         let late = newest.is_some_and(|newest| newest.since(event) > lateness);
@@ -66,7 +75,9 @@ impl Engine {
         if !late {
             self.advance(now, id, look_at, effects);
         }
-        let Some(device) = self.devices.get_mut(id.index()) else { return };
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
         for (metric, reading) in &readings {
             device.memory.absorb(event, *metric, reading);
             for alarm in &mut device.alarms {
@@ -109,7 +120,9 @@ impl Engine {
     /// Lets everything happen that is due on a device before its clock reaches `event`.
     fn advance(&mut self, now: Timestamp, id: DeviceId, event: Timestamp, effects: &mut Effects) {
         for _ in 0..LOOKS_MAX {
-            let Some(device) = self.devices.get(id.index()) else { return };
+            let Some(device) = self.devices.get(id.index()) else {
+                return;
+            };
             let next = device.alarms.iter().enumerate();
             let next = next.filter_map(|(index, alarm)| Some((alarm.due?, index))).min();
             match next {
@@ -128,9 +141,13 @@ impl Engine {
         index: usize,
         effects: &mut Effects,
     ) {
-        let Some(device) = self.devices.get_mut(id.index()) else { return };
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
         let time = device.clock.at(now);
-        let Some(alarm) = device.alarms.get_mut(index) else { return };
+        let Some(alarm) = device.alarms.get_mut(index) else {
+            return;
+        };
         alarm.timer = None;
         match alarm.due {
             Some(due) if due <= time => {
@@ -152,30 +169,38 @@ impl Engine {
         effects: &mut Effects,
     ) -> bool {
         let held = now < self.absence_held_until || !self.paths_down.is_empty();
-        let Some(device) = self.devices.get_mut(id.index()) else { return false };
-        let Some(alarm) = device.alarms.get_mut(index) else { return false };
-        let Some(rule) = self.policy.rules.get(alarm.rule).cloned() else { return false };
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return false;
+        };
+        let Some(alarm) = device.alarms.get_mut(index) else {
+            return false;
+        };
+        let Some(rule) = self.policy.rules.get(alarm.rule).cloned() else {
+            return false;
+        };
         if alarm.record.as_ref().is_some_and(|record| event < record.changed_at) {
             return false;
         }
         let raised = &device.raised;
-        let scene = Scene {
+        let raised = |rule| raised.contains(&rule);
+        let mut scene = Scene {
             memory: &device.memory,
-            rule_memory: &alarm.memory,
+            learned: alarm.memory.of_when(),
             device: &device.facts,
             now: event,
             stale_after: rule.spec.stale_after,
-            raised: &|rule| raised.contains(&rule),
-            last_message: Some(device.clock.newest().unwrap_or(device.heard)),
+            raised: &raised,
+            last_message: device.clock.newest().unwrap_or(device.heard),
             offline: device.offline,
             absence_held: held,
         };
         let when = rule.when.evaluate(&scene);
+        scene.learned = alarm.memory.of_clear();
         let clear = rule.clear_when.as_ref().map(|condition| condition.evaluate(&scene));
         let recheck = [when.recheck_at, clear.as_ref().and_then(|clear| clear.recheck_at)];
         for truth in [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)] {
             if let Some(Known::Unknown(Unknown::Error(detail))) = truth {
-                let detail = detail.clone();
+                let detail = (*detail).to_owned();
                 effects.decisions.push(Decision::RuleError { rule: rule.id, device: id, detail });
             }
         }
@@ -184,10 +209,11 @@ impl Engine {
         let mut fresh = None;
         let record = match &mut alarm.record {
             Some(record) => record,
-            None if when == Truth::Holds => fresh.insert(Box::new(AlarmRecord::new(
-                AlarmId { rule: rule.spec.id.clone(), device: device.facts.id.clone(), key: Vec::new() },
-                rule.spec.revision.clone(),
-            ))),
+            None if when == Truth::Holds => {
+                let (rule, device) = (rule.spec.id.clone(), device.facts.id.clone());
+                let id = AlarmId { rule, device, key: Vec::new() };
+                fresh.insert(Box::new(AlarmRecord::new(id, String::new())))
+            }
             None => {
                 alarm.due = recheck.into_iter().flatten().filter(|at| *at > event).min();
                 self.set_timer(id, index);
@@ -203,16 +229,7 @@ impl Engine {
             record.state = next.state;
             record.changed_at = event;
             record.revision = rule.spec.revision.clone();
-            record.seen = rule
-                .when
-                .metrics()
-                .iter()
-                .filter_map(|metric| {
-                    let (at, reading) = device.memory.latest_reading(*metric)?;
-                    let metric = self.policy.metrics.text(*metric).to_owned();
-                    Some(SeenReading { metric, at, reading })
-                })
-                .collect();
+            record.seen = seen_readings(&rule, &device.memory, &self.policy.metrics);
         }
         alarm.record = alarm.record.take().or(fresh);
         alarm.due = due;
@@ -230,14 +247,10 @@ impl Engine {
         effects.writes.extend(record.cloned().map(Write::Alarm));
     }
 
-    fn take_presence(
-        &mut self,
-        now: Timestamp,
-        id: DeviceId,
-        online: bool,
-        effects: &mut Effects,
-    ) {
-        let Some(device) = self.devices.get_mut(id.index()) else { return };
+    fn take_presence(&mut self, now: Timestamp, id: DeviceId, online: bool, effects: &mut Effects) {
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
         device.offline = !online;
         let event = device.clock.at(now);
         self.advance(now, id, event, effects);
@@ -248,7 +261,8 @@ impl Engine {
         if !up {
             self.paths_down.insert(source);
         } else if self.paths_down.remove(&source) {
-            self.absence_held_until = self.absence_held_until.max(now + self.settings.restart_grace);
+            self.absence_held_until =
+                self.absence_held_until.max(now + self.settings.restart_grace);
             self.wake_absence();
         }
     }
@@ -257,7 +271,9 @@ impl Engine {
     pub(super) fn wake_absence(&mut self) {
         let at = self.absence_held_until;
         for (number, device) in self.devices.iter_mut().enumerate() {
-            let Some(id) = self.names.find(&device.facts.id) else { continue };
+            let Some(id) = self.names.find(&device.facts.id) else {
+                continue;
+            };
             debug_assert_eq!(id.index(), number);
             let event = device.clock.at(at);
             for (index, alarm) in device.alarms.iter_mut().enumerate() {
@@ -285,6 +301,21 @@ impl Engine {
         }
         repeat
     }
+}
+
+/// What the rule's metrics read now, so that a delay outlives a restart.
+fn seen_readings(rule: &Rule, memory: &DeviceMemory, names: &Names<Metric>) -> Vec<SeenReading> {
+    let clear = rule.clear_when.iter().flat_map(|condition| condition.metrics());
+    let mut seen: Vec<SeenReading> = Vec::new();
+    for id in rule.when.metrics().iter().chain(clear) {
+        let metric = names.text(*id);
+        if let Some((at, reading)) = memory.latest(*id)
+            && seen.iter().all(|known| known.metric != metric)
+        {
+            seen.push(SeenReading { metric: metric.to_owned(), at, reading: reading.clone() });
+        }
+    }
+    seen
 }
 
 fn known(truth: &Known) -> Truth {

@@ -60,10 +60,7 @@ impl Speech {
     }
 
     fn time(self, at: Timestamp) -> String {
-        at.to_chrono()
-            .with_timezone(&self.zone)
-            .format("%Y-%m-%d %H:%M:%S %:z")
-            .to_string()
+        at.to_chrono().with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
 
     fn severity(self, severity: Severity) -> &'static str {
@@ -84,17 +81,12 @@ pub fn compose(speech: Speech, evidence: &Evidence<'_>) -> Draft {
     let mut notes = Vec::new();
     let rule = evidence.rule;
     let title = render(rule.title.get(speech.language), evidence).unwrap_or_else(|fault| {
-        notes.push(format!(
-            "{}: {fault}",
-            speech.say("标题模板有误", "The title template failed")
-        ));
+        notes.push(format!("{}: {fault}", speech.say("标题模板有误", "The title template failed")));
         rule.id.clone()
     });
     let advice = render(rule.advice.get(speech.language), evidence).unwrap_or_else(|fault| {
-        notes.push(format!(
-            "{}: {fault}",
-            speech.say("建议模板有误", "The advice template failed")
-        ));
+        notes
+            .push(format!("{}: {fault}", speech.say("建议模板有误", "The advice template failed")));
         String::new()
     });
     let title = format!("{} · {}", one_line(&title), one_line(&evidence.device.id));
@@ -188,30 +180,20 @@ fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
             lines.push(format!("{}: {}", speech.say(zh, en), one_line(&text)));
         }
     };
-    let class = if device.class.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", device.class)
-    };
+    let class =
+        if device.class.is_empty() { String::new() } else { format!(" ({})", device.class) };
     line("设备", "Device", format!("{}{class}", device.id));
     line("站点", "Site", device.site.clone());
     line("客户", "Customer", device.customer.clone());
     let severity = speech.severity(rule.severity).to_owned();
-    let safety = if rule.safety {
-        speech.say("，安全", ", safety")
-    } else {
-        ""
-    };
+    let safety = if rule.safety { speech.say("，安全", ", safety") } else { "" };
     line("严重程度", "Severity", format!("{severity}{safety}"));
     line("发生时间", "Raised at", speech.time(evidence.raised_at));
     if evidence.now.since(evidence.raised_at) >= LATE_MIN {
         line("得知时间", "Known at", speech.time(evidence.now));
     }
-    let values: Vec<String> = evidence
-        .values
-        .iter()
-        .map(|(name, value)| format!("{name} = {value}"))
-        .collect();
+    let values: Vec<String> =
+        evidence.values.iter().map(|(name, value)| format!("{name} = {value}")).collect();
     line("判定值", "Values", values.join(", "));
     line("趋势", "Trend", evidence.sparkline.clone());
     let delay = if rule.on_delay == TimeSpan::ZERO {
@@ -219,26 +201,10 @@ fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     } else {
         format!(" {} {}", speech.say("持续", "for"), rule.on_delay)
     };
-    line(
-        "规则",
-        "Rule",
-        format!("{} @{}: {}{delay}", rule.id, rule.revision, rule.when),
-    );
-    line(
-        "同设备告警",
-        "Also raised here",
-        evidence.siblings.join(", "),
-    );
-    line(
-        "上次工单",
-        "Earlier ticket",
-        evidence.earlier.clone().unwrap_or_default(),
-    );
-    line(
-        "标识",
-        "Fingerprint",
-        format!("{} #{}", evidence.fingerprint, evidence.episode),
-    );
+    line("规则", "Rule", format!("{} @{}: {}{delay}", rule.id, rule.revision, rule.when));
+    line("同设备告警", "Also raised here", evidence.siblings.join(", "));
+    line("上次工单", "Earlier ticket", evidence.earlier.clone().unwrap_or_default());
+    line("标识", "Fingerprint", format!("{} #{}", evidence.fingerprint, evidence.episode));
     lines
 }
 

@@ -47,10 +47,7 @@ pub fn check(template: &str) -> Result<(), TemplateFault> {
 /// True for mistakes of the template itself, whatever the values are.
 fn is_slip(kind: minijinja::ErrorKind) -> bool {
     use minijinja::ErrorKind::{SyntaxError, UnknownFilter, UnknownFunction, UnknownTest};
-    matches!(
-        kind,
-        SyntaxError | UnknownFilter | UnknownFunction | UnknownTest
-    )
+    matches!(kind, SyntaxError | UnknownFilter | UnknownFunction | UnknownTest)
 }
 
 /// Renders a template on one fault.
@@ -74,16 +71,11 @@ pub(super) fn render(template: &str, evidence: &Evidence<'_>) -> Result<String, 
     names.insert("device", minijinja::Value::from_pairs(device));
     names.insert("m", minijinja::Value::from_pairs(all));
     names.insert("rule", minijinja::Value::from(evidence.rule.id.as_str()));
-    names.insert(
-        "severity",
-        minijinja::Value::from(evidence.rule.severity.word()),
-    );
+    names.insert("severity", minijinja::Value::from(evidence.rule.severity.word()));
     let params = evidence.rule.params.iter();
     let params = params.map(|(name, scalar)| (name.as_str(), scalar_value(scalar)));
     names.insert("params", minijinja::Value::from_pairs(params));
-    let text = environment()
-        .render_str(template, &names)
-        .map_err(|error| fault(&error))?;
+    let text = environment().render_str(template, &names).map_err(|error| fault(&error))?;
     Ok(cut_bytes(&text, RENDERED_BYTES_MAX).to_owned())
 }
 
@@ -106,13 +98,8 @@ fn scalar_value(scalar: &Scalar) -> minijinja::Value {
 }
 
 fn fault(error: &minijinja::Error) -> TemplateFault {
-    let detail = error
-        .detail()
-        .map(|detail| format!(": {detail}"))
-        .unwrap_or_default();
-    TemplateFault {
-        message: format!("{}{detail}", error.kind()),
-    }
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    TemplateFault { message: format!("{}{detail}", error.kind()) }
 }
 
 #[cfg(test)]

@@ -40,9 +40,7 @@ impl AlarmId {
 impl fmt::Display for AlarmId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.rule, self.device)?;
-        self.key
-            .iter()
-            .try_for_each(|value| write!(out, "/{value}"))
+        self.key.iter().try_for_each(|value| write!(out, "/{value}"))
     }
 }
 
@@ -112,10 +110,7 @@ pub enum AlarmState {
 impl AlarmState {
     /// True in B and C: the fault is there now.
     pub fn is_raised(&self) -> bool {
-        matches!(
-            self,
-            AlarmState::Unacknowledged { .. } | AlarmState::Acknowledged { .. }
-        )
+        matches!(self, AlarmState::Unacknowledged { .. } | AlarmState::Acknowledged { .. })
     }
 
     /// The word in JSON and tables.

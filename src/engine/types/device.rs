@@ -32,10 +32,7 @@ impl DeviceFacts {
             "site" => &self.site,
             "region" => &self.region,
             "customer" => &self.customer,
-            _ => self
-                .labels
-                .get(name.strip_prefix("labels.")?)
-                .map_or("", String::as_str),
+            _ => self.labels.get(name.strip_prefix("labels.")?).map_or("", String::as_str),
         })
     }
 }

@@ -62,14 +62,7 @@ impl Report {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.note(
-            source,
-            span,
-            code,
-            Level::Error,
-            message.into(),
-            hint.into(),
-        );
+        self.note(source, span, code, Level::Error, message.into(), hint.into());
     }
 
     /// Notes a warning at `span` of `source`.
@@ -81,22 +74,12 @@ impl Report {
         message: impl Into<String>,
         hint: impl Into<String>,
     ) {
-        self.note(
-            source,
-            span,
-            code,
-            Level::Warning,
-            message.into(),
-            hint.into(),
-        );
+        self.note(source, span, code, Level::Warning, message.into(), hint.into());
     }
 
     /// True when at least one error (not only warnings) was noted.
     pub fn has_errors(&self) -> bool {
-        self.found
-            .borrow()
-            .iter()
-            .any(|found| found.severity == Level::Error)
+        self.found.borrow().iter().any(|found| found.severity == Level::Error)
     }
 
     /// Number of findings so far.
@@ -129,16 +112,7 @@ impl Report {
     ) {
         let (line, column) = position(&source.text, span.start);
         let file = source.file.clone();
-        let found = Diagnostic {
-            file,
-            line,
-            column,
-            code,
-            severity,
-            message,
-            hint,
-            span,
-        };
+        let found = Diagnostic { file, line, column, code, severity, message, hint, span };
         self.found.borrow_mut().push(found);
     }
 }
@@ -147,11 +121,7 @@ impl Report {
 pub fn position(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset.min(text.len())).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .map_or(0, |tail| tail.chars().count())
-        + 1;
+    let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
     (line, column)
 }
 
@@ -210,10 +180,7 @@ mod tests {
 
     #[test]
     fn a_slip_of_the_hand_is_recognised_and_a_stranger_is_not() {
-        assert_eq!(
-            nearest("on_dealy", ["off_delay", "on_delay"]),
-            Some("on_delay")
-        );
+        assert_eq!(nearest("on_dealy", ["off_delay", "on_delay"]), Some("on_delay"));
         assert_eq!(nearest("severity", ["on_delay", "latch"]), None);
     }
 }

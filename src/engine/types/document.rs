@@ -26,10 +26,7 @@ pub struct Located<T> {
 impl<T> Located<T> {
     /// The same place with another value.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Located<U> {
-        Located {
-            value: change(self.value),
-            span: self.span,
-        }
+        Located { value: change(self.value), span: self.span }
     }
 }
 
@@ -72,12 +69,7 @@ pub fn read_document<T>(place: Place<'_>, read: impl FnOnce(&Table<'_>) -> Optio
     let (table, errors) = DeTable::parse_recoverable(&place.source.text);
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
-        place.error(
-            span,
-            "syntax",
-            format!("not valid TOML: {}", error.message()),
-            "",
-        );
+        place.error(span, "syntax", format!("not valid TOML: {}", error.message()), "");
     }
     if !errors.is_empty() {
         return None;
@@ -103,14 +95,7 @@ pub struct Table<'a> {
 
 impl<'a> Table<'a> {
     fn new(place: Place<'a>, map: &'a DeTable<'a>, span: Range<usize>, name: String) -> Self {
-        Table {
-            place,
-            map,
-            span,
-            name,
-            asked: RefCell::new(Vec::new()),
-            open: Cell::new(false),
-        }
+        Table { place, map, span, name, asked: RefCell::new(Vec::new()), open: Cell::new(false) }
     }
 
     /// File and findings, for checks of the caller's own.
@@ -138,12 +123,7 @@ impl<'a> Table<'a> {
     pub fn required<T: FromToml<'a>>(&self, key: &'static str) -> Option<T> {
         if self.find(key).is_none() {
             let message = format!("{}`{key}` is missing", self.prefix());
-            self.place.error(
-                self.span(),
-                "missing-key",
-                message,
-                format!("add `{key} = ...`"),
-            );
+            self.place.error(self.span(), "missing-key", message, format!("add `{key} = ...`"));
             return None;
         }
         self.optional(key)
@@ -177,10 +157,7 @@ impl<'a> Table<'a> {
             wrong_type(value, &self.context(key), "an array of tables", "");
             return Vec::new();
         };
-        items
-            .iter()
-            .filter_map(|item| read_table(item, &self.context(key), &mut read))
-            .collect()
+        items.iter().filter_map(|item| read_table(item, &self.context(key), &mut read)).collect()
     }
 
     /// All keys and values, for tables whose keys the operator chooses.
@@ -189,10 +166,7 @@ impl<'a> Table<'a> {
         self.map
             .iter()
             .map(|(key, value)| {
-                let name = Located {
-                    value: key.get_ref().to_string(),
-                    span: key.span(),
-                };
+                let name = Located { value: key.get_ref().to_string(), span: key.span() };
                 let context = self.context_of(key.get_ref());
                 (name, Entry { value, context })
             })
@@ -232,11 +206,7 @@ impl<'a> Table<'a> {
     }
 
     fn prefix(&self) -> String {
-        if self.name.is_empty() {
-            String::new()
-        } else {
-            format!("{}: ", self.name)
-        }
+        if self.name.is_empty() { String::new() } else { format!("{}: ", self.name) }
     }
 
     fn context(&self, key: &str) -> Context<'a> {
@@ -244,15 +214,8 @@ impl<'a> Table<'a> {
     }
 
     fn context_of(&self, key: &str) -> Context<'a> {
-        let name = if self.name.is_empty() {
-            key.into()
-        } else {
-            format!("{}.{key}", self.name)
-        };
-        Context {
-            place: self.place,
-            name,
-        }
+        let name = if self.name.is_empty() { key.into() } else { format!("{}.{key}", self.name) };
+        Context { place: self.place, name }
     }
 }
 
@@ -321,9 +284,7 @@ fn wrong_type(value: &Spanned<DeValue<'_>>, context: &Context<'_>, wanted: &str,
         context.name,
         value.get_ref().type_str()
     );
-    context
-        .place
-        .error(value.span(), "wrong-type", message, hint);
+    context.place.error(value.span(), "wrong-type", message, hint);
 }
 
 impl<'a> FromToml<'a> for String {
@@ -355,9 +316,7 @@ impl<'a> FromToml<'a> for i64 {
         let parsed = i64::from_str_radix(number.as_str(), number.radix()).ok();
         if parsed.is_none() {
             let message = format!("`{}` is too large a number", context.name);
-            context
-                .place
-                .error(value.span(), "out-of-range", message, "at most 2^63 - 1");
+            context.place.error(value.span(), "out-of-range", message, "at most 2^63 - 1");
         }
         parsed
     }
@@ -369,9 +328,7 @@ impl<'a> FromToml<'a> for u32 {
         let parsed = u32::try_from(number).ok();
         if parsed.is_none() {
             let message = format!("`{}` must be from 0 to 4294967295", context.name);
-            context
-                .place
-                .error(value.span(), "out-of-range", message, "");
+            context.place.error(value.span(), "out-of-range", message, "");
         }
         parsed
     }
@@ -383,10 +340,7 @@ impl<'a> FromToml<'a> for f64 {
         if value.get_ref().is_integer() {
             return i64::from_toml(value, context).map(|number| number as f64);
         }
-        let number = value
-            .get_ref()
-            .as_float()
-            .and_then(|number| number.as_str().parse().ok());
+        let number = value.get_ref().as_float().and_then(|number| number.as_str().parse().ok());
         match number {
             Some(number) if f64::is_finite(number) => Some(number),
             _ => {
@@ -401,20 +355,13 @@ impl<'a> FromToml<'a> for f64 {
 impl<'a> FromToml<'a> for Decimal {
     fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
         let Some(text) = value.get_ref().as_str() else {
-            wrong_type(
-                value,
-                context,
-                "a decimal number as text",
-                "write it in quotes: \"0.60\"",
-            );
+            wrong_type(value, context, "a decimal number as text", "write it in quotes: \"0.60\"");
             return None;
         };
         let number = Decimal::from_str_exact(text).ok();
         if number.is_none() {
             let message = format!("`{}`: \"{text}\" is not a decimal number", context.name);
-            context
-                .place
-                .error(value.span(), "wrong-value", message, "for example \"0.60\"");
+            context.place.error(value.span(), "wrong-value", message, "for example \"0.60\"");
         }
         number
     }
@@ -423,12 +370,7 @@ impl<'a> FromToml<'a> for Decimal {
 impl<'a> FromToml<'a> for TimeSpan {
     fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
         let Some(text) = value.get_ref().as_str() else {
-            wrong_type(
-                value,
-                context,
-                "a duration as text",
-                "write it in quotes: \"30s\"",
-            );
+            wrong_type(value, context, "a duration as text", "write it in quotes: \"30s\"");
             return None;
         };
         match TimeSpan::parse(text) {
@@ -436,9 +378,7 @@ impl<'a> FromToml<'a> for TimeSpan {
             Err(error) => {
                 let message = format!("`{}`: \"{text}\" is not a duration", context.name);
                 let hint = error.to_string().replace("not a duration; ", "");
-                context
-                    .place
-                    .error(value.span(), "wrong-value", message, hint);
+                context.place.error(value.span(), "wrong-value", message, hint);
                 None
             }
         }
@@ -447,10 +387,7 @@ impl<'a> FromToml<'a> for TimeSpan {
 
 impl<'a, T: FromToml<'a>> FromToml<'a> for Located<T> {
     fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
-        T::from_toml(value, context).map(|read| Located {
-            value: read,
-            span: value.span(),
-        })
+        T::from_toml(value, context).map(|read| Located { value: read, span: value.span() })
     }
 }
 
@@ -461,12 +398,7 @@ impl<'a, T: FromToml<'a>> FromToml<'a> for Vec<T> {
             wrong_type(value, context, "an array", "put it in square brackets");
             return None;
         };
-        Some(
-            items
-                .iter()
-                .filter_map(|item| T::from_toml(item, context))
-                .collect(),
-        )
+        Some(items.iter().filter_map(|item| T::from_toml(item, context)).collect())
     }
 }
 
@@ -477,10 +409,7 @@ pub trait Word: Sized + Copy + 'static {
 
     /// The member that `text` names.
     fn parse_word(text: &str) -> Option<Self> {
-        Self::WORDS
-            .iter()
-            .find(|(word, _)| *word == text)
-            .map(|(_, member)| *member)
+        Self::WORDS.iter().find(|(word, _)| *word == text).map(|(_, member)| *member)
     }
 }
 
@@ -494,17 +423,9 @@ impl<'a, T: Word> FromToml<'a> for OneOf<T> {
         let member = T::parse_word(&text);
         if member.is_none() {
             let words: Vec<&str> = T::WORDS.iter().map(|(word, _)| *word).collect();
-            let message = format!(
-                "`{}`: \"{text}\" is not one of {}",
-                context.name,
-                words.join(", ")
-            );
-            context.place.error(
-                value.span(),
-                "wrong-value",
-                message,
-                did_you_mean(&text, &words),
-            );
+            let message =
+                format!("`{}`: \"{text}\" is not one of {}", context.name, words.join(", "));
+            context.place.error(value.span(), "wrong-value", message, did_you_mean(&text, &words));
         }
         member.map(OneOf)
     }
@@ -546,27 +467,13 @@ mod tests {
     use super::*;
 
     fn found(text: &str, read: impl FnOnce(&Table<'_>) -> Option<()>) -> Vec<String> {
-        let source = Source {
-            file: "x.toml".into(),
-            text: text.into(),
-        };
+        let source = Source { file: "x.toml".into(), text: text.into() };
         let report = Report::default();
-        read_document(
-            Place {
-                source: &source,
-                report: &report,
-            },
-            read,
-        );
+        read_document(Place { source: &source, report: &report }, read);
         report
             .into_sorted()
             .into_iter()
-            .map(|d| {
-                format!(
-                    "{}:{}:{} {} [{}]",
-                    d.line, d.column, d.code, d.message, d.hint
-                )
-            })
+            .map(|d| format!("{}:{}:{} {} [{}]", d.line, d.column, d.code, d.message, d.hint))
             .collect()
     }
 

@@ -4,8 +4,8 @@ use super::alarm::{AlarmId, Signature};
 use super::device::DeviceFacts;
 use super::job::{Delivered, JobKey};
 use super::message::{Message, Reading};
-use super::time::Timestamp;
 use super::ticket::{TicketId, TicketStatus};
+use super::time::Timestamp;
 
 /// One thing that happened outside.
 #[derive(Clone, Debug, PartialEq)]

@@ -67,10 +67,7 @@ pub struct Names<K> {
 
 impl<K> Default for Names<K> {
     fn default() -> Self {
-        Names {
-            texts: Vec::new(),
-            ids: BTreeMap::new(),
-        }
+        Names { texts: Vec::new(), ids: BTreeMap::new() }
     }
 }
 
@@ -81,10 +78,7 @@ impl<K> Names<K> {
             return *id;
         }
         let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        let id = NameId {
-            index,
-            kind: PhantomData,
-        };
+        let id = NameId { index, kind: PhantomData };
         let text: Arc<str> = text.into();
         self.texts.push(text.clone());
         self.ids.insert(text, id);
@@ -103,10 +97,7 @@ impl<K> Names<K> {
 
     /// The shared text of an id of this table.
     pub fn shared(&self, id: NameId<K>) -> Arc<str> {
-        self.texts
-            .get(id.index())
-            .cloned()
-            .unwrap_or_else(|| "".into())
+        self.texts.get(id.index()).cloned().unwrap_or_else(|| "".into())
     }
 
     /// How many names there are.

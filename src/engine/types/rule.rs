@@ -63,11 +63,8 @@ pub enum Mode {
 }
 
 impl Word for Mode {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("live", Mode::Live),
-        ("shadow", Mode::Shadow),
-        ("off", Mode::Off),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("live", Mode::Live), ("shadow", Mode::Shadow), ("off", Mode::Off)];
 }
 
 /// What one ticket collects.
@@ -118,9 +115,7 @@ impl Selector {
     /// True when the rule looks at this device.
     pub fn selects(&self, device: &DeviceFacts) -> bool {
         self.patterns.iter().all(|(attribute, pattern)| {
-            device
-                .attribute(attribute)
-                .is_some_and(|value| glob::matches(pattern, value))
+            device.attribute(attribute).is_some_and(|value| glob::matches(pattern, value))
         })
     }
 }

@@ -22,13 +22,8 @@ pub enum Severity {
 
 impl Severity {
     /// All severities, worst first.
-    pub const ALL: [Severity; 5] = [
-        Severity::Critical,
-        Severity::Major,
-        Severity::Minor,
-        Severity::Warning,
-        Severity::Info,
-    ];
+    pub const ALL: [Severity; 5] =
+        [Severity::Critical, Severity::Major, Severity::Minor, Severity::Warning, Severity::Info];
 
     /// The word in rule files, JSON and URLs.
     pub fn word(self) -> &'static str {

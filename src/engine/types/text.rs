@@ -17,11 +17,8 @@ pub enum Language {
 }
 
 impl Word for Language {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("zh-CN", Language::Chinese),
-        ("zh", Language::Chinese),
-        ("en", Language::English),
-    ];
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("zh-CN", Language::Chinese), ("zh", Language::Chinese), ("en", Language::English)];
 }
 
 /// One text in both languages; at least one of them is there.
@@ -34,10 +31,7 @@ pub struct Bilingual {
 impl Bilingual {
     /// Both languages.
     pub fn new(zh: impl Into<String>, en: impl Into<String>) -> Bilingual {
-        Bilingual {
-            zh: Some(zh.into()),
-            en: Some(en.into()),
-        }
+        Bilingual { zh: Some(zh.into()), en: Some(en.into()) }
     }
 
     /// The text in `language`, else in the other one.
@@ -62,24 +56,13 @@ impl<'a> FromToml<'a> for Bilingual {
         context: &Context<'a>,
     ) -> Option<Self> {
         if let Some(text) = value.get_ref().as_str() {
-            return Some(Bilingual {
-                zh: None,
-                en: Some(text.to_owned()),
-            });
+            return Some(Bilingual { zh: None, en: Some(text.to_owned()) });
         }
         super::document::read_table(value, context, |table| {
-            let read = Bilingual {
-                zh: table.optional("zh"),
-                en: table.optional("en"),
-            };
+            let read = Bilingual { zh: table.optional("zh"), en: table.optional("en") };
             if read.zh.is_none() && read.en.is_none() {
                 let message = format!("`{}` has no text", context.name);
-                table.place().error(
-                    table.span(),
-                    "missing-key",
-                    message,
-                    "add `zh = ` or `en = `",
-                );
+                table.place().error(table.span(), "missing-key", message, "add `zh = ` or `en = `");
                 return None;
             }
             Some(read)
@@ -98,17 +81,12 @@ pub fn cut_bytes(text: &str, bytes_max: usize) -> &str {
 
 /// The first `chars_max` characters of `text`.
 pub fn cut_chars(text: &str, chars_max: usize) -> &str {
-    text.char_indices()
-        .nth(chars_max)
-        .and_then(|(end, _)| text.get(..end))
-        .unwrap_or(text)
+    text.char_indices().nth(chars_max).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// `text` without control characters, on one line: device text is data wherever it is shown.
 pub fn one_line(text: &str) -> String {
-    text.chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect()
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -124,10 +102,7 @@ mod tests {
 
     #[test]
     fn a_text_in_one_language_serves_both() {
-        let text = Bilingual {
-            zh: Some("过热".into()),
-            en: None,
-        };
+        let text = Bilingual { zh: Some("过热".into()), en: None };
         assert_eq!(text.get(Language::English), "过热");
     }
 }

@@ -37,9 +37,7 @@ impl Timestamp {
 
     /// Reads RFC 3339 text such as `2026-04-11T03:20:15.120Z` or with an offset.
     pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-        DateTime::parse_from_rfc3339(text)
-            .ok()
-            .map(|at| Timestamp(at.timestamp_micros()))
+        DateTime::parse_from_rfc3339(text).ok().map(|at| Timestamp(at.timestamp_micros()))
     }
 
     /// This point as a chrono time in UTC; ends of the range saturate.
@@ -103,9 +101,7 @@ impl TimeSpan {
             let letters = tail.bytes().take_while(u8::is_ascii_alphabetic).count();
             let (unit, tail) = tail.split_at_checked(letters).ok_or(TimeSpanError)?;
             let number: i64 = number.parse().map_err(|_| TimeSpanError)?;
-            let part = number
-                .checked_mul(unit_micros(unit)?)
-                .ok_or(TimeSpanError)?;
+            let part = number.checked_mul(unit_micros(unit)?).ok_or(TimeSpanError)?;
             total = total.checked_add(part).ok_or(TimeSpanError)?;
             rest = tail;
         }
@@ -162,11 +158,7 @@ impl Sub for TimeSpan {
 /// RFC 3339 in UTC: whole seconds as `...:15Z`, otherwise as many digits as are needed (3 or 6).
 impl fmt::Display for Timestamp {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(
-            &self
-                .to_chrono()
-                .to_rfc3339_opts(SecondsFormat::AutoSi, true),
-        )
+        out.write_str(&self.to_chrono().to_rfc3339_opts(SecondsFormat::AutoSi, true))
     }
 }
 
@@ -237,16 +229,7 @@ mod tests {
         assert_eq!(TimeSpan::parse("1h30m"), Ok(TimeSpan::from_secs(5_400)));
         assert_eq!(TimeSpan::parse("0s"), Ok(TimeSpan::ZERO));
         assert_eq!(TimeSpan::parse("250ms"), Ok(TimeSpan::from_millis(250)));
-        for wrong in [
-            "",
-            "10",
-            "30 sec",
-            "-5s",
-            "m",
-            "5x",
-            "99999999999999w",
-            "五分",
-        ] {
+        for wrong in ["", "10", "30 sec", "-5s", "m", "5x", "99999999999999w", "五分"] {
             assert_eq!(TimeSpan::parse(wrong), Err(TimeSpanError), "{wrong}");
         }
     }

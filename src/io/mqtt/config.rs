@@ -157,7 +157,9 @@ fn address(table: &Table<'_>, listen: &Located<String>) -> Option<SocketAddr> {
         return None;
     };
     if !address.ip().is_loopback() {
-        let message = format!("`listen`: {address} can be reached from outside, and there are no users and no TLS yet");
+        let message = format!(
+            "`listen`: {address} can be reached from outside, and there are no users and no TLS yet"
+        );
         let hint = "write \"127.0.0.1:1883\", and put a broker with users and TLS in front for devices elsewhere";
         table.place().error(listen.span.clone(), "not-supported", message, hint);
         return None;
@@ -234,11 +236,9 @@ fn broker_url(table: &Table<'_>, url: &Located<String>) -> Option<BrokerUrl> {
         _ => (rest, Some(port)),
     };
     match port {
-        Some(port) if !host.is_empty() && !host.contains('/') => Some(BrokerUrl::External {
-            host: host.to_owned(),
-            port,
-            tls,
-        }),
+        Some(port) if !host.is_empty() && !host.contains('/') => {
+            Some(BrokerUrl::External { host: host.to_owned(), port, tls })
+        }
         _ => wrong("wrong-value", "is not a host and a port", hint),
     }
 }
@@ -277,15 +277,9 @@ mod tests {
     use crate::engine::types::document::{Place, read_document};
 
     fn read<T>(text: &str, read: impl FnOnce(&Table<'_>) -> Option<T>) -> (Option<T>, Vec<String>) {
-        let source = Source {
-            file: "f.toml".into(),
-            text: text.into(),
-        };
+        let source = Source { file: "f.toml".into(), text: text.into() };
         let report = Report::default();
-        let place = Place {
-            source: &source,
-            report: &report,
-        };
+        let place = Place { source: &source, report: &report };
         let value = read_document(place, read);
         let found = report.into_sorted();
         (value, found.iter().map(|found| found.message.clone()).collect())
@@ -312,11 +306,7 @@ mod tests {
             let text = format!("url = \"{url}\"\ntopics = [\"{topic}\"]");
             read(&text, |table| transport(table, "plant"))
         };
-        let external = |host: &str, port, tls| BrokerUrl::External {
-            host: host.into(),
-            port,
-            tls,
-        };
+        let external = |host: &str, port, tls| BrokerUrl::External { host: host.into(), port, tls };
         for (url, expected) in [
             ("embedded", BrokerUrl::Embedded),
             ("mqtt://broker", external("broker", 1883, false)),

@@ -56,7 +56,9 @@ async fn pass(mut client: TcpStream, rooms: Rooms) -> io::Result<()> {
     let room = match protocol_level(&head) {
         Some(4) => rooms.v4,
         Some(5) => rooms.v5,
-        _ => return Err(io::Error::other("the first packet is no CONNECT of MQTT 3.1.1 or 5")),
+        _ => {
+            return Err(io::Error::other("the first packet is no CONNECT of MQTT 3.1.1 or 5"));
+        }
     };
     let mut broker = TcpStream::connect(room).await?;
     broker.set_nodelay(true)?;

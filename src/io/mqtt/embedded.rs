@@ -36,10 +36,7 @@ pub struct LogBounds {
 
 impl Default for LogBounds {
     fn default() -> Self {
-        LogBounds {
-            segment_bytes: 4 << 20,
-            segments: 8,
-        }
+        LogBounds { segment_bytes: 4 << 20, segments: 8 }
     }
 }
 
@@ -62,7 +59,9 @@ const ROOM_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug, thiserror::Error)]
 pub enum BrokerError {
     /// The port cannot be had.
-    #[error("the embedded broker cannot listen on {listen}: {cause}; is another broker running there? Write another port, or `enabled = false` and an external broker")]
+    #[error(
+        "the embedded broker cannot listen on {listen}: {cause}; is another broker running there? Write another port, or `enabled = false` and an external broker"
+    )]
     Listen {
         /// The address.
         listen: SocketAddr,
@@ -120,13 +119,11 @@ impl Broker {
         let events = router.spawn();
         let mut tasks = JoinSet::new();
         let packet_bytes = packet_bytes(config.max_payload);
-        let v4 = room(&mut tasks, packet_bytes, |settings| {
-            Server::new(settings, events.clone(), V4)
-        });
+        let v4 =
+            room(&mut tasks, packet_bytes, |settings| Server::new(settings, events.clone(), V4));
         let v4 = v4.await?;
-        let v5 = room(&mut tasks, packet_bytes, |settings| {
-            Server::new(settings, events.clone(), V5)
-        });
+        let v5 =
+            room(&mut tasks, packet_bytes, |settings| Server::new(settings, events.clone(), V5));
         let v5 = v5.await?;
         tasks.spawn(door::serve(listener, Rooms { v4, v5 }, config.max_connections));
         let connect: Connect = Arc::new(move |client_id| {
@@ -134,12 +131,7 @@ impl Broker {
             link.build().map(|(tx, rx, _)| (tx, rx))
         });
         tasks.spawn(canary(Arc::clone(&connect), inbox));
-        Ok(Broker {
-            address,
-            max_payload: config.max_payload,
-            connect,
-            tasks,
-        })
+        Ok(Broker { address, max_payload: config.max_payload, connect, tasks })
     }
 
     /// Where devices connect; tells the port when the configuration left it open (0).
@@ -231,10 +223,7 @@ async fn canary(connect: Connect, inbox: Inbox) {
     };
     tracing::error!(%reason, "The embedded broker no longer carries messages.");
     let event = MqttEvent::CanaryLost;
-    let lost = Arrival::Event {
-        source: None,
-        event,
-    };
+    let lost = Arrival::Event { source: None, event };
     drop(inbox.send(lost).await);
 }
 

@@ -175,10 +175,7 @@ impl Reader {
     async fn publish(&self, publish: Publish) -> Result<(), Closed> {
         let length = publish.payload.len();
         let oversized = (length > self.max_payload).then_some(length);
-        let ack = Ack {
-            connection: *self.connection.lock(),
-            packet: publish.pkid,
-        };
+        let ack = Ack { connection: *self.connection.lock(), packet: publish.pkid };
         let acks = (publish.qos != QoS::AtMostOnce).then(|| self.acks.clone());
         let message = Message {
             source: self.source,
@@ -190,11 +187,7 @@ impl Reader {
             retain: publish.retain,
             dup: publish.dup,
         };
-        let incoming = Incoming {
-            message,
-            oversized,
-            ack: AckToken { acks, ack },
-        };
+        let incoming = Incoming { message, oversized, ack: AckToken { acks, ack } };
         // While this waits, nothing is read: the broker holds what has not been acknowledged.
         let sent = self.inbox.send(Arrival::Message(incoming)).await;
         sent.map_err(|_| Closed)

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use rumqttd::local::{LinkError, LinkRx, LinkTx};
-use rumqttd::protocol::{
-    Filter, Packet, PubAck, PubAckReason, QoS, RetainForwardRule, Subscribe,
-};
+use rumqttd::protocol::{Filter, Packet, PubAck, PubAckReason, QoS, RetainForwardRule, Subscribe};
 use rumqttd::{Forward, Notification};
 use tokio::sync::mpsc;
 
@@ -31,13 +29,8 @@ pub(super) struct Subscription {
 /// Carries messages to `inbox` until the gateway or the broker has ended. A client that takes our
 /// id pushes the link out: it is made again, and the session goes on where it was.
 pub(super) async fn run(subscription: Subscription, connect: Connect, inbox: Inbox) {
-    let mut reader = Reader {
-        subscription,
-        inbox,
-        connection: 0,
-        next_packet: 1,
-        next_offset: None,
-    };
+    let mut reader =
+        Reader { subscription, inbox, connection: 0, next_packet: 1, next_offset: None };
     loop {
         match connect(&reader.subscription.client_id) {
             Ok((tx, rx)) => match reader.read(tx, rx).await {
@@ -130,11 +123,7 @@ impl Reader {
             retain: publish.retain,
             dup: false,
         };
-        let incoming = Incoming {
-            message,
-            oversized,
-            ack,
-        };
+        let incoming = Incoming { message, oversized, ack };
         let sent = self.inbox.send(Arrival::Message(incoming)).await;
         sent.map_err(|_| Closed)
     }
@@ -150,10 +139,7 @@ impl Reader {
     }
 
     fn token(&mut self, acks: &mpsc::UnboundedSender<Ack>) -> AckToken {
-        let ack = Ack {
-            connection: self.connection,
-            packet: self.next_packet,
-        };
+        let ack = Ack { connection: self.connection, packet: self.next_packet };
         if self.subscription.qos == 0 {
             return AckToken { acks: None, ack };
         }

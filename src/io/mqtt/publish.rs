@@ -64,18 +64,11 @@ impl Publisher {
         options.set_clean_session(true).set_inflight(PACKET_IDS);
         let (client, mut events) = AsyncClient::new(options, UNCONFIRMED_MAX);
         session::tune(&mut events);
-        let shared = Arc::new(Shared {
-            window: Semaphore::new(UNCONFIRMED_MAX),
-            outbox: Mutex::default(),
-        });
+        let shared =
+            Arc::new(Shared { window: Semaphore::new(UNCONFIRMED_MAX), outbox: Mutex::default() });
         let (told, reason) = watch::channel(None);
         let task = tokio::spawn(run(events, Arc::clone(&shared), told));
-        Ok(Publisher {
-            client,
-            shared,
-            reason,
-            task,
-        })
+        Ok(Publisher { client, shared, reason, task })
     }
 
     /// Takes a message on; waits while too many are unconfirmed.
@@ -101,10 +94,7 @@ impl Publisher {
             let sent = self.client.try_publish(topic, qos, retain, payload);
             sent.map_err(|_| ClientError::Closed)?;
         }
-        outbox.unconfirmed.push_back(Unconfirmed {
-            publish,
-            packet: None,
-        });
+        outbox.unconfirmed.push_back(Unconfirmed { publish, packet: None });
         Ok(())
     }
 

@@ -60,9 +60,7 @@ pub(super) fn options(
         return Err(ClientError::Embedded);
     };
     let mut options = MqttOptions::new(&transport.client_id, host, *port);
-    options
-        .set_keep_alive(KEEP_ALIVE)
-        .set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
+    options.set_keep_alive(KEEP_ALIVE).set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
     if let Some(user) = &transport.user {
         options.set_credentials(user, password.unwrap_or_default());
     }
@@ -128,11 +126,7 @@ fn read(file: &Path, what: &'static str) -> Result<Vec<u8>, ClientError> {
 }
 
 fn unusable(file: &Path, what: &'static str, cause: &impl ToString) -> ClientError {
-    ClientError::File {
-        file: file.to_path_buf(),
-        what,
-        cause: cause.to_string(),
-    }
+    ClientError::File { file: file.to_path_buf(), what, cause: cause.to_string() }
 }
 
 /// Pauses between attempts: 0.1 s, doubled up to 30 s, with up to half of it taken off so that

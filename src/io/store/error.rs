@@ -90,10 +90,9 @@ impl StoreError {
             error @ (sled::Error::Corruption { .. }
             | sled::Error::ReportableBug(_)
             | sled::Error::CollectionNotFound(_)
-            | sled::Error::Unsupported(_)) => StoreError::Damaged {
-                dir: dir.to_path_buf(),
-                cause: error.to_string(),
-            },
+            | sled::Error::Unsupported(_)) => {
+                StoreError::Damaged { dir: dir.to_path_buf(), cause: error.to_string() }
+            }
         }
     }
 }

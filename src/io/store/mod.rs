@@ -46,10 +46,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions {
-            cache_bytes: 64 << 20,
-            min_free_bytes: 64 << 20,
-        }
+        StoreOptions { cache_bytes: 64 << 20, min_free_bytes: 64 << 20 }
     }
 }
 
@@ -83,11 +80,7 @@ impl Store {
             .name("store-writer".to_owned())
             .spawn(move || writer::run(&theirs, commits))
             .map_err(|error| StoreError::io(dir, &error, 0))?;
-        let store = Store {
-            shared,
-            queue: Some(queue),
-            writer: Some(writer),
-        };
+        let store = Store { shared, queue: Some(queue), writer: Some(writer) };
         Ok((store, notes))
     }
 
@@ -112,9 +105,7 @@ impl Store {
             batch: checked(batch)?,
             answer: Box::new(move |result| drop(told.send(result))),
         };
-        self.queue()?
-            .blocking_send(commit)
-            .map_err(|_| StoreError::Closed)?;
+        self.queue()?.blocking_send(commit).map_err(|_| StoreError::Closed)?;
         tell.recv().unwrap_or(Err(StoreError::Closed))
     }
 
@@ -199,10 +190,7 @@ impl Store {
         let files = files.unwrap_or_else(PoisonError::into_inner);
         let Some(files) = files.as_ref() else {
             let cause = "it is being opened again after an error".to_owned();
-            return Err(StoreError::Io {
-                dir: dir.clone(),
-                cause,
-            });
+            return Err(StoreError::Io { dir: dir.clone(), cause });
         };
         read(&files.db).map_err(|error| StoreError::sled(dir, error, open::free_bytes(dir)))
     }

@@ -87,16 +87,12 @@ fn open_once(
     match opened {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(error))) if error.to_string().contains("acquire lock") => {
-            Err(StoreError::InUse {
-                dir: dir.to_path_buf(),
-                owner: owner(dir),
-            })
+            Err(StoreError::InUse { dir: dir.to_path_buf(), owner: owner(dir) })
         }
         Ok(Err(error)) => Err(StoreError::sled(dir, error, free_bytes(dir))),
-        Err(panic) => Err(StoreError::Damaged {
-            dir: dir.to_path_buf(),
-            cause: panic_text(panic.as_ref()),
-        }),
+        Err(panic) => {
+            Err(StoreError::Damaged { dir: dir.to_path_buf(), cause: panic_text(panic.as_ref()) })
+        }
     }
 }
 

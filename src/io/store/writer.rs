@@ -40,11 +40,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Commit>) {
         while let Some(commit) = next {
             merged.extend(commit.batch);
             waiting.push(commit.answer);
-            next = if waiting.len() < GROUP_MAX {
-                queue.try_recv().ok()
-            } else {
-                None
-            };
+            next = if waiting.len() < GROUP_MAX { queue.try_recv().ok() } else { None };
         }
         let result = shared.commit(merged);
         for answer in waiting {
@@ -69,10 +65,9 @@ impl Shared {
         let error = match written {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => StoreError::sled(&self.dir, error, free_bytes(&self.dir)),
-            Err(panic) => StoreError::Damaged {
-                dir: self.dir.clone(),
-                cause: panic_text(panic.as_ref()),
-            },
+            Err(panic) => {
+                StoreError::Damaged { dir: self.dir.clone(), cause: panic_text(panic.as_ref()) }
+            }
         };
         // sled refuses everything after an error of the disk, and holds a half-written batch in
         // memory: both end when it is opened anew.

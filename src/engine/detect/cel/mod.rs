@@ -1,0 +1,103 @@
+//! Conditions: CEL, compiled once per reload into a tree of typed slots.
+//!
+//! Evaluation looks nothing up by name and allocates nothing. A value that cannot be told
+//! (a metric never seen, stale or bad, too little history, an error) is *unknown*; `&&` and `||`
+//! absorb it as CEL absorbs errors. `docs/conditions.md` lists what is supported.
+
+mod compile;
+mod evaluate;
+mod ir;
+mod parse;
+mod token;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::engine::types::document::Scalar;
+use crate::engine::types::names::{Metric, MetricId, Names, RuleId, RuleKind};
+use crate::engine::types::time::TimeSpan;
+
+pub use evaluate::{Evaluation, Scene, Truth, Unknown};
+pub(super) use ir::{Learning, LearningKind};
+
+/// Longest source of a condition, in bytes.
+pub const SOURCE_BYTES_MAX: usize = 4_096;
+/// Deepest nesting.
+pub const NESTING_MAX: usize = 32;
+/// Most nodes that one evaluation may visit.
+pub const NODES_MAX: usize = 500;
+/// Longest window.
+pub const WINDOW_MAX: TimeSpan = TimeSpan::from_secs(7 * 86_400);
+
+/// What a condition may name.
+#[derive(Debug)]
+pub struct CompileScope<'a> {
+    /// The metrics that any condition reads; new ones are added.
+    pub metrics: &'a mut Names<Metric>,
+    /// The rules that `raised("...")` may name.
+    pub rules: &'a Names<RuleKind>,
+    /// The rule's constants.
+    pub params: &'a BTreeMap<String, Scalar>,
+}
+
+/// What is wrong with a condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Bytes of the condition.
+    pub span: Range<usize>,
+    /// Stable name of the kind of mistake.
+    pub code: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// A compiled condition.
+#[derive(Debug)]
+pub struct Condition {
+    root: ir::Node,
+    metrics: Vec<MetricId>,
+    windows: Vec<(MetricId, TimeSpan)>,
+    learning: Vec<Learning>,
+    rules: Vec<RuleId>,
+    reads_absence: bool,
+}
+
+impl Condition {
+    /// Compiles a condition.
+    ///
+    /// # Errors
+    /// Every mistake that can be told without running it.
+    pub fn compile(text: &str, scope: &mut CompileScope<'_>) -> Result<Condition, Vec<Fault>> {
+        let tree = parse::parse(text).map_err(|fault| vec![fault])?;
+        compile::compile(&tree, scope)
+    }
+
+    /// The metrics that it reads, in the order in which it names them.
+    pub fn metrics(&self) -> &[MetricId] {
+        &self.metrics
+    }
+
+    /// The metrics whose history it reads, and how far back.
+    pub fn windows(&self) -> &[(MetricId, TimeSpan)] {
+        &self.windows
+    }
+
+    /// The rules that it asks about with `raised()`.
+    pub fn rules(&self) -> &[RuleId] {
+        &self.rules
+    }
+
+    /// True when it asks whether the device is silent.
+    pub fn reads_absence(&self) -> bool {
+        self.reads_absence
+    }
+
+    pub(super) fn learning(&self) -> &[Learning] {
+        &self.learning
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,155 @@
+//! What conditions mean, through their public face.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::engine::detect::{DeviceMemory, RuleMemory};
+use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::message::{Reading, Value};
+use crate::engine::types::time::Timestamp;
+
+fn compile(text: &str, metrics: &mut Names<Metric>) -> Result<Condition, Vec<Fault>> {
+    let mut rules = Names::default();
+    rules.intern("power-lost");
+    let params = BTreeMap::from([
+        ("high".to_owned(), Scalar::Float(-12.0)),
+        ("name".to_owned(), Scalar::Text("冷柜".to_owned())),
+    ]);
+    Condition::compile(text, &mut CompileScope { metrics, rules: &rules, params: &params })
+}
+
+/// Evaluates on `a = 3` (whole), `b = 2.5`, `text = "冷柜 A"`, `flag = true`, `bad` of bad
+/// quality, `old` two hours old; everything else was never seen.
+fn truth(text: &str) -> Truth {
+    let mut metrics = Names::default();
+    let condition =
+        compile(text, &mut metrics).unwrap_or_else(|faults| panic!("{text}: {faults:?}"));
+    let mut memory = DeviceMemory::new(&[&condition]);
+    let now = Timestamp::from_millis(10_000_000);
+    let readings = [
+        ("a", Reading::Good(Value::Int(3))),
+        ("b", Reading::Good(Value::Float(2.5))),
+        ("text", Reading::Good(Value::Text("冷柜 A".into()))),
+        ("flag", Reading::Good(Value::Bool(true))),
+        ("Motor Temp 1", Reading::Good(Value::Int(99))),
+        ("x.y", Reading::Good(Value::Int(7))),
+        ("bad", Reading::Bad),
+    ];
+    for (name, reading) in &readings {
+        memory.absorb(now, metrics.intern(name), reading);
+    }
+    let old = Reading::Good(Value::Int(1));
+    memory.absorb(Timestamp::from_millis(2_000_000), metrics.intern("old"), &old);
+    let learned = RuleMemory::new(&condition, None);
+    let device =
+        DeviceFacts { id: "fz-1".into(), site: "上海-1".into(), ..DeviceFacts::default() };
+    let scene = Scene {
+        memory: &memory,
+        learned: learned.of_when(),
+        device: &device,
+        now,
+        stale_after: TimeSpan::from_secs(3_600),
+        raised: &|_| false,
+        last_message: now - TimeSpan::from_secs(60),
+        offline: false,
+        absence_held: false,
+    };
+    condition.evaluate(&scene).truth
+}
+
+#[test]
+fn conditions_hold_as_cel_says() {
+    for text in [
+        "a > 2",
+        "a == 3.0 && b != 3",
+        "a + b * 2.0 == 8.0",
+        "a / 2 == 1 && a % 2 == 1 && -a < 0",
+        "(a > 5 ? b : a) == 3",
+        "a in [1, 2, 3]",
+        "text.startsWith(\"冷柜\") && text.contains('A') && size(text) == 4",
+        "params.name + \" A\" == text",
+        "b < 100 && b > params.high",
+        "device.site == \"上海-1\" && device.labels.floor == \"\"",
+        "flag && !false",
+        "m[\"Motor Temp 1\"] == 99 && x.y == 7",
+        "!raised(\"power-lost\") && !offline()",
+        "absent(1m) && !absent(61s)",
+        "double(\"1.5\") == 1.5 && int(2.9) == 2 && string(a) == \"3\"",
+        "now - duration(\"1m\") < now",
+        "old.age() > 7000.0",
+        "a.count(5m) == 1 && a.avg(\"5m\") == 3.0",
+    ] {
+        assert_eq!(truth(text), Truth::True, "{text}");
+    }
+}
+
+#[test]
+fn what_cannot_be_told_is_unknown_and_a_side_that_decides_absorbs_it() {
+    for text in [
+        "never > 1",
+        "!(never > 1)",
+        "bad > 1",
+        "old > 0",
+        "a.prev() > 1",
+        "a.deviation(1m, 5m) > 3.0",
+        "a / 0 > 1",
+        "text > 1",
+        "9223372036854775807 + a > 0",
+        "never > 1 && flag",
+        "never > 1 || !flag",
+        "never > 1 ? true : true",
+    ] {
+        assert!(matches!(truth(text), Truth::Unknown(_)), "{text}: {:?}", truth(text));
+    }
+    assert_eq!(truth("never > 1 || flag"), Truth::True);
+    assert_eq!(truth("never > 1 && !flag"), Truth::False);
+    assert_eq!(truth("text > 1 || flag"), Truth::True);
+}
+
+/// `start..end code` and the hint of every mistake.
+fn faults(text: &str) -> Vec<String> {
+    let faults = compile(text, &mut Names::default()).expect_err(text);
+    faults
+        .into_iter()
+        .map(|fault| format!("{:?} {} {}", fault.span, fault.code, fault.hint))
+        .collect()
+}
+
+#[test]
+fn every_mistake_is_told_at_its_place_with_a_hint() {
+    assert_eq!(faults("temp_c.avrg(5m) > 80"), ["0..15 unknown-function did you mean `avg`?"]);
+    assert_eq!(faults("a > params.hihg"), ["4..15 unknown-param did you mean `high`?"]);
+    assert_eq!(faults("a = 3"), ["2..3 syntax write `==` to compare"]);
+    assert_eq!(faults("a > 3 and b > 2"), ["6..9 syntax write `&&`"]);
+    assert_eq!(faults("a > \"x\" + 1")[0], "4..11 wrong-type ");
+    assert_eq!(faults("device.stie == \"x\""), ["0..11 unknown-attribute did you mean `site`?"]);
+    assert_eq!(
+        faults("raised(\"power-lots\")"),
+        ["7..19 unknown-reference did you mean `power-lost`?"]
+    );
+    assert_eq!(faults("text == \"冷柜"), ["8..9 syntax add a \""]);
+    assert_eq!(faults("a + 1"), ["0..5 wrong-type compare it, e.g. `> 80`"]);
+    assert_eq!(faults("a.avg(8d) > 1"), ["6..8 out-of-range "]);
+    assert_eq!(faults("a.avg(b) > 1"), ["6..7 wrong-type for example `5m` or `1h30m`"]);
+    assert_eq!(
+        faults("count_raised(\"x\", \"site\") > 1"),
+        ["0..25 not-supported use `raised(\"rule\")`"]
+    );
+    assert_eq!(faults("a > 1 && b >"), ["12..12 syntax "]);
+}
+
+#[test]
+fn sources_are_bounded_in_length_nesting_and_cost() {
+    let nested = format!("{}a > 1{}", "(".repeat(33), ")".repeat(33));
+    assert!(faults(&nested)[0].contains("too-deep"));
+    assert!(
+        compile(&format!("{}a > 1{}", "(".repeat(30), ")".repeat(30)), &mut Names::default())
+            .is_ok()
+    );
+    assert!(faults(&format!("a > {}", "1".repeat(5_000)))[0].contains("too-long"));
+    let dear = vec!["a > 1"; 200].join("||");
+    assert!(faults(&dear)[0].contains("too-dear"));
+    for hostile in ["!".repeat(4_000), "-".repeat(4_000), "[".repeat(4_000), "a.b".repeat(1_300)] {
+        assert!(compile(&hostile, &mut Names::default()).is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! What a device said, as far as some rule reads it.
+
+use super::cel::Condition;
+use super::learned::Learned;
+use super::window::Series;
+use crate::engine::types::message::Reading;
+use crate::engine::types::names::MetricId;
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// Values that a sparkline shows.
+const RECENT: usize = 40;
+
+/// The metrics of one device that some rule reads, in the order of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct DeviceMemory {
+    slots: Vec<Slot>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot {
+    metric: MetricId,
+    latest: Option<(Timestamp, Reading)>,
+    previous: Option<Reading>,
+    series: Series,
+}
+
+/// Samples of a metric without a window are kept for this long, for the sketch in the ticket.
+const KEPT_MIN: TimeSpan = TimeSpan::from_secs(600);
+
+impl DeviceMemory {
+    /// Room for everything that these conditions read; nothing is known yet.
+    pub fn new(conditions: &[&Condition]) -> DeviceMemory {
+        let mut memory = DeviceMemory::default();
+        for condition in conditions {
+            for metric in condition.metrics() {
+                memory.make_room(*metric, KEPT_MIN);
+            }
+            for (metric, window) in condition.windows() {
+                memory.make_room(*metric, *window);
+            }
+        }
+        memory
+    }
+
+    fn make_room(&mut self, metric: MetricId, kept: TimeSpan) {
+        match self.slots.binary_search_by_key(&metric, |slot| slot.metric) {
+            Ok(at) => {
+                if self.slots[at].series.kept() < kept {
+                    self.slots[at].series = Series::new(kept);
+                }
+            }
+            Err(at) => {
+                let series = Series::new(kept);
+                self.slots.insert(at, Slot { metric, latest: None, previous: None, series });
+            }
+        }
+    }
+
+    /// Takes in what `before` knew of the metrics that are read here too.
+    pub fn inherit(&mut self, before: DeviceMemory) {
+        for known in before.slots {
+            if let Some(slot) = self.slot_mut(known.metric) {
+                if slot.series.kept() <= known.series.kept() {
+                    slot.series = known.series;
+                }
+                slot.latest = known.latest;
+                slot.previous = known.previous;
+            }
+        }
+    }
+
+    /// Takes a reading in. One that is older than the newest is placed by its time in the history
+    /// and does not become the newest.
+    pub fn absorb(&mut self, at: Timestamp, metric: MetricId, reading: &Reading) {
+        let Some(slot) = self.slot_mut(metric) else {
+            return;
+        };
+        if slot.latest.as_ref().is_none_or(|(newest, _)| at >= *newest) {
+            slot.previous = slot.latest.take().map(|(_, reading)| reading);
+            slot.latest = Some((at, reading.clone()));
+        }
+        if let Reading::Good(value) = reading
+            && let Some(number) = value.as_number()
+        {
+            slot.series.push(at, number);
+        }
+    }
+
+    /// The newest reading of a metric and its event time.
+    pub fn latest(&self, metric: MetricId) -> Option<(Timestamp, &Reading)> {
+        let (at, reading) = self.slot(metric)?.latest.as_ref()?;
+        Some((*at, reading))
+    }
+
+    /// The reading before the newest.
+    pub fn previous(&self, metric: MetricId) -> Option<&Reading> {
+        self.slot(metric)?.previous.as_ref()
+    }
+
+    /// The last samples of a metric.
+    pub fn series(&self, metric: MetricId) -> Option<&Series> {
+        self.slot(metric).map(|slot| &slot.series)
+    }
+
+    /// The last values of a metric, oldest first.
+    pub fn recent(&self, metric: MetricId) -> Vec<f64> {
+        self.series(metric).map(|series| series.recent(RECENT)).unwrap_or_default()
+    }
+
+    fn slot(&self, metric: MetricId) -> Option<&Slot> {
+        let at = self.slots.binary_search_by_key(&metric, |slot| slot.metric).ok()?;
+        self.slots.get(at)
+    }
+
+    fn slot_mut(&mut self, metric: MetricId) -> Option<&mut Slot> {
+        let at = self.slots.binary_search_by_key(&metric, |slot| slot.metric).ok()?;
+        self.slots.get_mut(at)
+    }
+}
+
+/// What the conditions of one rule have learned about one device.
+#[derive(Clone, Debug, Default)]
+pub struct RuleMemory {
+    when: Learnt,
+    clear: Learnt,
+}
+
+/// What one condition has learned, in the order of its learning functions.
+#[derive(Clone, Debug, Default)]
+struct Learnt {
+    metrics: Vec<MetricId>,
+    states: Vec<Learned>,
+}
+
+impl Learnt {
+    fn new(condition: &Condition) -> Learnt {
+        let learning = condition.learning();
+        Learnt {
+            metrics: learning.iter().map(|learning| learning.metric).collect(),
+            states: learning.iter().map(|learning| Learned::new(*learning)).collect(),
+        }
+    }
+
+    fn absorb(&mut self, at: Timestamp, metric: MetricId, number: f64, frozen: bool) {
+        for (watched, state) in self.metrics.iter().zip(&mut self.states) {
+            if *watched == metric {
+                state.absorb(at, number, frozen);
+            }
+        }
+    }
+}
+
+impl RuleMemory {
+    /// Nothing learned yet.
+    pub fn new(when: &Condition, clear: Option<&Condition>) -> RuleMemory {
+        RuleMemory { when: Learnt::new(when), clear: clear.map(Learnt::new).unwrap_or_default() }
+    }
+
+    /// Takes a reading in; see [`Learned::absorb`].
+    pub fn absorb(&mut self, at: Timestamp, metric: MetricId, reading: &Reading, frozen: bool) {
+        if self.when.states.is_empty() && self.clear.states.is_empty() {
+            return;
+        }
+        let Reading::Good(value) = reading else {
+            return;
+        };
+        if let Some(number) = value.as_number() {
+            self.when.absorb(at, metric, number, frozen);
+            self.clear.absorb(at, metric, number, frozen);
+        }
+    }
+
+    /// What `when` has learned.
+    pub fn of_when(&self) -> &[Learned] {
+        &self.when.states
+    }
+
+    /// What `clear_when` has learned.
+    pub fn of_clear(&self) -> &[Learned] {
+        &self.clear.states
+    }
+}

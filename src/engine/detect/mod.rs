@@ -1,0 +1,40 @@
+//! Stage 2, Sample -> Edge: rule files, their conditions, and what devices said.
+//!
+//! [`rule_file`] reads what operators write, [`cel`] compiles the conditions, [`memory`] keeps what
+//! a device said, [`window`] and [`learned`] answer questions about the past.
+
+pub mod cel;
+mod learned;
+mod memory;
+mod rule_file;
+mod rule_test;
+mod window;
+
+use crate::engine::types::names::RuleId;
+use crate::engine::types::rule::RuleSpec;
+
+pub use cel::{Condition, Evaluation, Scene, Truth, Unknown};
+pub use learned::Learned;
+pub use memory::{DeviceMemory, RuleMemory};
+pub use rule_file::{RuleDraft, compile, read_rules};
+pub use rule_test::{Expectation, RuleTest, TestSample, read_tests};
+
+/// A rule that is ready to be evaluated.
+#[derive(Debug)]
+pub struct Rule {
+    /// Its interned id.
+    pub id: RuleId,
+    /// Everything but its conditions.
+    pub spec: RuleSpec,
+    /// When it holds.
+    pub when: Condition,
+    /// When it no longer holds; `None` for the opposite of `when`.
+    pub clear_when: Option<Condition>,
+}
+
+impl Rule {
+    /// True when it asks whether the device is silent.
+    pub fn reads_absence(&self) -> bool {
+        self.when.reads_absence() || self.clear_when.as_ref().is_some_and(Condition::reads_absence)
+    }
+}
