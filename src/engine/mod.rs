@@ -8,6 +8,7 @@ pub mod merge;
 pub mod outbox;
 pub mod pipeline;
 pub mod policy;
+pub mod rating;
 pub mod rehearsal;
 pub mod ticket;
 pub mod trial;
