@@ -48,7 +48,11 @@ impl Mosquitto {
 
     pub fn run(&mut self) -> bool {
         let config = self.config.path().join("mosquitto.conf");
-        let spawned = program("mosquitto").arg("-c").arg(config).stderr(Stdio::null()).spawn();
+        let spawned = program("mosquitto")
+            .arg("-c")
+            .arg(config)
+            .stderr(Stdio::null())
+            .spawn();
         self.process = spawned.ok();
         self.process.is_some()
     }

@@ -100,7 +100,12 @@ async fn messages_published_while_the_broker_is_away_arrive_when_it_is_back() {
     publisher.confirmed(LIMIT).await.unwrap();
     mosquitto.stop();
     publish(&publisher, "t", 0..50).await;
-    assert!(publisher.confirmed(Duration::from_millis(300)).await.is_err());
+    assert!(
+        publisher
+            .confirmed(Duration::from_millis(300))
+            .await
+            .is_err()
+    );
     assert!(publisher.trouble().is_some());
     let (inbox, mut arrivals) = inbox();
     let source = transport(mosquitto.port, "t", "gateway");
@@ -168,7 +173,10 @@ async fn a_payload_past_the_limit_is_told_and_the_connection_stays() {
     wait_for(&mut arrivals, &MqttEvent::Connected).await;
     let publisher = Publisher::start(&transport(mosquitto.port, "-", "device"), None).unwrap();
     for bytes in [limit, 300 * 1024, 11 * 1024] {
-        publisher.publish("t", vec![b'x'; bytes], false).await.unwrap();
+        publisher
+            .publish("t", vec![b'x'; bytes], false)
+            .await
+            .unwrap();
     }
     let mut seen = Vec::new();
     while seen.len() < 3 {
@@ -212,7 +220,9 @@ async fn messages_that_the_embedded_broker_overtook_are_counted() {
         segments: 2,
     };
     let (inbox, mut arrivals) = inbox();
-    let mut broker = Broker::start(&broker_config(), bounds, inbox.clone()).await.unwrap();
+    let mut broker = Broker::start(&broker_config(), bounds, inbox.clone())
+        .await
+        .unwrap();
     broker.subscribe(0, &embedded("t"), &inbox);
     wait_for(&mut arrivals, &MqttEvent::Connected).await;
     let device = transport(broker.address().port(), "-", "device");
@@ -231,10 +241,12 @@ async fn messages_that_the_embedded_broker_overtook_are_counted() {
                 received += 1;
                 incoming.ack.ack();
             }
-            Arrival::Event { event, .. } => match event {
-                MqttEvent::Overtaken { count } => overtaken += count,
-                other => panic!("{other:?}"),
-            },
+            Arrival::Event { event, .. } => {
+                let MqttEvent::Overtaken { count } = event else {
+                    panic!("{event:?}");
+                };
+                overtaken += count;
+            }
         }
     }
     assert!(overtaken > 0);
@@ -252,7 +264,18 @@ async fn topics_are_not_mixed_up_when_a_device_speaks_mqtt_5_with_topic_aliases(
     for device in 0..4 {
         let topic = format!("t/dev{device}");
         let mut command = program("mosquitto_pub");
-        command.args(["-V", "mqttv5", "-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", &topic]);
+        command.args([
+            "-V",
+            "mqttv5",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port,
+            "-q",
+            "1",
+            "-t",
+            &topic,
+        ]);
         command.args(["-D", "publish", "topic-alias", "1", "-l"]);
         let spawned = command.stdin(std::process::Stdio::piped()).spawn();
         let Ok(mut process) = spawned else {
@@ -268,7 +291,10 @@ async fn topics_are_not_mixed_up_when_a_device_speaks_mqtt_5_with_topic_aliases(
         for line in 1..=3 {
             let incoming = next_message(&mut arrivals).await;
             let expected = (format!("t/dev{device}"), line);
-            assert_eq!((incoming.message.topic.clone(), number(&incoming)), expected);
+            assert_eq!(
+                (incoming.message.topic.clone(), number(&incoming)),
+                expected
+            );
             incoming.ack.ack();
         }
     }
@@ -282,8 +308,13 @@ async fn a_port_that_is_taken_is_an_error_that_names_it() {
         listen: taken.local_addr().unwrap(),
         ..BrokerConfig::default()
     };
-    let refused = Broker::start(&config, LogBounds::default(), inbox).await.unwrap_err();
-    assert!(refused.to_string().contains(&config.listen.to_string()), "{refused}");
+    let refused = Broker::start(&config, LogBounds::default(), inbox)
+        .await
+        .unwrap_err();
+    assert!(
+        refused.to_string().contains(&config.listen.to_string()),
+        "{refused}"
+    );
 }
 
 #[tokio::test]

@@ -107,7 +107,12 @@ pub fn broker(table: &Table<'_>) -> Option<BrokerConfig> {
     if !(1..=MAX_PAYLOAD_LIMIT).contains(&max_payload) {
         let message = "`broker.max_payload` must be from 1B to 8MiB";
         let place = table.place();
-        place.error(table.span(), "out-of-range", message, "the default is \"256KiB\"");
+        place.error(
+            table.span(),
+            "out-of-range",
+            message,
+            "the default is \"256KiB\"",
+        );
     }
     Some(BrokerConfig {
         enabled,
@@ -126,7 +131,12 @@ pub fn transport(table: &Table<'_>, name: &str) -> Option<Transport> {
     if certificate.is_some() != key.is_some() {
         let message = "`certificate` and `key` belong together";
         let place = table.place();
-        place.error(table.span(), "missing-key", message, "name both files, or neither");
+        place.error(
+            table.span(),
+            "missing-key",
+            message,
+            "name both files, or neither",
+        );
     }
     let topics = topics(table);
     let qos = table.optional::<Located<u32>>("qos");
@@ -135,7 +145,9 @@ pub fn transport(table: &Table<'_>, name: &str) -> Option<Transport> {
     {
         let message = format!("`qos` {} is not supported in this version", qos.value);
         let hint = "write 1: a message that comes twice changes nothing";
-        table.place().error(qos.span.clone(), "not-supported", message, hint);
+        table
+            .place()
+            .error(qos.span.clone(), "not-supported", message, hint);
     }
     Some(Transport {
         url: url?,
@@ -151,15 +163,24 @@ pub fn transport(table: &Table<'_>, name: &str) -> Option<Transport> {
 
 fn address(table: &Table<'_>, listen: &Located<String>) -> Option<SocketAddr> {
     let Ok(address) = listen.value.parse::<SocketAddr>() else {
-        let message = format!("`listen`: \"{}\" is not an address and a port", listen.value);
+        let message = format!(
+            "`listen`: \"{}\" is not an address and a port",
+            listen.value
+        );
         let hint = "for example \"127.0.0.1:1883\"";
-        table.place().error(listen.span.clone(), "wrong-value", message, hint);
+        table
+            .place()
+            .error(listen.span.clone(), "wrong-value", message, hint);
         return None;
     };
     if !address.ip().is_loopback() {
-        let message = format!("`listen`: {address} can be reached from outside, and there are no users and no TLS yet");
+        let message = format!(
+            "`listen`: {address} can be reached from outside, and there are no users and no TLS yet"
+        );
         let hint = "write \"127.0.0.1:1883\", and put a broker with users and TLS in front for devices elsewhere";
-        table.place().error(listen.span.clone(), "not-supported", message, hint);
+        table
+            .place()
+            .error(listen.span.clone(), "not-supported", message, hint);
         return None;
     }
     Some(address)
@@ -170,7 +191,9 @@ fn topics(table: &Table<'_>) -> Option<Vec<String>> {
     let wrong = |topic: &Located<String>, cause: &str| {
         let message = format!("`topics`: \"{}\" {cause}", topic.value);
         let hint = "for example \"plant/+/freezer/#\"";
-        table.place().error(topic.span.clone(), "wrong-value", message, hint);
+        table
+            .place()
+            .error(topic.span.clone(), "wrong-value", message, hint);
     };
     for topic in &topics {
         let levels: Vec<&str> = topic.value.split('/').collect();
@@ -196,7 +219,9 @@ fn shared_group(table: &Table<'_>) -> String {
     if group.value.contains(['/', '+', '#']) {
         let message = format!("`shared_group`: \"{}\" must not have / + #", group.value);
         let hint = "for example \"gateways\"";
-        table.place().error(group.span, "wrong-value", message, hint);
+        table
+            .place()
+            .error(group.span, "wrong-value", message, hint);
         return String::new();
     }
     group.value
@@ -227,7 +252,11 @@ fn broker_url(table: &Table<'_>, url: &Located<String>) -> Option<BrokerUrl> {
     };
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     if rest.contains('@') {
-        return wrong("wrong-value", "has a user in it", "use `user` and `password`");
+        return wrong(
+            "wrong-value",
+            "has a user in it",
+            "use `user` and `password`",
+        );
     }
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, digits)) if !digits.ends_with(']') => (host, digits.parse().ok()),
@@ -260,11 +289,15 @@ impl<'a> FromToml<'a> for Bytes {
             _ => None,
         };
         let number = number.parse::<usize>().ok();
-        let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
+        let bytes = number
+            .zip(factor)
+            .and_then(|(number, factor)| number.checked_mul(factor));
         if bytes.is_none() {
             let message = format!("`{}`: \"{text}\" is not a size", context.name);
             let hint = "write a number and B, KiB, MiB or GiB, such as \"256KiB\"";
-            context.place.error(value.span(), "wrong-value", message, hint);
+            context
+                .place
+                .error(value.span(), "wrong-value", message, hint);
         }
         bytes.map(Bytes)
     }
@@ -288,7 +321,10 @@ mod tests {
         };
         let value = read_document(place, read);
         let found = report.into_sorted();
-        (value, found.iter().map(|found| found.message.clone()).collect())
+        (
+            value,
+            found.iter().map(|found| found.message.clone()).collect(),
+        )
     }
 
     #[test]
@@ -296,7 +332,11 @@ mod tests {
         let (config, found) = read("listen = \"0.0.0.0:1883\"\n[tls]\n[[user]]\n", broker);
         assert_eq!(config, None);
         let all = found.join("\n");
-        for word in ["`listen`", "`tls` is not supported", "`user` is not supported"] {
+        for word in [
+            "`listen`",
+            "`tls` is not supported",
+            "`user` is not supported",
+        ] {
             assert!(all.contains(word), "{word}: {all}");
         }
         let (config, found) = read("listen = \"[::1]:1884\"\nmax_payload = \"1MiB\"", broker);
@@ -339,7 +379,10 @@ mod tests {
             ("embedded", "$share/g/a", "shared_group"),
         ] {
             let (_, found) = source(url, topic);
-            assert!(found.len() == 1 && found[0].contains(word), "{url} {topic}: {found:?}");
+            assert!(
+                found.len() == 1 && found[0].contains(word),
+                "{url} {topic}: {found:?}"
+            );
         }
     }
 }

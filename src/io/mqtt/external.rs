@@ -56,7 +56,10 @@ impl Subscriber {
             is_known: false,
             reason: None,
         };
-        let tasks = [tokio::spawn(reader.run(events)), tokio::spawn(acknowledging)];
+        let tasks = [
+            tokio::spawn(reader.run(events)),
+            tokio::spawn(acknowledging),
+        ];
         Ok(Subscriber { tasks })
     }
 }
@@ -148,7 +151,9 @@ impl Reader {
             };
             let filter = |path: &String| SubscribeFilter::new(path.clone(), qos);
             // Never awaited here: this task is the one that makes room.
-            let sent = self.client.try_subscribe_many(self.filters.iter().map(filter));
+            let sent = self
+                .client
+                .try_subscribe_many(self.filters.iter().map(filter));
             self.is_known = sent.is_ok();
             if let Err(error) = sent {
                 let reason = format!("the subscription could not be sent: {error}");

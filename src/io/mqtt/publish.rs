@@ -145,12 +145,17 @@ async fn run(mut events: EventLoop, shared: Arc<Shared>, told: watch::Sender<Opt
                 told.send_replace(None);
                 let mut outbox = shared.outbox();
                 let again = outbox.unconfirmed.iter();
-                events.pending = again.map(|kept| Request::Publish(kept.publish.clone())).collect();
+                events.pending = again
+                    .map(|kept| Request::Publish(kept.publish.clone()))
+                    .collect();
                 outbox.is_connected = true;
             }
             Ok(Event::Outgoing(Outgoing::Publish(packet))) => {
                 let mut outbox = shared.outbox();
-                let next = outbox.unconfirmed.iter_mut().find(|kept| kept.packet.is_none());
+                let next = outbox
+                    .unconfirmed
+                    .iter_mut()
+                    .find(|kept| kept.packet.is_none());
                 if let Some(kept) = next {
                     kept.packet = Some(packet);
                 }

@@ -161,7 +161,9 @@ impl Backoff {
 }
 
 fn pause(attempts: u32, noise: u64) -> Duration {
-    let full = PAUSE_MIN.saturating_mul(1 << attempts.min(16)).min(PAUSE_MAX);
+    let full = PAUSE_MIN
+        .saturating_mul(1 << attempts.min(16))
+        .min(PAUSE_MAX);
     let off = noise.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54; // 10 well mixed bits
     full - full.mul_f64(off as f64 / 2048.0)
 }
