@@ -222,10 +222,12 @@ async fn messages_that_the_embedded_broker_overtook_are_counted() {
                 received += 1;
                 incoming.ack.ack();
             }
-            Arrival::Event { event, .. } => match event {
-                MqttEvent::Overtaken { count } => overtaken += count,
-                other => panic!("{other:?}"),
-            },
+            Arrival::Event { event, .. } => {
+                let MqttEvent::Overtaken { count } = event else {
+                    panic!("{event:?}");
+                };
+                overtaken += count;
+            }
         }
     }
     assert!(overtaken > 0);

@@ -9,14 +9,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncReadExt, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+
+use super::topics;
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// After an error of `accept` (out of file descriptors), which would come again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-const COPY_BYTES: usize = 8 * 1024;
+/// Each connection has four buffers of this size.
+const BUFFER_BYTES: usize = 4 * 1024;
 
 /// The listeners behind the door.
 #[derive(Clone, Copy, Debug)]
@@ -53,18 +56,29 @@ pub(super) async fn serve(listener: TcpListener, rooms: Rooms, max_connections: 
 async fn pass(mut client: TcpStream, rooms: Rooms) -> io::Result<()> {
     client.set_nodelay(true)?;
     let head = tokio::time::timeout(HEAD_TIMEOUT, read_head(&mut client)).await??;
-    let room = match protocol_level(&head) {
-        Some(4) => rooms.v4,
-        Some(5) => rooms.v5,
+    let (room, level) = match protocol_level(&head) {
+        Some(4) => (rooms.v4, 4),
+        Some(5) => (rooms.v5, 5),
         _ => {
             return Err(io::Error::other("the first packet is no CONNECT of MQTT 3.1.1 or 5"));
         }
     };
-    let mut broker = TcpStream::connect(room).await?;
+    let broker = TcpStream::connect(room).await?;
     broker.set_nodelay(true)?;
-    broker.write_all(&head).await?;
-    copy_bidirectional_with_sizes(&mut client, &mut broker, COPY_BYTES, COPY_BYTES).await?;
+    let (from_client, to_client) = client.into_split();
+    let (from_broker, to_broker) = broker.into_split();
+    let from_client =
+        BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(head).chain(from_client));
+    let from_broker = BufReader::with_capacity(BUFFER_BYTES, from_broker);
+    tokio::select! {
+        ended = topics::pass_in(from_client, buffered(to_broker), level) => ended?,
+        ended = topics::pass_out(from_broker, buffered(to_client)) => ended?,
+    }
     Ok(())
+}
+
+fn buffered<W: AsyncWrite>(to: W) -> BufWriter<W> {
+    BufWriter::with_capacity(BUFFER_BYTES, to)
 }
 
 /// Type, length of at most 4 bytes, `MQTT` with its length, protocol level.

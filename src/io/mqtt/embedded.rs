@@ -23,7 +23,7 @@ use tokio::task::JoinSet;
 
 use super::config::{BrokerConfig, Transport};
 use super::door::{self, Rooms};
-use super::{Arrival, Inbox, MqttEvent, link};
+use super::{Arrival, Inbox, MqttEvent, link, topics};
 
 /// What the broker keeps in memory for each topic filter that somebody subscribed.
 #[derive(Clone, Copy, Debug)]
@@ -40,8 +40,11 @@ impl Default for LogBounds {
     }
 }
 
-/// Topic of the messages by which the broker is seen to work; sources do not get them.
-pub(super) const CANARY_TOPIC: &str = "faultgate/canary";
+/// Topic of the messages by which the broker is seen to work. It lacks the prefix that topics of
+/// devices have inside, so no subscription meets it.
+const CANARY_TOPIC: &str = "canary";
+/// Beginning of the ids of our links; the door lets no client in with a control character.
+const OWN_ID: &str = "\u{1}faultgate-";
 const CANARY_EVERY: Duration = Duration::from_secs(5);
 const CANARY_BOUND: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT_MS: u16 = 5_000;
@@ -75,7 +78,7 @@ pub enum BrokerError {
 
 /// Makes a link into the router. A closure, since rumqttd does not export the type that it holds.
 pub(super) type Connect =
-    Arc<dyn Fn(&str) -> Result<(LinkTx, LinkRx), LinkError> + Send + Sync + 'static>;
+    Arc<dyn Fn(&str) -> Result<(LinkTx, LinkRx), Box<LinkError>> + Send + Sync + 'static>;
 
 /// The running broker; dropped, it stops listening and its links end.
 pub struct Broker {
@@ -128,9 +131,12 @@ impl Broker {
         tasks.spawn(door::serve(listener, Rooms { v4, v5 }, config.max_connections));
         let connect: Connect = Arc::new(move |client_id| {
             let link = LinkBuilder::new(client_id, events.clone()).clean_session(false);
-            link.build().map(|(tx, rx, _)| (tx, rx))
+            link.build().map(|(tx, rx, _)| (tx, rx)).map_err(Box::new)
         });
-        tasks.spawn(canary(Arc::clone(&connect), inbox));
+        // Made before anything can go wrong: a link into a dead router waits for ever.
+        let link = connect(&format!("{OWN_ID}canary"));
+        let (tx, rx) = link.map_err(|error| BrokerError::Start(error.to_string()))?;
+        tasks.spawn(canary(tx, rx, inbox));
         Ok(Broker { address, max_payload: config.max_payload, connect, tasks })
     }
 
@@ -146,9 +152,9 @@ impl Broker {
         for (index, filter) in transport.filters().into_iter().enumerate() {
             let subscription = link::Subscription {
                 source,
-                filter,
+                filter: topics::inside(&filter),
                 qos: transport.qos,
-                client_id: format!("faultgate-{source}-{index}"),
+                client_id: format!("{OWN_ID}{source}-{index}"),
                 max_payload: self.max_payload,
             };
             let connect = Arc::clone(&self.connect);
@@ -216,11 +222,8 @@ fn settings(listen: SocketAddr, packet_bytes: usize) -> ServerSettings {
 
 /// Sends a message through the router every few seconds and waits for it. rumqttd goes on
 /// listening when its router has died.
-async fn canary(connect: Connect, inbox: Inbox) {
-    let reason = match connect("faultgate-canary") {
-        Ok((mut tx, mut rx)) => sing(&mut tx, &mut rx).await,
-        Err(error) => error.to_string(),
-    };
+async fn canary(mut tx: LinkTx, mut rx: LinkRx, inbox: Inbox) {
+    let reason = sing(&mut tx, &mut rx).await;
     tracing::error!(%reason, "The embedded broker no longer carries messages.");
     let event = MqttEvent::CanaryLost;
     let lost = Arrival::Event { source: None, event };
@@ -238,9 +241,38 @@ async fn sing(tx: &mut LinkTx, rx: &mut LinkRx) -> String {
         }
         let returned = tokio::time::timeout(CANARY_BOUND, link::next_forward(rx)).await;
         match returned {
-            Ok(Ok(_)) => tokio::time::sleep(CANARY_EVERY).await,
+            Ok(Ok(_)) => {}
             Ok(Err(error)) => return error.to_string(),
             Err(_) => return format!("no message came back within {CANARY_BOUND:?}"),
         }
+        // Nothing comes in between, but a router that dies is seen at once.
+        let between = tokio::time::timeout(CANARY_EVERY, link::next_forward(rx)).await;
+        if let Ok(Err(error)) = between {
+            return error.to_string();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_router_that_has_died_is_told() {
+        let (inbox, mut arrivals) = super::super::inbox();
+        let config = BrokerConfig {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            ..BrokerConfig::default()
+        };
+        let broker = Broker::start(&config, LogBounds::default(), inbox).await;
+        let broker = broker.unwrap();
+        let (mut tx, _rx) = (broker.connect)("test").unwrap();
+        tx.subscribe("#").unwrap();
+        // Past the door, where no prefix saves the router from the first byte of a character.
+        tx.publish("设备/1", "").unwrap();
+        let Some(Arrival::Event { source, event }) = arrivals.recv().await else {
+            panic!("nothing was told");
+        };
+        assert_eq!((source, event), (None, MqttEvent::CanaryLost));
     }
 }

@@ -7,8 +7,8 @@ use rumqttd::protocol::{Filter, Packet, PubAck, PubAckReason, QoS, RetainForward
 use rumqttd::{Forward, Notification};
 use tokio::sync::mpsc;
 
-use super::embedded::{CANARY_TOPIC, Connect};
-use super::{Ack, AckToken, Arrival, Closed, Inbox, Incoming, MqttEvent, tell};
+use super::embedded::Connect;
+use super::{Ack, AckToken, Arrival, Closed, Inbox, Incoming, MqttEvent, tell, topics};
 use crate::engine::types::message::Message;
 
 /// rumqttd numbers what it sends from 1 to 100 and begins again; the number itself is private.
@@ -107,15 +107,11 @@ impl Reader {
         }
         let ack = self.token(acks);
         let Forward { publish, .. } = forward;
-        if publish.topic.as_ref() == CANARY_TOPIC.as_bytes() {
-            ack.ack();
-            return Ok(());
-        }
         let length = publish.payload.len();
         let oversized = (length > self.subscription.max_payload).then_some(length);
         let message = Message {
             source: self.subscription.source,
-            topic: String::from_utf8_lossy(&publish.topic).into_owned(),
+            topic: topics::outside(&String::from_utf8_lossy(&publish.topic)).to_owned(),
             payload: match oversized {
                 Some(_) => Vec::new(),
                 None => publish.payload.into(),

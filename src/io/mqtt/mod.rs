@@ -11,6 +11,7 @@ pub mod external;
 mod link;
 pub mod publish;
 mod session;
+mod topics;
 
 pub use session::ClientError;
 
