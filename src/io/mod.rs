@@ -1,5 +1,12 @@
-//! x
+//! Touches the world and decides nothing: brokers, disk, clock, HTTP, service manager.
+
 pub mod clock;
+pub mod desk;
 pub mod journal;
 pub mod mqtt;
+pub mod secret;
 pub mod store;
+pub mod systemd;
+pub mod telemetry;
+pub mod upstream;
+pub mod web;

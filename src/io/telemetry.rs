@@ -13,14 +13,18 @@ pub enum LogStyle {
 }
 
 /// Buckets of latencies, in seconds.
-const LATENCY_BUCKETS: [f64; 11] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
+const LATENCY_BUCKETS: [f64; 11] =
+    [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
 
 /// Starts logging to standard error. `RUST_LOG` refines what is told; a second call does nothing.
 pub fn start_logs(style: LogStyle, default_filter: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started = match style {
-        LogStyle::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogStyle::Text => {
+            builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+        }
         LogStyle::Json => builder.json().flatten_event(true).try_init(),
     };
     if started.is_err() {

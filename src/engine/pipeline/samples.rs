@@ -8,7 +8,7 @@ use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, SeenReading}
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Message, Reading};
-use crate::engine::types::names::{DeviceId, Metric, MetricId, Names};
+use crate::engine::types::names::{DeviceId, Metric, MetricId, Names, RuleId};
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::time::Timestamp;
 
@@ -198,12 +198,8 @@ impl Engine {
         scene.learned = alarm.memory.of_clear();
         let clear = rule.clear_when.as_ref().map(|condition| condition.evaluate(&scene));
         let recheck = [when.recheck_at, clear.as_ref().and_then(|clear| clear.recheck_at)];
-        for truth in [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)] {
-            if let Some(Known::Unknown(Unknown::Error(detail))) = truth {
-                let detail = (*detail).to_owned();
-                effects.decisions.push(Decision::RuleError { rule: rule.id, device: id, detail });
-            }
-        }
+        let truths = [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)];
+        tell_errors(truths, rule.id, id, effects);
         let when = known(&when.truth);
         let clear = clear.map_or_else(|| opposite(when), |clear| known(&clear.truth));
         let mut fresh = None;
@@ -316,6 +312,16 @@ fn seen_readings(rule: &Rule, memory: &DeviceMemory, names: &Names<Metric>) -> V
         }
     }
     seen
+}
+
+/// A condition that cannot be evaluated is counted, and stops nothing.
+fn tell_errors(truths: [Option<&Known>; 2], rule: RuleId, device: DeviceId, effects: &mut Effects) {
+    for truth in truths.into_iter().flatten() {
+        if let Known::Unknown(Unknown::Error(detail)) = truth {
+            let detail = (*detail).to_owned();
+            effects.decisions.push(Decision::RuleError { rule, device, detail });
+        }
+    }
 }
 
 fn known(truth: &Known) -> Truth {

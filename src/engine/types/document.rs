@@ -113,6 +113,11 @@ impl<'a> Table<'a> {
         self.find(key).is_some()
     }
 
+    /// True when the value under this key is a text.
+    pub fn is_text(&self, key: &'static str) -> bool {
+        self.find(key).is_some_and(|(_, value)| value.get_ref().is_str())
+    }
+
     /// The value under `key`; `None` when absent or wrong (then noted).
     pub fn optional<T: FromToml<'a>>(&self, key: &'static str) -> Option<T> {
         let (_, value) = self.find(key)?;

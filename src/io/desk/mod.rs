@@ -1,0 +1,67 @@
+//! The desk: a small, real ticket desk in the same binary, so that a new user needs nothing else.
+//!
+//! It is an upstream like any other: the gateway reaches it over its HTTP API, and it keeps its
+//! tickets in a store of its own.
+
+mod api;
+mod book;
+mod pages;
+mod ticket;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::sync::broadcast;
+
+use crate::engine::types::ticket::TicketStatus;
+use crate::io::store::{StoreError, StoreOptions};
+
+use book::Book;
+
+/// Changes that a slow listener may miss.
+const CHANGES_MAX: usize = 1_024;
+
+/// The desk; clones share it.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    book: Arc<Book>,
+    changes: broadcast::Sender<Change>,
+}
+
+/// A ticket was changed by a person at the desk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The desk's id of the ticket.
+    pub ticket: String,
+    /// Its state now.
+    pub status: TicketStatus,
+    /// Who changed it.
+    pub by: String,
+}
+
+impl Desk {
+    /// Opens the desk in a folder of its own.
+    ///
+    /// # Errors
+    /// See [`crate::io::store::Store::open`].
+    pub fn open(folder: &Path, options: StoreOptions) -> Result<Desk, StoreError> {
+        let (changes, _) = broadcast::channel(CHANGES_MAX);
+        Ok(Desk { book: Arc::new(Book::open(folder, options)?), changes })
+    }
+
+    /// What people change at the desk.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    fn tell(&self, change: Change) {
+        // Nobody may be listening.
+        drop(self.changes.send(change));
+    }
+}
+
+/// The desk's API and pages.
+pub fn router(desk: Desk) -> Router {
+    api::router(desk.clone()).merge(pages::router(desk))
+}

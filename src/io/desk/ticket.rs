@@ -1,0 +1,151 @@
+//! A ticket of the desk.
+
+use serde::{Deserialize, Serialize};
+
+use crate::engine::types::severity::Severity;
+use crate::engine::types::ticket::TicketStatus;
+use crate::engine::types::time::Timestamp;
+
+/// Entries of a ticket's history that are kept.
+pub const HISTORY_MAX: usize = 1_000;
+
+/// One ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// Number as text, from 1.
+    pub id: String,
+    /// The key under which whoever opened it finds it again; unique.
+    pub external_key: String,
+    /// Subject.
+    pub title: String,
+    /// What it is about.
+    pub body: String,
+    /// How bad.
+    pub severity: Severity,
+    /// Gas, fire, shock, overpressure, flood.
+    pub safety: bool,
+    /// Queue; empty for the general one.
+    pub queue: String,
+    /// Who has it; empty for nobody.
+    pub assignee: String,
+    /// State.
+    pub status: TicketStatus,
+    /// Device.
+    pub device: String,
+    /// Rule.
+    pub rule: String,
+    /// Site.
+    pub site: String,
+    /// When the fault began.
+    pub raised_at: Option<Timestamp>,
+    /// When the ticket was opened.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// What happened, oldest first.
+    pub history: Vec<Entry>,
+}
+
+/// One thing that happened to a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// What was changed, in one line; empty for a comment alone.
+    pub what: String,
+    /// Comment.
+    pub text: String,
+}
+
+/// What opens a ticket.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewTicket {
+    pub external_key: String,
+    pub title: String,
+    #[serde(default)]
+    pub body: String,
+    #[serde(default = "major")]
+    pub severity: Severity,
+    #[serde(default)]
+    pub safety: bool,
+    #[serde(default)]
+    pub queue: Option<String>,
+    #[serde(default)]
+    pub device: String,
+    #[serde(default)]
+    pub rule: String,
+    #[serde(default)]
+    pub site: String,
+    #[serde(default)]
+    pub raised_at: Option<Timestamp>,
+}
+
+fn major() -> Severity {
+    Severity::Major
+}
+
+/// What changes a ticket; what is left out stays.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    pub status: Option<TicketStatus>,
+    pub severity: Option<Severity>,
+    pub assignee: Option<String>,
+    pub queue: Option<String>,
+    #[serde(default)]
+    pub comment: String,
+}
+
+impl Ticket {
+    /// A new ticket.
+    pub fn new(id: u64, new: NewTicket, at: Timestamp) -> Ticket {
+        Ticket {
+            id: id.to_string(),
+            external_key: new.external_key,
+            title: new.title,
+            body: new.body,
+            severity: new.severity,
+            safety: new.safety,
+            queue: new.queue.unwrap_or_default(),
+            assignee: String::new(),
+            status: TicketStatus::New,
+            device: new.device,
+            rule: new.rule,
+            site: new.site,
+            raised_at: new.raised_at,
+            created_at: at,
+            updated_at: at,
+            history: Vec::new(),
+        }
+    }
+
+    /// Applies a change and remembers it.
+    pub fn apply(&mut self, change: Change, by: &str, at: Timestamp) {
+        let mut what = Vec::new();
+        if let Some(status) = change.status {
+            what.push(format!("status {} → {}", self.status.word(), status.word()));
+            self.status = status;
+        }
+        if let Some(severity) = change.severity {
+            what.push(format!("severity {} → {}", self.severity.word(), severity.word()));
+            self.severity = severity;
+        }
+        if let Some(assignee) = change.assignee {
+            what.push(format!("assignee → {assignee}"));
+            self.assignee = assignee;
+        }
+        if let Some(queue) = change.queue {
+            what.push(format!("queue → {queue}"));
+            self.queue = queue;
+        }
+        let entry = Entry { at, by: by.to_owned(), what: what.join(", "), text: change.comment };
+        if self.history.len() >= HISTORY_MAX {
+            self.history.remove(0);
+        }
+        self.history.push(entry);
+        self.updated_at = at;
+    }
+}

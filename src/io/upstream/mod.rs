@@ -1,0 +1,75 @@
+//! Ticket systems: what the engine wants done, carried out over HTTP, with one of four ends.
+//!
+//! Done, refused for good, worth another attempt, or unknown. An unknown end is looked up before
+//! anything is sent again: a ticket by its external key, a comment by the key in its subject.
+
+mod config;
+mod desk;
+mod http;
+mod request_tracker;
+
+use std::net::SocketAddr;
+
+use crate::engine::types::job::{Call, Delivered, Outcome};
+
+pub use config::{Kind, UpstreamConfig};
+pub use http::{ConnectError, plain_client};
+
+use desk::DeskClient;
+use http::{Attempt, Http};
+use request_tracker::RequestTracker;
+
+/// One ticket system.
+#[derive(Debug)]
+pub struct Upstream {
+    name: String,
+    kind: Connector,
+}
+
+#[derive(Debug)]
+enum Connector {
+    Desk(DeskClient),
+    RequestTracker(Box<RequestTracker>),
+}
+
+impl Upstream {
+    /// Gets ready to call a ticket system; `own` is where this gateway's own desk listens.
+    ///
+    /// # Errors
+    /// A token that is not to be had, or an address that is none.
+    pub fn connect(config: &UpstreamConfig, own: SocketAddr) -> Result<Upstream, ConnectError> {
+        let kind = match config.kind {
+            Kind::Desk => Connector::Desk(DeskClient::new(Http::for_desk(config, own)?)),
+            Kind::RequestTracker => Connector::RequestTracker(Box::new(RequestTracker::new(
+                Http::for_request_tracker(config)?,
+                config,
+            ))),
+        };
+        Ok(Upstream { name: config.name.clone(), kind })
+    }
+
+    /// Name in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Makes one attempt at a call.
+    pub async fn perform(&self, call: &Call) -> Delivered {
+        let mut attempt = Attempt::default();
+        let ended = match &self.kind {
+            Connector::Desk(desk) => desk.perform(call, &mut attempt).await,
+            Connector::RequestTracker(tracker) => tracker.perform(call, &mut attempt).await,
+        };
+        let outcome = match ended {
+            Ok(outcome) | Err(outcome) => outcome,
+        };
+        Delivered { key: call.key, attempt: call.attempt, requests: attempt.requests, outcome }
+    }
+}
+
+/// The upstream's id of a ticket that must be known by now.
+fn known_ticket(call: &Call) -> Result<&str, Outcome> {
+    call.external.as_deref().ok_or_else(|| Outcome::Rejected {
+        reason: "the ticket has never been opened in the upstream".to_owned(),
+    })
+}

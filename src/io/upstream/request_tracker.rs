@@ -1,0 +1,216 @@
+//! Request Tracker 5 over REST 2.
+//!
+//! What it does that one would not expect (measured on 5.0.3): an unknown queue is 403; a change
+//! that it does not accept is 200 with a text that says so; an unknown custom field is dropped
+//! silently, so that the key is read back; a subject over 200 characters is cut silently.
+
+use reqwest::Method;
+use serde_json::{Value as Json, json};
+
+use super::config::UpstreamConfig;
+use super::http::{Answer, Attempt, Http, rejected};
+use super::known_ticket;
+use crate::engine::types::job::{Action, Call, Draft, Outcome};
+use crate::engine::types::severity::Severity;
+use crate::engine::types::text::{cut_bytes, cut_chars};
+
+/// Longest subject that is not cut, in characters.
+const SUBJECT_CHARS_MAX: usize = 200;
+/// Longest content, in bytes.
+const CONTENT_BYTES_MAX: usize = 256 << 10;
+/// Attachments of a ticket that a look-up for a comment reads.
+const ATTACHMENTS_MAX: &str = "100";
+
+/// A client of Request Tracker.
+#[derive(Debug)]
+pub(super) struct RequestTracker {
+    http: Http,
+    queue: String,
+    key_field: String,
+    priority: std::collections::BTreeMap<Severity, i64>,
+}
+
+impl RequestTracker {
+    pub fn new(http: Http, config: &UpstreamConfig) -> RequestTracker {
+        RequestTracker {
+            http,
+            queue: config.queue.clone(),
+            key_field: config.key_field.clone(),
+            priority: config.priority.clone(),
+        }
+    }
+
+    pub async fn perform(&self, call: &Call, attempt: &mut Attempt) -> Result<Outcome, Outcome> {
+        match &call.action {
+            Action::Open(draft) => self.open(call, draft, attempt).await,
+            Action::Comment { text } => {
+                let ticket = known_ticket(call)?;
+                self.comment(call, ticket, text, attempt).await?;
+                done(ticket)
+            }
+            Action::Escalate { severity, assign, text } => {
+                let ticket = known_ticket(call)?;
+                let mut change = json!({});
+                if let Some(priority) = severity.and_then(|severity| self.priority.get(&severity)) {
+                    change["Priority"] = json!(priority);
+                }
+                if let Some(assign) = assign {
+                    change["Owner"] = json!(assign);
+                }
+                if change.as_object().is_some_and(|change| !change.is_empty()) {
+                    self.change(call, ticket, &change, attempt).await?;
+                }
+                self.comment(call, ticket, text, attempt).await?;
+                done(ticket)
+            }
+            Action::Resolve { text } => self.set_status(call, "resolved", text, attempt).await,
+            Action::Reopen { text } => self.set_status(call, "open", text, attempt).await,
+        }
+    }
+
+    async fn open(
+        &self,
+        call: &Call,
+        draft: &Draft,
+        attempt: &mut Attempt,
+    ) -> Result<Outcome, Outcome> {
+        if call.uncertain
+            && let Some(external) = self.find(call, attempt).await?
+        {
+            return Ok(Outcome::Done { external, found: true });
+        }
+        let body = json!({
+            "Queue": draft.queue.as_ref().unwrap_or(&self.queue),
+            "Subject": cut_chars(&draft.title, SUBJECT_CHARS_MAX),
+            "Content": cut_bytes(&draft.body, CONTENT_BYTES_MAX),
+            "ContentType": "text/plain",
+            "Priority": self.priority.get(&draft.severity),
+            "CustomFields": { &self.key_field: call.fingerprint.0 },
+        });
+        let key = Some(call.idempotency_key.as_str());
+        let answer = self.http.send(attempt, Method::POST, "ticket", &[], key, Some(&body)).await?;
+        let Answer { body, .. } = answer.success()?;
+        let external = id(&body["id"]).ok_or_else(|| Outcome::Unknown {
+            reason: "Request Tracker named no ticket".to_owned(),
+        })?;
+        Ok(Outcome::Done { external, found: false })
+    }
+
+    /// The ticket that carries our key. Every hit is compared here: a search that was not
+    /// understood must not adopt somebody else's ticket.
+    async fn find(&self, call: &Call, attempt: &mut Attempt) -> Result<Option<String>, Outcome> {
+        let field = &self.key_field;
+        let key = &call.fingerprint.0;
+        let query = format!("CF.{{{field}}} = '{key}'");
+        let query = [
+            ("query", query.as_str()),
+            ("fields", "CustomFields"),
+            ("orderby", "id"),
+            ("order", "ASC"),
+        ];
+        let answer = self.http.send(attempt, Method::GET, "tickets", &query, None, None).await?;
+        let Answer { body, .. } = answer.success()?;
+        let hits = body["items"].as_array().into_iter().flatten();
+        let ours = hits.filter(|hit| carries(&hit["CustomFields"], field, key));
+        Ok(ours.filter_map(|hit| id(&hit["id"])).next())
+    }
+
+    async fn set_status(
+        &self,
+        call: &Call,
+        status: &str,
+        text: &str,
+        attempt: &mut Attempt,
+    ) -> Result<Outcome, Outcome> {
+        let ticket = known_ticket(call)?;
+        self.comment(call, ticket, text, attempt).await?;
+        self.change(call, ticket, &json!({ "Status": status }), attempt).await?;
+        done(ticket)
+    }
+
+    /// Changes a ticket. Request Tracker answers 200 with a text for each field; the texts for
+    /// what it did not accept are told apart by their words.
+    async fn change(
+        &self,
+        call: &Call,
+        ticket: &str,
+        change: &Json,
+        attempt: &mut Attempt,
+    ) -> Result<(), Outcome> {
+        let path = format!("ticket/{ticket}");
+        let key = Some(call.idempotency_key.as_str());
+        let answer = self.http.send(attempt, Method::PUT, &path, &[], key, Some(change)).await?;
+        let Answer { body, .. } = answer.success()?;
+        let texts = body.as_array().into_iter().flatten().filter_map(Json::as_str);
+        let refusals =
+            ["isn't a valid", "Permission Denied", "Could not", "not found", "does not exist"];
+        match texts.into_iter().find(|text| refusals.iter().any(|refusal| text.contains(refusal))) {
+            Some(text) => Err(rejected(text)),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds a comment once. Its subject carries the key, so that a comment that may have been
+    /// added already can be looked up.
+    async fn comment(
+        &self,
+        call: &Call,
+        ticket: &str,
+        text: &str,
+        attempt: &mut Attempt,
+    ) -> Result<(), Outcome> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        let subject = format!("[faultgate {}]", call.idempotency_key);
+        if call.uncertain && self.has_comment(ticket, &subject, attempt).await? {
+            return Ok(());
+        }
+        let body = json!({
+            "Subject": subject,
+            "Content": cut_bytes(text, CONTENT_BYTES_MAX),
+            "ContentType": "text/plain",
+        });
+        let path = format!("ticket/{ticket}/comment");
+        let key = Some(call.idempotency_key.as_str());
+        let answer = self.http.send(attempt, Method::POST, &path, &[], key, Some(&body)).await?;
+        answer.success().map(|_| ())
+    }
+
+    async fn has_comment(
+        &self,
+        ticket: &str,
+        subject: &str,
+        attempt: &mut Attempt,
+    ) -> Result<bool, Outcome> {
+        let path = format!("ticket/{ticket}/attachments");
+        let query = [
+            ("fields", "Subject"),
+            ("per_page", ATTACHMENTS_MAX),
+            ("orderby", "id"),
+            ("order", "DESC"),
+        ];
+        let answer = self.http.send(attempt, Method::GET, &path, &query, None, None).await?;
+        let Answer { body, .. } = answer.success()?;
+        let mut items = body["items"].as_array().into_iter().flatten();
+        Ok(items.any(|item| item["Subject"].as_str() == Some(subject)))
+    }
+}
+
+fn done(ticket: &str) -> Result<Outcome, Outcome> {
+    Ok(Outcome::Done { external: ticket.to_owned(), found: false })
+}
+
+/// An id, which is a text in some answers and a number in others.
+fn id(value: &Json) -> Option<String> {
+    let text = value.as_str().map(str::to_owned);
+    text.or_else(|| value.as_u64().map(|number| number.to_string()))
+}
+
+/// True when the list of custom fields holds our key under its name.
+fn carries(fields: &Json, name: &str, key: &str) -> bool {
+    fields.as_array().into_iter().flatten().any(|field| {
+        field["name"].as_str() == Some(name)
+            && field["values"].as_array().into_iter().flatten().any(|v| v.as_str() == Some(key))
+    })
+}
