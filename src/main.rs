@@ -1,2 +1,7 @@
 //! The `faultgate` binary.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    faultgate::cli::main()
+}

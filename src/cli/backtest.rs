@@ -48,7 +48,8 @@ pub struct Args {
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let config = config::require(globals.config.as_deref())?;
     let plans = args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let rules = if args.rules.is_empty() { config.gateway.rules.clone() } else { args.rules.clone() };
+    let rules =
+        if args.rules.is_empty() { config.gateway.rules.clone() } else { args.rules.clone() };
     let outcome = play(args, &config, &rules, &plans)?;
     let before = match &args.against {
         Some(against) => Some(play(args, &config, std::slice::from_ref(against), &plans)?),
@@ -74,7 +75,8 @@ pub fn read_policy(config: &Config, rules: &[PathBuf]) -> anyhow::Result<Policy>
     match policy::compile(&sources, &names, &report) {
         Some(policy) => Ok(policy),
         None => {
-            let text = report::render(&report.into_sorted(), &sources, super::console::colour_on_stderr());
+            let text =
+                report::render(&report.into_sorted(), &sources, super::console::colour_on_stderr());
             anyhow::bail!("the rules have errors\n{text}")
         }
     }
@@ -88,13 +90,22 @@ pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
     match plan.filter(|_| !report.has_errors()) {
         Some(plan) => Ok(plan),
         None => {
-            let text = report::render(&report.into_sorted(), &[source], super::console::colour_on_stderr());
+            let text = report::render(
+                &report.into_sorted(),
+                &[source],
+                super::console::colour_on_stderr(),
+            );
             anyhow::bail!("the price plan has errors\n{text}")
         }
     }
 }
 
-fn play(args: &Args, config: &Config, rules: &[PathBuf], plans: &[Plan]) -> anyhow::Result<Outcome> {
+fn play(
+    args: &Args,
+    config: &Config,
+    rules: &[PathBuf],
+    plans: &[Plan],
+) -> anyhow::Result<Outcome> {
     let policy = read_policy(config, rules)?;
     let mut backtest = Backtest::new(config.settings()?, policy);
     let source = match &args.csv_source {
@@ -107,7 +118,8 @@ fn play(args: &Args, config: &Config, rules: &[PathBuf], plans: &[Plan]) -> anyh
     };
     let progress = ProgressBar::new_spinner();
     let mut played = 0_u64;
-    for line in recording::open_all(&args.input, &CsvMapping::for_class(&args.csv_class))? {
+    let mapping = CsvMapping { class: args.csv_class.clone(), ..CsvMapping::default() };
+    for line in recording::open_all(&args.input, &mapping)? {
         let Line { at_us, topic, payload, retain, .. } = line?;
         let source = if args.csv_source.is_some() { source } else { source_of(config, &topic) };
         let message = Message { source, topic, payload, retain, dup: false };
@@ -119,7 +131,7 @@ fn play(args: &Args, config: &Config, rules: &[PathBuf], plans: &[Plan]) -> anyh
         }
     }
     progress.finish_and_clear();
-    Ok(backtest.finish(plans))
+    Ok(backtest.finish(plans)?)
 }
 
 /// The first source whose pattern fits the topic, else the first one, which refuses it.

@@ -43,8 +43,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&bill)?),
         Format::Text => {
-            let mut rows: Vec<Vec<String>> =
-                bill.lines.iter().map(|line| vec![line.id.clone(), line.amount.to_string()]).collect();
+            let mut rows: Vec<Vec<String>> = bill
+                .lines
+                .iter()
+                .map(|line| vec![line.id.clone(), line.amount.to_string()])
+                .collect();
             rows.push(vec!["total".to_owned(), format!("{} {}", bill.total, bill.currency)]);
             print!("{}", table(&["line", "amount"], &rows));
         }

@@ -29,7 +29,10 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     match args.format {
         Format::Json => println!("{}", report::to_json(&diagnostics)),
         Format::Text => {
-            eprint!("{}", report::render(&diagnostics, &sources, super::console::colour_on_stderr()));
+            eprint!(
+                "{}",
+                report::render(&diagnostics, &sources, super::console::colour_on_stderr())
+            );
             let warnings = diagnostics.len() - errors;
             println!("{} checked: {errors} errors, {warnings} warnings", files_of(sources.len()));
         }

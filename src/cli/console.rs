@@ -47,7 +47,8 @@ mod tests {
 
     #[test]
     fn columns_line_up_under_chinese_cells() {
-        let rows = [vec!["冷柜-3".to_owned(), "a".to_owned()], vec!["fz-1".to_owned(), "b".to_owned()]];
+        let rows =
+            [vec!["冷柜-3".to_owned(), "a".to_owned()], vec!["fz-1".to_owned(), "b".to_owned()]];
         assert_eq!(table(&["device", "x"], &rows), "device  x\n冷柜-3  a\nfz-1    b\n");
     }
 }

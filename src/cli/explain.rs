@@ -36,7 +36,12 @@ fn print_text(answer: &Json) {
     for alarm in list(&answer["alarms"]) {
         println!("alarm {}/{}: {}", s(&alarm["rule"]), s(&alarm["device"]), s(&alarm["state"]));
         for rule in list(&answer["rules"]).filter(|rule| rule["id"] == alarm["rule"]) {
-            println!("  rule {}@{}: when {}", s(&rule["id"]), s(&rule["revision"]), s(&rule["when"]));
+            println!(
+                "  rule {}@{}: when {}",
+                s(&rule["id"]),
+                s(&rule["revision"]),
+                s(&rule["when"])
+            );
             println!("    for {}, back after {}", s(&rule["on_delay"]), s(&rule["off_delay"]));
         }
         let episode = &alarm["episode"];
@@ -58,7 +63,11 @@ fn print_text(answer: &Json) {
             }
         }
         for entry in list(&alarm["history"]) {
-            let late = if entry["at"] == entry["now"] { String::new() } else { format!(" (known {})", s(&entry["now"])) };
+            let late = if entry["at"] == entry["now"] {
+                String::new()
+            } else {
+                format!(" (known {})", s(&entry["now"]))
+            };
             println!("  {}{late}  {}", s(&entry["at"]), s(&entry["what"]));
         }
     }

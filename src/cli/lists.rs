@@ -181,7 +181,11 @@ pub fn devices(args: &DeviceArgs, globals: &Globals) -> anyhow::Result<ExitCode>
     let answer = remote::ask(globals, "/api/v1/devices", &Question::Devices)?;
     let columns = ["device", "class", "site", "rules", "raised", "offline"];
     print(list, &answer, "devices", &columns, |device| {
-        Some(["id", "class", "site", "rules", "raised", "offline"].map(|key| text(&device[key])).to_vec())
+        Some(
+            ["id", "class", "site", "rules", "raised", "offline"]
+                .map(|key| text(&device[key]))
+                .to_vec(),
+        )
     })
 }
 

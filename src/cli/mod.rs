@@ -11,6 +11,7 @@ mod explain;
 mod generate;
 mod lists;
 mod record;
+mod remote;
 mod replay;
 mod run;
 mod test;

@@ -27,12 +27,10 @@ pub fn act(globals: &Globals, path: &str, body: &Json) -> anyhow::Result<Json> {
     let config = config::require(globals.config.as_deref())?;
     runtime()?.block_on(async {
         let url = format!("http://{}{path}", config.listen);
-        let response = upstream::plain_client()?
-            .post(&url)
-            .json(body)
-            .send()
-            .await
-            .with_context(|| format!("no gateway answers at {}; start it first", config.listen))?;
+        let response =
+            upstream::plain_client()?.post(&url).json(body).send().await.with_context(|| {
+                format!("no gateway answers at {}; start it first", config.listen)
+            })?;
         let status = response.status();
         let answer: Json = response.json().await.unwrap_or(Json::Null);
         if !status.is_success() {

@@ -8,7 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{Globals, LogFormat};
 use crate::config;
 use crate::io::{systemd, telemetry};
-use crate::service;
+use crate::service::{self, Pace};
 
 /// Nothing but the configuration decides how it runs.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,7 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let running = service::start(&config, policy, metrics).await?;
+        let mut running = service::start(&config, policy, metrics, Pace::Real).await?;
         let mqtt = running.mqtt.map_or_else(|| "off".to_owned(), |at| at.to_string());
         tracing::info!(
             gateway = config.gateway.id,
@@ -43,6 +43,7 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            error = running.ended() => return Err(error),
         }
         systemd::stopping();
         tracing::info!("Stopping.");

@@ -32,8 +32,9 @@ pub fn read(path: &Path) -> anyhow::Result<Source> {
     let size = std::fs::metadata(path).with_context(|| format!("{file}: cannot be read"))?.len();
     anyhow::ensure!(size <= FILE_BYTES_MAX, "{file}: larger than {FILE_BYTES_MAX} bytes");
     let bytes = std::fs::read(path).with_context(|| format!("{file}: cannot be read"))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| anyhow::anyhow!("{file}: not UTF-8 at byte {}", error.utf8_error().valid_up_to()))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        anyhow::anyhow!("{file}: not UTF-8 at byte {}", error.utf8_error().valid_up_to())
+    })?;
     Ok(Source { file, text })
 }
 

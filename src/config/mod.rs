@@ -11,9 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use chrono_tz::Tz;
 
-use crate::engine::decode::{
-    self, JsonMapping, Payload, Presence, SourceSpec, TopicPattern,
-};
+use crate::engine::decode::{self, JsonMapping, Payload, Presence, SourceSpec, TopicPattern};
 use crate::engine::pipeline::Settings;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
@@ -92,7 +90,8 @@ pub fn load(path: Option<&Path>, report: &Report) -> anyhow::Result<Loaded> {
     let default = Path::new(DEFAULT_FILE);
     let path = path.or_else(|| default.exists().then_some(default));
     let source = path.map(files::read).transpose().context("cannot read the configuration")?;
-    let text = source.clone().unwrap_or_else(|| Source { file: String::new(), text: String::new() });
+    let text =
+        source.clone().unwrap_or_else(|| Source { file: String::new(), text: String::new() });
     let mut config = read_document(Place { source: &text, report }, read);
     if report.has_errors() {
         config = None;
@@ -118,6 +117,16 @@ pub fn require(path: Option<&Path>) -> anyhow::Result<Config> {
             anyhow::bail!("the configuration has errors\n{text}")
         }
     }
+}
+
+/// The built-in defaults, whatever files there are.
+///
+/// # Errors
+/// Never: a test reads them.
+pub fn defaults() -> anyhow::Result<Config> {
+    let source = Source { file: String::new(), text: String::new() };
+    let place = Place { source: &source, report: &Report::default() };
+    read_document(place, read).context("the built-in defaults are broken")
 }
 
 impl Config {
@@ -177,7 +186,7 @@ fn read(table: &Table<'_>) -> Option<Config> {
     let listen = table.table("http", |entry| read_listen(entry)).unwrap_or(DEFAULT_LISTEN);
     let mut upstreams = table.tables("upstream", UpstreamConfig::read);
     if !table.has("upstream") {
-        upstreams = vec![UpstreamConfig::desk(listen)];
+        upstreams = vec![UpstreamConfig::own_desk()];
     }
     let devices_max = table.table("limits", |entry| Some(entry.or::<u32>("max_devices", 200_000)));
     let disk_free_min = table.table("store", read_store);
@@ -192,8 +201,7 @@ fn read(table: &Table<'_>) -> Option<Config> {
     })
 }
 
-const DEFAULT_LISTEN: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 fn default_gateway() -> GatewayConfig {
     GatewayConfig {
@@ -231,7 +239,12 @@ fn read_listen(table: &Table<'_>) -> Option<SocketAddr> {
     let parsed = text.value.parse::<SocketAddr>().ok();
     if parsed.is_none() {
         let message = format!("`listen`: \"{}\" is not an address with a port", text.value);
-        table.place().error(text.span.clone(), "wrong-value", message, "for example \"127.0.0.1:8080\"");
+        table.place().error(
+            text.span.clone(),
+            "wrong-value",
+            message,
+            "for example \"127.0.0.1:8080\"",
+        );
     }
     if parsed.is_some_and(|address| !address.ip().is_loopback()) {
         let message = "`listen`: this version has no sign-in, so that it takes loopback only";
@@ -294,9 +307,9 @@ fn host_name() -> String {
 /// The zone of the system: `TZ`, else what `/etc/localtime` points to, else UTC.
 fn system_zone() -> Tz {
     let from_env = std::env::var("TZ").ok();
-    let from_link = std::fs::read_link("/etc/localtime").ok().and_then(|link| {
-        link.to_str()?.split_once("zoneinfo/").map(|(_, name)| name.to_owned())
-    });
+    let from_link = std::fs::read_link("/etc/localtime")
+        .ok()
+        .and_then(|link| link.to_str()?.split_once("zoneinfo/").map(|(_, name)| name.to_owned()));
     let zone = from_env.or(from_link).and_then(|name| name.trim_start_matches(':').parse().ok());
     zone.unwrap_or(Tz::UTC)
 }

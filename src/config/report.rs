@@ -56,7 +56,13 @@ mod tests {
         let source = Source { file: "rules/冷链.toml".into(), text: text.into() };
         let report = Report::default();
         let at = text.find("whne").expect("there");
-        report.error(&source, at..at + 4, "unknown-key", "unknown key `whne`", "did you mean `when`?");
+        report.error(
+            &source,
+            at..at + 4,
+            "unknown-key",
+            "unknown key `whne`",
+            "did you mean `when`?",
+        );
         let shown = render(&report.into_sorted(), &[source], false);
         assert!(shown.contains("error[unknown-key]: unknown key `whne`"), "{shown}");
         assert!(shown.contains("rules/冷链.toml:2:1"), "{shown}");

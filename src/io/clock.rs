@@ -30,6 +30,16 @@ pub fn monotonic() -> Instant {
 #[derive(Debug)]
 pub struct Clock {
     last: Mutex<Reading>,
+    pace: Pace,
+}
+
+/// How a clock goes.
+#[derive(Clone, Copy, Debug)]
+enum Pace {
+    /// As the wall clock.
+    Wall,
+    /// From a time of its own, so many times faster than real time.
+    Fast { origin: Timestamp, began: Instant, speed: f64 },
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -42,11 +52,31 @@ impl Clock {
     /// A clock that will never say less than `floor`, the newest time that was stored.
     pub fn starting_at(floor: Timestamp) -> Clock {
         let reading = Reading { given: floor.max(now()), at: monotonic() };
-        Clock { last: Mutex::new(reading) }
+        Clock { last: Mutex::new(reading), pace: Pace::Wall }
+    }
+
+    /// A clock that begins at `origin` and runs `speed` times as fast as real time, to play a
+    /// recording.
+    pub fn fast(origin: Timestamp, speed: f64) -> Clock {
+        let began = monotonic();
+        let reading = Reading { given: origin, at: began };
+        Clock { last: Mutex::new(reading), pace: Pace::Fast { origin, began, speed } }
+    }
+
+    /// How long a length of this clock's time takes.
+    pub fn real(&self, span: TimeSpan) -> std::time::Duration {
+        match self.pace {
+            Pace::Wall => span.to_std(),
+            Pace::Fast { speed, .. } => span.to_std().div_f64(speed),
+        }
     }
 
     /// The time now: the wall clock, or later where that would be a step back.
     pub fn now(&self) -> Timestamp {
+        if let Pace::Fast { origin, began, speed } = self.pace {
+            let real = monotonic().saturating_duration_since(began);
+            return origin + TimeSpan::from_micros((real.as_secs_f64() * speed * 1e6) as i64);
+        }
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let at = monotonic();
         let elapsed = at.saturating_duration_since(last.at);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::engine::pipeline::Settings;
 use crate::engine::policy::Policy;
-use crate::engine::rating::{self, Plan};
+use crate::engine::rating::{self, Plan, RatingError};
 use crate::engine::rehearsal::Rehearsal;
 use crate::engine::types::alarm::HeldBy;
 use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
@@ -125,7 +125,10 @@ impl Backtest {
     }
 
     /// What has come of it.
-    pub fn finish(mut self, plans: &[Plan]) -> Outcome {
+    ///
+    /// # Errors
+    /// A plan that cannot rate the usage.
+    pub fn finish(mut self, plans: &[Plan]) -> Result<Outcome, RatingError> {
         let mut outcome = Outcome {
             input: std::mem::take(&mut self.input),
             alarms: Vec::new(),
@@ -150,8 +153,10 @@ impl Backtest {
             outcome.rules.push(line);
         }
         let usage: Vec<(&str, Decimal)> = outcome.usage.iter().map(|(n, q)| (*n, *q)).collect();
-        outcome.cost = plans.iter().map(|plan| rating::rate_meters(plan, &usage)).collect();
-        outcome
+        for plan in plans {
+            outcome.cost.push(rating::running_bill(plan, &usage)?);
+        }
+        Ok(outcome)
     }
 }
 
@@ -178,7 +183,14 @@ impl Outcome {
         rehearsal: &Rehearsal,
     ) {
         match decision {
-            Decision::Alarm { id, episode, event: AlarmEvent::Raised { held_by }, at, severity, ticket } => {
+            Decision::Alarm {
+                id,
+                episode,
+                event: AlarmEvent::Raised { held_by },
+                at,
+                severity,
+                ticket,
+            } => {
                 rules.entry(id.rule.clone()).or_default().raised += 1;
                 self.alarms.push(AlarmLine {
                     rule: id.rule.clone(),

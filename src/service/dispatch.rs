@@ -26,7 +26,10 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// A dispatcher to these upstreams; what comes of the calls goes to `results`.
-    pub fn new(upstreams: BTreeMap<String, Arc<Upstream>>, results: mpsc::Sender<Delivered>) -> Dispatcher {
+    pub fn new(
+        upstreams: BTreeMap<String, Arc<Upstream>>,
+        results: mpsc::Sender<Delivered>,
+    ) -> Dispatcher {
         Dispatcher { upstreams, results, calls: JoinSet::new() }
     }
 
@@ -51,7 +54,10 @@ impl Dispatcher {
                     attempt: call.attempt,
                     requests: 0,
                     outcome: Outcome::Rejected {
-                        reason: format!("there is no upstream `{}` in the configuration", call.upstream),
+                        reason: format!(
+                            "there is no upstream `{}` in the configuration",
+                            call.upstream
+                        ),
                     },
                 },
             };

@@ -6,18 +6,20 @@
 
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
 use super::view::{self, Health};
 use crate::engine::pipeline::Engine;
+use crate::engine::types::alarm::Signature;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::Input;
 use crate::engine::types::job::Delivered;
 use crate::engine::types::question::Question;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::io::clock::Clock;
+use crate::io::desk::Change;
 use crate::io::journal::Journal;
 use crate::io::mqtt::{AckToken, Arrival, Incoming, MqttEvent};
 use crate::io::systemd;
@@ -42,6 +44,17 @@ pub struct Inlets {
     pub delivered: mpsc::Receiver<Delivered>,
     /// Questions, and acts of operators.
     pub asked: mpsc::Receiver<Ask>,
+    /// What people do at the desk inside.
+    pub desk: broadcast::Receiver<Change>,
+}
+
+/// Why the loop has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was asked to.
+    Stopped,
+    /// The embedded broker is dead; only a new process brings it back.
+    BrokerLost,
 }
 
 /// The loop's own state.
@@ -63,6 +76,8 @@ pub struct Gateway {
     pub health: Health,
     /// When the store was last told that the gateway runs.
     pub alive_at: Timestamp,
+    /// Name of the upstream that is the desk inside; empty for none.
+    pub own_desk: String,
 }
 
 /// What one batch owes to others once it is on disk.
@@ -74,12 +89,12 @@ struct Owed {
 
 impl Gateway {
     /// Runs until `stop` says so and everything that was taken in is committed.
-    pub async fn run(mut self, mut inlets: Inlets, mut stop: watch::Receiver<bool>) {
+    pub async fn run(mut self, mut inlets: Inlets, mut stop: watch::Receiver<bool>) -> Ended {
         let mut arrivals = Vec::with_capacity(BATCH_MAX);
         let mut delivered = Vec::with_capacity(BATCH_MAX);
         let mut asked = Vec::with_capacity(BATCH_MAX);
         loop {
-            let stopping = *stop.borrow();
+            let stopping = *stop.borrow() || !self.health.broker;
             self.take(&mut arrivals, &mut delivered, &mut asked).await;
             systemd::feed_watchdog();
             if stopping {
@@ -89,6 +104,7 @@ impl Gateway {
             tokio::select! {
                 biased;
                 _ = stop.changed() => {}
+                Ok(change) = inlets.desk.recv() => self.take_desk(change),
                 _ = inlets.delivered.recv_many(&mut delivered, BATCH_MAX) => {}
                 _ = inlets.asked.recv_many(&mut asked, BATCH_MAX) => {}
                 _ = inlets.arrivals.recv_many(&mut arrivals, BATCH_MAX) => {}
@@ -97,12 +113,13 @@ impl Gateway {
         }
         self.dispatcher.finish(&mut inlets.delivered, &mut delivered).await;
         self.take(&mut arrivals, &mut delivered, &mut asked).await;
+        if self.health.broker { Ended::Stopped } else { Ended::BrokerLost }
     }
 
     fn until_next_wakeup(&self) -> Duration {
         let now = self.clock.now();
         let next = self.engine.next_wakeup();
-        next.map_or(TICK_MAX, |at| at.since(now).to_std().min(TICK_MAX))
+        next.map_or(TICK_MAX, |at| self.clock.real(at.since(now)).min(TICK_MAX))
     }
 
     /// Steps the engine with everything that came, commits, acknowledges, delivers.
@@ -141,6 +158,20 @@ impl Gateway {
             self.dispatcher.send(call);
         }
         self.effects.clear();
+    }
+
+    /// Somebody has taken or ended a ticket at the desk inside.
+    fn take_desk(&mut self, change: Change) {
+        let now = self.clock.now();
+        let Change { ticket, status, by } = change;
+        let ours = self.engine.tickets().find(|known| {
+            known.upstream == self.own_desk && known.external.as_deref() == Some(ticket.as_str())
+        });
+        if let Some(id) = ours.map(|ticket| ticket.id) {
+            let via = format!("upstream:{}", self.own_desk);
+            let signature = Signature { by, at: now, via, reason: String::new() };
+            self.step(now, Input::Ticket { id, status, signature });
+        }
     }
 
     fn step(&mut self, now: Timestamp, input: Input) {

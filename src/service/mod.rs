@@ -20,8 +20,9 @@ use crate::engine::guard::LedgerEnd;
 use crate::engine::pipeline::{Engine, Snapshot};
 use crate::engine::policy::Policy;
 use crate::engine::types::effect::Effects;
+use crate::engine::types::time::Timestamp;
 use crate::io::clock::{self, Clock};
-use crate::io::desk::Desk;
+use crate::io::desk::{self, Desk};
 use crate::io::journal::{self, Journal};
 use crate::io::mqtt::config::BrokerUrl;
 use crate::io::mqtt::embedded::{Broker, LogBounds};
@@ -32,7 +33,7 @@ use crate::io::store::StoreOptions;
 use crate::io::upstream::Upstream;
 use crate::io::web::{self, Asker};
 use dispatch::Dispatcher;
-use gateway::{Gateway, Inlets};
+use gateway::{Ended, Gateway, Inlets};
 use observe::{Observer, Story};
 use view::Health;
 
@@ -50,6 +51,7 @@ pub struct Running {
     pub stories: broadcast::Sender<Story>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
+    ended: JoinHandle<Ended>,
     brokers: Brokers,
 }
 
@@ -99,15 +101,50 @@ impl Brokers {
 }
 
 impl Running {
+    /// Returns when the gateway has ended by itself.
+    ///
+    /// # Errors
+    /// Why it has.
+    pub async fn ended(&mut self) -> anyhow::Error {
+        match (&mut self.ended).await {
+            Ok(Ended::BrokerLost) => anyhow::anyhow!("the embedded broker has died; start again"),
+            Ok(Ended::Stopped) => anyhow::anyhow!("the gateway has stopped"),
+            Err(error) => anyhow::anyhow!("the gateway's loop has failed: {error}"),
+        }
+    }
+
     /// Takes nothing more in, commits what was taken, waits a little for calls that are under way.
     pub async fn stop(self) {
         self.stop.send_replace(true);
         for task in self.tasks {
-            if let Err(error) = task.await {
-                tracing::error!(%error, "A part of the gateway has failed.");
-            }
+            tell(task.await);
         }
+        if !self.ended.is_finished() {
+            tell(self.ended.await.map(|_| ()));
+        }
+        // Only now: acknowledgements of the last batch went through them.
+        drop(self.brokers);
     }
+}
+
+fn tell(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended {
+        tracing::error!(%error, "A part of the gateway has failed.");
+    }
+}
+
+/// How the gateway's time goes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// As the wall clock.
+    Real,
+    /// From a time of its own, so many times faster, to play a recording.
+    Fast {
+        /// Where it begins.
+        origin: Timestamp,
+        /// How many times as fast.
+        speed: f64,
+    },
 }
 
 /// Starts a gateway: store, desk, HTTP, upstreams, engine, brokers.
@@ -118,6 +155,7 @@ pub async fn start(
     config: &Config,
     policy: Policy,
     metrics: PrometheusHandle,
+    pace: Pace,
 ) -> anyhow::Result<Running> {
     let (stop, stopped) = watch::channel(false);
     let (asker, asked) = Asker::new();
@@ -133,12 +171,16 @@ pub async fn start(
         .await
         .with_context(|| format!("cannot listen on {}; set `[http] listen`", config.listen))?;
     let desk = Desk::open(&config.gateway.data.join("desk"), options)?;
-    let desk = crate::io::desk::router(desk);
-    tasks.push(tokio::spawn(web::serve(listener, asker, metrics, Some(desk), stopped.clone())));
+    let changes = desk.changes();
+    let desk = desk::router(desk);
+    tasks.push(tokio::spawn(web::serve(listener, asker, metrics, desk, stopped.clone())));
 
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
     let dispatcher = Dispatcher::new(upstreams(config, http)?, results);
-    let clock = Clock::starting_at(alive_at.unwrap_or_default());
+    let clock = match pace {
+        Pace::Real => Clock::starting_at(alive_at.unwrap_or_default()),
+        Pace::Fast { origin, speed } => Clock::fast(origin, speed),
+    };
     let now = clock.now();
     let mut effects = Effects::default();
     let engine = Engine::restore(config.settings()?, policy, snapshot(stored), now, &mut effects);
@@ -158,10 +200,11 @@ pub async fn start(
         effects,
         health: Health::new(names),
         alive_at: now,
+        own_desk: own_desk(config),
     };
-    let inlets = Inlets { arrivals, delivered, asked };
-    tasks.push(tokio::spawn(gateway.run(inlets, stopped)));
-    Ok(Running { http, mqtt, stories, stop, tasks, brokers })
+    let inlets = Inlets { arrivals, delivered, asked, desk: changes };
+    let ended = tokio::spawn(gateway.run(inlets, stopped));
+    Ok(Running { http, mqtt, stories, stop, tasks, ended, brokers })
 }
 
 /// The upstreams by name; the desk inside is reached where it really listens.
@@ -175,6 +218,12 @@ fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<Strin
             Ok((upstream.name.clone(), Arc::new(connected)))
         })
         .collect()
+}
+
+/// Name of the upstream that is the desk inside; empty for none.
+fn own_desk(config: &Config) -> String {
+    let own = config.upstreams.iter().find(|upstream| upstream.url.is_none());
+    own.map(|upstream| upstream.name.clone()).unwrap_or_default()
 }
 
 fn snapshot(stored: journal::Snapshot) -> Snapshot {
@@ -196,10 +245,7 @@ fn snapshot(stored: journal::Snapshot) -> Snapshot {
 ///
 /// # Errors
 /// A store that is in use or cannot be read.
-pub fn restore_stopped(
-    config: &Config,
-    policy: Policy,
-) -> anyhow::Result<Engine> {
+pub fn restore_stopped(config: &Config, policy: Policy) -> anyhow::Result<Engine> {
     let options = StoreOptions { min_free_bytes: 0, ..StoreOptions::default() };
     let (journal, _) = Journal::open(&config.gateway.data.join("gateway"), options)?;
     let stored = snapshot(journal.load()?);

@@ -91,18 +91,30 @@ impl Observer {
             }
             MqttEvent::Disconnected { reason } => {
                 up.set(0.0);
-                tracing::warn!(source = name, reason, "The broker cannot be reached; it is tried again.");
+                tracing::warn!(
+                    source = name,
+                    reason,
+                    "The broker cannot be reached; it is tried again."
+                );
             }
             MqttEvent::SessionLost => {
                 counter!("faultgate_sessions_lost_total", "source" => name.clone()).increment(1);
-                tracing::warn!(source = name, "The broker had forgotten the session; subscribed again.");
+                tracing::warn!(
+                    source = name,
+                    "The broker had forgotten the session; subscribed again."
+                );
             }
             MqttEvent::SubscribeRefused { topic } => {
                 tracing::error!(source = name, topic, "The broker refuses the subscription.");
             }
             MqttEvent::Overtaken { count } => {
-                counter!("faultgate_messages_overtaken_total", "source" => name.clone()).increment(*count);
-                tracing::error!(source = name, count, "The embedded broker threw messages away before they were read.");
+                counter!("faultgate_messages_overtaken_total", "source" => name.clone())
+                    .increment(*count);
+                tracing::error!(
+                    source = name,
+                    count,
+                    "The embedded broker threw messages away before they were read."
+                );
             }
             MqttEvent::CanaryLost => {
                 tracing::error!(source = name, "The embedded broker carries no messages any more.");
@@ -111,12 +123,7 @@ impl Observer {
     }
 
     /// The engine decided; called after the commit.
-    pub fn decided(
-        &mut self,
-        now: Timestamp,
-        effects: &Effects,
-        engine: &Engine,
-    ) {
+    pub fn decided(&mut self, now: Timestamp, effects: &Effects, engine: &Engine) {
         let Effects { decisions, writes, .. } = effects;
         for decision in decisions {
             match decision {

@@ -86,13 +86,11 @@ pub async fn serve(
     listener: TcpListener,
     asker: Asker,
     metrics: PrometheusHandle,
-    desk: Option<Router>,
+    desk: Router,
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut router = api::router(asker, metrics).layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX));
-    if let Some(desk) = desk {
-        router = router.merge(desk);
-    }
+    let router = api::router(asker, metrics).layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX));
+    let router = router.merge(desk);
     let stopped = async move {
         drop(stop.wait_for(|stop| *stop).await);
     };

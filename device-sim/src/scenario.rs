@@ -1,0 +1,238 @@
+//! What a fleet is: classes of devices, their faults, and how badly they behave.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de};
+
+/// The ready-made fleet of `faultgate demo`.
+const DEMO: &str = include_str!("../scenarios/demo.toml");
+
+/// A fleet.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Kinds of devices.
+    #[serde(rename = "class")]
+    pub classes: Vec<Class>,
+    /// What breaks.
+    #[serde(default, rename = "fault")]
+    pub faults: Vec<Fault>,
+    /// How badly the devices and their links behave.
+    #[serde(default)]
+    pub disturbance: Disturbance,
+}
+
+/// A kind of device.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Class {
+    /// Class in the topic.
+    pub name: String,
+    /// How many.
+    pub count: u32,
+    /// Id of each, with `{n}` for its number from 1.
+    pub device: String,
+    /// Site of each, with `{n}`.
+    #[serde(default = "site")]
+    pub site: String,
+    /// Time between two reports.
+    #[serde(deserialize_with = "duration")]
+    pub every: Duration,
+    /// Topic of the reports.
+    #[serde(default = "telemetry")]
+    pub topic: String,
+    /// Topic of the last will and of the birth; empty for none.
+    #[serde(default)]
+    pub presence: String,
+    /// What they measure.
+    #[serde(rename = "metric")]
+    pub metrics: Vec<Metric>,
+}
+
+/// One metric: `base + daily * cos(hour - peak) + noise`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Metric {
+    /// Name in the payload.
+    pub name: String,
+    /// Normal value.
+    pub base: f64,
+    /// Standard deviation of the noise.
+    #[serde(default)]
+    pub noise: f64,
+    /// Half of the difference between the day's highest and lowest.
+    #[serde(default)]
+    pub daily: f64,
+    /// Hour of the highest, UTC.
+    #[serde(default)]
+    pub peak_hour: f64,
+    /// Digits after the point; 0 for whole numbers.
+    #[serde(default = "digits")]
+    pub digits: u32,
+}
+
+/// A fault: one metric of some devices goes to `target`, and back if it ends.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fault {
+    /// Class of the devices.
+    pub class: String,
+    /// Number of the first of them, from 1.
+    #[serde(default = "first")]
+    pub first: u32,
+    /// How many.
+    #[serde(default = "first")]
+    pub devices: u32,
+    /// What goes wrong.
+    pub metric: String,
+    /// The value at its worst.
+    pub target: f64,
+    /// When it begins at the first device.
+    #[serde(deserialize_with = "duration")]
+    pub start: Duration,
+    /// How long it takes to get there.
+    #[serde(default, deserialize_with = "duration")]
+    pub ramp: Duration,
+    /// When it is over; without it, it stays.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub end: Option<Duration>,
+    /// How much later it begins at each further device.
+    #[serde(default, deserialize_with = "duration")]
+    pub spread: Duration,
+}
+
+/// Shares from 0 to 1 of messages or devices that misbehave.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Disturbance {
+    /// Messages that come twice.
+    pub duplicates: f64,
+    /// Messages that come up to five seconds late.
+    pub out_of_order: f64,
+    /// Messages that are no telemetry at all.
+    pub junk: f64,
+    /// Reports after which a device with a presence topic loses its connection for a while.
+    pub disconnects: f64,
+    /// Devices whose clock is an hour off.
+    pub wrong_clock: f64,
+}
+
+/// Why a scenario cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioError {
+    /// The file cannot be read.
+    #[error("{file}: {cause}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What the system says.
+        cause: std::io::Error,
+    },
+    /// It is not a scenario.
+    #[error("{file}: {cause}")]
+    Toml {
+        /// The file.
+        file: String,
+        /// With line and column.
+        cause: Box<toml::de::Error>,
+    },
+    /// A fault names something that is not there.
+    #[error("{file}: a fault names `{name}`, which no class has")]
+    Unknown {
+        /// The file.
+        file: String,
+        /// Class or metric.
+        name: String,
+    },
+}
+
+impl Scenario {
+    /// The fleet of `faultgate demo`.
+    ///
+    /// # Errors
+    /// Never: a test reads it.
+    pub fn demo() -> Result<Scenario, ScenarioError> {
+        Scenario::parse("demo.toml", DEMO)
+    }
+
+    /// Reads a scenario file.
+    ///
+    /// # Errors
+    /// See [`ScenarioError`].
+    pub fn read(path: &Path) -> Result<Scenario, ScenarioError> {
+        let file = path.display().to_string();
+        match std::fs::read_to_string(path) {
+            Ok(text) => Scenario::parse(&file, &text),
+            Err(cause) => Err(ScenarioError::Io { file, cause }),
+        }
+    }
+
+    fn parse(file: &str, text: &str) -> Result<Scenario, ScenarioError> {
+        let file = file.to_owned();
+        let scenario: Scenario = match toml::from_str(text) {
+            Ok(scenario) => scenario,
+            Err(cause) => return Err(ScenarioError::Toml { file, cause: Box::new(cause) }),
+        };
+        for fault in &scenario.faults {
+            let class = scenario.classes.iter().find(|class| class.name == fault.class);
+            let Some(class) = class else {
+                return Err(ScenarioError::Unknown { file, name: fault.class.clone() });
+            };
+            if class.metrics.iter().all(|metric| metric.name != fault.metric) {
+                return Err(ScenarioError::Unknown { file, name: fault.metric.clone() });
+            }
+        }
+        Ok(scenario)
+    }
+
+    /// How many devices.
+    pub fn devices(&self) -> u32 {
+        self.classes.iter().map(|class| class.count).sum()
+    }
+}
+
+fn site() -> String {
+    "site-1".to_owned()
+}
+
+fn telemetry() -> String {
+    "plant/{site}/{class}/{device}/telemetry".to_owned()
+}
+
+fn digits() -> u32 {
+    2
+}
+
+fn first() -> u32 {
+    1
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    parse_duration(&text).ok_or_else(|| {
+        de::Error::custom(format!(
+            "\"{text}\" is not a duration; write \"500ms\", \"30s\" or \"5m\""
+        ))
+    })
+}
+
+fn some_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    duration(deserializer).map(Some)
+}
+
+/// `500ms`, `30s`, `5m`, `2h`, `1d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let number: u64 = number.parse().ok()?;
+    let millis = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    Some(Duration::from_millis(number.checked_mul(millis)?))
+}
