@@ -236,9 +236,6 @@ fn line(event: &TicketEvent, ticket: &TicketRecord, at: Timestamp) -> Option<Str
         TicketEvent::Reopened => format!("{at}  {id:<6} reopened   {title}"),
         TicketEvent::Delayed { reason, .. } => format!("{at}  {id:<6} delayed    {reason}"),
         TicketEvent::DeadLettered { reason, .. } => format!("{at}  {id:<6} refused    {reason}"),
-        TicketEvent::Delivered { action: "open", external, .. } => {
-            format!("{at}  {id:<6} at desk    #{external} {title}")
-        }
         TicketEvent::Delivered { .. } => return None,
     })
 }

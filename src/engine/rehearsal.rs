@@ -48,17 +48,22 @@ impl Rehearsal {
 
     /// Lets time pass until `now`, firing every timer at its own time.
     pub fn advance(&mut self, now: Timestamp) {
-        while let Some(at) = self.engine.next_wakeup().filter(|at| *at < now) {
-            self.now = self.now.max(at);
-            self.step(Input::Tick);
-        }
+        self.advance_before(now);
         self.now = self.now.max(now);
         self.step(Input::Tick);
     }
 
+    fn advance_before(&mut self, now: Timestamp) {
+        while let Some(at) = self.engine.next_wakeup().filter(|at| *at < now) {
+            self.now = self.now.max(at);
+            self.step(Input::Tick);
+        }
+    }
+
     /// Something arrives at `now`.
     pub fn receive(&mut self, now: Timestamp, input: Input) {
-        self.advance(now);
+        self.advance_before(now);
+        self.now = self.now.max(now);
         self.step(input);
     }
 

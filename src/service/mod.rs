@@ -13,7 +13,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, block_in_place};
 
 use crate::config::Config;
 use crate::engine::guard::LedgerEnd;
@@ -59,7 +59,7 @@ pub struct Running {
 #[derive(Debug)]
 struct Brokers {
     embedded: Option<Broker>,
-    external: Vec<Subscriber>,
+    _external: Vec<Subscriber>,
 }
 
 impl Brokers {
@@ -92,7 +92,7 @@ impl Brokers {
             );
             external.push(subscriber.with_context(|| format!("source `{name}`"))?);
         }
-        Ok(Brokers { embedded, external })
+        Ok(Brokers { embedded, _external: external })
     }
 
     fn address(&self) -> Option<SocketAddr> {
@@ -162,15 +162,17 @@ pub async fn start(
     let mut tasks = Vec::new();
 
     let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
-    let (journal, notes) = Journal::open(&config.gateway.data.join("gateway"), options)?;
+    // Opening a store blocks, a large one for seconds.
+    let (journal, notes) =
+        block_in_place(|| Journal::open(&config.gateway.data.join("gateway"), options))?;
     tracing::info!(?notes, "The store is open.");
-    let stored = journal.load()?;
+    let stored = block_in_place(|| journal.load())?;
     let alive_at = stored.alive_at;
 
     let (listener, http) = web::listen(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}; set `[http] listen`", config.listen))?;
-    let desk = Desk::open(&config.gateway.data.join("desk"), options)?;
+    let desk = block_in_place(|| Desk::open(&config.gateway.data.join("desk"), options))?;
     let changes = desk.changes();
     let desk = desk::router(desk);
     tasks.push(tokio::spawn(web::serve(listener, asker, metrics, desk, stopped.clone())));

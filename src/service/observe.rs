@@ -125,6 +125,15 @@ impl Observer {
     /// The engine decided; called after the commit.
     pub fn decided(&mut self, now: Timestamp, effects: &Effects, engine: &Engine) {
         let Effects { decisions, writes, .. } = effects;
+        for write in writes {
+            if let Write::Ledger(row) = write
+                && row.state == LedgerState::Committed
+            {
+                let qty = u64::try_from(row.qty.trunc().mantissa()).unwrap_or(0);
+                counter!("faultgate_usage_total", "meter" => row.meter.name()).increment(qty);
+                drop(self.stories.send(Story::Metered { meter: row.meter, qty: row.qty }));
+            }
+        }
         for decision in decisions {
             match decision {
                 Decision::Rejected { source, reason, detail } => {
@@ -146,15 +155,6 @@ impl Observer {
                         .increment(1);
                 }
                 Decision::Ticket { id, event, at } => self.tell_ticket(*id, event, *at, engine),
-            }
-        }
-        for write in writes {
-            if let Write::Ledger(row) = write
-                && row.state == LedgerState::Committed
-            {
-                let qty = u64::try_from(row.qty.trunc().mantissa()).unwrap_or(0);
-                counter!("faultgate_usage_total", "meter" => row.meter.name()).increment(qty);
-                drop(self.stories.send(Story::Metered { meter: row.meter, qty: row.qty }));
             }
         }
         if !decisions.is_empty() || !writes.is_empty() {

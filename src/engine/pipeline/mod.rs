@@ -109,8 +109,13 @@ impl Engine {
     }
 
     /// Takes one thing in. `now` never goes back from one call to the next.
+    ///
+    /// What is due before `now` happens first. What is due at `now` itself waits for a tick: a
+    /// sample of the same instant speaks before a delay ends or a window forgets.
     pub fn step(&mut self, now: Timestamp, input: Input, effects: &mut Effects) {
-        self.fire_timers(now, effects);
+        let is_tick = matches!(input, Input::Tick);
+        let until = if is_tick { now } else { now - TimeSpan::from_micros(1) };
+        self.fire_timers(now, until, effects);
         match input {
             Input::Message(message) => self.take_message(now, &message, effects),
             Input::Readings { facts, at, readings } => {
@@ -170,8 +175,8 @@ impl Engine {
         &self.outbox
     }
 
-    fn fire_timers(&mut self, now: Timestamp, effects: &mut Effects) {
-        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+    fn fire_timers(&mut self, now: Timestamp, until: Timestamp, effects: &mut Effects) {
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= until) {
             self.timers.remove(&(at, timer));
             match timer {
                 Timer::Alarm(device, alarm) => self.fire_alarm(now, device, alarm, effects),
