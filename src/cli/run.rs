@@ -20,7 +20,7 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         LogFormat::Text => telemetry::LogStyle::Text,
         LogFormat::Json => telemetry::LogStyle::Json,
     };
-    telemetry::start_logs(style, "info,rumqttd=error,rumqttc=error,hyper=error");
+    telemetry::start_logs(style, "info,rumqttd=off,rumqttc=error,hyper=error");
     let mut config = config::require(globals.config.as_deref())?;
     if let Some(data) = &globals.data {
         config.gateway.data.clone_from(data);

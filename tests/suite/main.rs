@@ -4,8 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod child;
+mod crash;
+mod gateway;
+mod layers;
 mod mosquitto;
 mod mqtt_traps;
+mod one_ticket;
 mod store_crash;
 mod store_disk;
 mod store_journal;

@@ -146,6 +146,7 @@ pub fn comment_left(
 
 /// Everything that the ticket covers is over.
 pub fn comment_resolved(speech: Speech, at: Timestamp, lasted: TimeSpan) -> String {
+    let lasted = TimeSpan::from_secs(lasted.micros().div_euclid(1_000_000));
     match speech.language {
         Language::Chinese => format!("设备已于 {} 恢复正常，持续 {lasted}。", speech.time(at)),
         Language::English => format!("Back to normal at {} after {lasted}.", speech.time(at)),

@@ -1,0 +1,185 @@
+//! The real binary as a user starts it: a process, a folder, a configuration.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rumqttc::{AsyncClient, Event, MqttOptions, Outgoing, Packet, QoS};
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+/// How long a test waits for something that is going to happen.
+const WITHIN: Duration = Duration::from_secs(30);
+
+/// A folder with a configuration and rules.
+pub struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    /// A folder whose gateway has these rules; `extra` is added to the configuration.
+    pub fn new(rules: &str, extra: &str) -> Home {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        std::fs::create_dir(folder.path().join("rules")).expect("made");
+        std::fs::write(folder.path().join("rules/rules.toml"), rules).expect("written");
+        let broker =
+            if extra.contains("[broker]") { "" } else { "[broker]\nlisten = \"127.0.0.1:0\"\n" };
+        let config = format!("[http]\nlisten = \"127.0.0.1:0\"\n{broker}{extra}\n");
+        std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
+        Home { folder }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts the gateway and waits until it is ready.
+    pub fn start(&self) -> Gateway {
+        self.try_start(&[]).expect("the gateway is ready")
+    }
+
+    /// Starts the gateway with environment variables; what it said if it did not come up.
+    pub fn try_start(&self, env: &[(&str, &str)]) -> Result<Gateway, String> {
+        let mut child = Command::new(binary())
+            .args(["run", "--log", "json", "--config"])
+            .arg(self.path().join("faultgate.toml"))
+            .envs(env.iter().copied())
+            .env("TZ", "UTC")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
+        let mut said = String::new();
+        for line in &mut lines {
+            let line = line.expect("a line");
+            let json: Json = serde_json::from_str(&line).unwrap_or_default();
+            said.push_str(&line);
+            said.push('\n');
+            if json["message"] == "Ready." {
+                // Read on, or the process would wait for us once the pipe is full.
+                let log = std::thread::spawn(move || lines.map_while(Result::ok).collect());
+                let text = |key: &str| json[key].as_str().unwrap_or_default().to_owned();
+                return Ok(Gateway {
+                    child,
+                    http: text("http"),
+                    mqtt: text("mqtt"),
+                    log: Some(log),
+                });
+            }
+        }
+        drop(child.wait());
+        Err(said)
+    }
+}
+
+pub fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_faultgate"))
+}
+
+/// A gateway that runs; killed when dropped.
+pub struct Gateway {
+    child: Child,
+    pub http: String,
+    pub mqtt: String,
+    log: Option<std::thread::JoinHandle<Vec<String>>>,
+}
+
+impl Gateway {
+    /// `kill -9`.
+    pub fn kill(mut self) {
+        self.child.kill().expect("killed");
+        self.child.wait().expect("ended");
+    }
+
+    /// SIGTERM; the log from ready to the end, and whether it ended well.
+    pub fn terminate(mut self) -> (Vec<String>, bool) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("told to stop");
+        let ended = self.child.wait().expect("ended");
+        let log = self.log.take().expect("read").join().expect("read to its end");
+        (log, ended.success())
+    }
+
+    pub async fn get(&self, path: &str) -> Json {
+        get(&format!("http://{}{path}", self.http)).await
+    }
+
+    /// The tickets at the desk inside, oldest first.
+    pub async fn desk(&self) -> Vec<Json> {
+        let answer = self.get("/desk/api/v1/tickets?limit=1000").await;
+        let mut tickets = answer["tickets"].as_array().cloned().unwrap_or_default();
+        tickets.reverse();
+        tickets
+    }
+
+    /// Waits until the tickets at the desk are as wanted; they are told if they never are.
+    pub async fn desk_until(&self, wanted: impl Fn(&[Json]) -> bool) -> Vec<Json> {
+        let deadline = tokio::time::Instant::now() + WITHIN;
+        loop {
+            let tickets = self.desk().await;
+            if wanted(&tickets) {
+                return tickets;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "still {tickets:#?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub async fn publish(&self, messages: &[(String, Vec<u8>)]) {
+        publish(&self.mqtt, messages).await;
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+pub async fn get(url: &str) -> Json {
+    let response = faultgate::io::upstream::plain_client().expect("a client").get(url).send().await;
+    response.expect("an answer").json().await.unwrap_or_default()
+}
+
+/// Publishes with QoS 1 and waits for every acknowledgement.
+pub async fn publish(address: &str, messages: &[(String, Vec<u8>)]) {
+    let (host, port) = address.rsplit_once(':').expect("host and port");
+    let id = format!("test-{}", ulid::Ulid::new());
+    let mut options = MqttOptions::new(id, host, port.parse::<u16>().expect("a port"));
+    options.set_max_packet_size(16 << 20, 16 << 20);
+    let (client, mut events) = AsyncClient::new(options, messages.len() + 10);
+    for (topic, payload) in messages {
+        let sent = client.try_publish(topic, QoS::AtLeastOnce, false, payload.clone());
+        sent.expect("room in the queue");
+    }
+    let all = async {
+        let mut confirmed = 0;
+        while confirmed < messages.len() {
+            if let Event::Incoming(Packet::PubAck(_)) = events.poll().await.expect("connected") {
+                confirmed += 1;
+            }
+        }
+        client.disconnect().await.expect("room in the queue");
+        while !matches!(events.poll().await, Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_)) {}
+    };
+    tokio::time::timeout(WITHIN, all).await.expect("confirmed in time");
+}
+
+/// A message of a device of class `machine`.
+pub fn report(device: &str, payload: &str) -> (String, Vec<u8>) {
+    (format!("plant/上海-1/machine/{device}/telemetry"), payload.as_bytes().to_vec())
+}
+
+/// Raises at once over 80, returns at once under 70.
+pub const HOT: &str = r#"
+[[rule]]
+id = "hot"
+match = { class = "machine" }
+when = "temp_c > 80"
+clear_when = "temp_c < 70"
+severity = "critical"
+title = { zh = "过热 {{ temp_c }}", en = "Hot: {{ temp_c }}" }
+"#;

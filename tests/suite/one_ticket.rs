@@ -1,0 +1,119 @@
+//! One ticket per fault: from a message to the desk, and back when the fault is over.
+
+use crate::gateway::{HOT, Home, report};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fault_opens_one_ticket_which_is_resolved_and_reopened() {
+    let home = Home::new(HOT, "[gateway]\nlanguage = \"zh-CN\"\n");
+    let gateway = home.start();
+    gateway.publish(&[report("冷柜-3", "{\"temp_c\": 90}")]).await;
+    let tickets = gateway.desk_until(|tickets| tickets.len() == 1).await;
+    assert_eq!(tickets[0]["title"], "过热 90 · 冷柜-3");
+    assert!(tickets[0]["body"].as_str().is_some_and(|body| body.contains("站点: 上海-1")));
+
+    let more: Vec<_> =
+        (0..1_000).map(|n| report("冷柜-3", &format!("{{\"temp_c\": {}}}", 81 + n % 9))).collect();
+    gateway.publish(&more).await;
+    gateway.publish(&[report("冷柜-3", "{\"temp_c\": 60}")]).await;
+    let tickets = gateway.desk_until(|tickets| tickets[0]["status"] == "resolved").await;
+    assert_eq!(tickets.len(), 1);
+
+    gateway.publish(&[report("冷柜-3", "{\"temp_c\": 95}")]).await;
+    let tickets = gateway.desk_until(|tickets| tickets[0]["status"] == "reopened").await;
+    assert_eq!(tickets.len(), 1);
+    let usage = gateway.get("/api/v1/tickets").await;
+    assert_eq!(usage["tickets"][0]["alarms"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_telemetry_twice_opens_nothing_new() {
+    let home = Home::new(HOT, "");
+    let gateway = home.start();
+    let at = |second: i64, temp: f64| {
+        let ts = chrono::Utc::now().timestamp_millis() / 60_000 * 60_000 - 120_000 + second * 1_000;
+        report("m-1", &format!("{{\"ts\": {ts}, \"temp_c\": {temp}}}"))
+    };
+    let told: Vec<_> =
+        [(0, 20.0), (10, 90.0), (20, 60.0), (30, 20.0)].map(|(s, t)| at(s, t)).into();
+    gateway.publish(&told).await;
+    gateway.desk_until(|tickets| tickets.len() == 1 && tickets[0]["status"] == "resolved").await;
+    gateway.publish(&told).await;
+    gateway.publish(&[report("m-2", "{\"temp_c\": 90}")]).await;
+    let tickets = gateway.desk_until(|tickets| tickets.len() == 2).await;
+    assert_eq!(tickets[0]["status"], "resolved", "the replay changed nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_takes_a_ticket_and_it_is_escalated_until_somebody_does() {
+    let rules = format!(
+        "{HOT}[rule.ticket]\nladder = \"field\"\n[[ladder]]\nid = \"field\"\n[[ladder.step]]\nafter = \"1s\"\n\
+         ticket = {{ comment = true, assign = \"lead\" }}\n[[ladder.step]]\nafter = \"3s\"\nticket = {{ comment = true, assign = \"boss\" }}\n"
+    );
+    let home = Home::new(&rules, "");
+    let gateway = home.start();
+    gateway.publish(&[report("m-1", "{\"temp_c\": 90}")]).await;
+    gateway.desk_until(|tickets| tickets.len() == 1 && tickets[0]["assignee"] == "lead").await;
+    let accepted = reqwest_form(&gateway.http, "1", "accepted").await;
+    assert_eq!(accepted, 303);
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    let tickets = gateway.desk().await;
+    assert_eq!(tickets[0]["assignee"], "lead", "somebody had taken it before the second step");
+    let alarms = gateway.get("/api/v1/alarms").await;
+    assert_eq!(alarms["alarms"][0]["state"], "acknowledged");
+}
+
+/// Presses a button of the desk's page.
+async fn reqwest_form(http: &str, id: &str, status: &str) -> u16 {
+    let client = faultgate::io::upstream::plain_client().expect("a client");
+    let response = client
+        .post(format!("http://{http}/desk/tickets/{id}"))
+        .header("origin", format!("http://{http}"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(format!("status={status}&by=li"))
+        .send()
+        .await;
+    response.expect("an answer").status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn junk_is_counted_and_stops_nothing() {
+    let home = Home::new(HOT, "");
+    let gateway = home.start();
+    let deep = "[".repeat(20_000);
+    let long = "设".repeat(2_000);
+    let messages = vec![
+        report("m-1", "{\"temp_c\": "),
+        report("m-1", "{\"temp_c\": NaN}"),
+        report("m-1", "{\"temp_c\": \"NaN\"}"),
+        report("m-1", &deep),
+        report("m-1", ""),
+        report("m-1", &"x".repeat(300_000)),
+        (report("m-1", "").0, vec![0xff, 0xfe, 0x00]),
+        report(&long, "{\"temp_c\": 90}"),
+        report("a\u{7}b", "{\"temp_c\": 90}"),
+        ("plant/x/y".to_owned(), b"{}".to_vec()),
+        report("m-1", "{\"ts\": 0, \"temp_c\": 20}"),
+        report("m-1", "{\"ts\": 4102444800, \"temp_c\": 20}"),
+        report("冷柜-3", "{\"temp_c\": 90}"),
+    ];
+    gateway.publish(&messages).await;
+    let tickets = gateway.desk_until(|tickets| !tickets.is_empty()).await;
+    assert_eq!(tickets.len(), 1);
+    assert_eq!(tickets[0]["device"], "冷柜-3");
+    let url = format!("http://{}/metrics", gateway.http);
+    let client = faultgate::io::upstream::plain_client().expect("a client");
+    let metrics = client.get(url).send().await.expect("an answer").text().await.expect("text");
+    for reason in
+        ["undecodable", "number", "too-deep", "oversized", "invalid-utf8", "device-id", "time"]
+    {
+        let counted = metrics.lines().any(|line| {
+            line.starts_with("faultgate_messages_rejected_total")
+                && line.contains(&format!("\"{reason}\""))
+        });
+        assert!(counted, "{reason} in\n{metrics}");
+    }
+    let (log, ended_well) = gateway.terminate();
+    assert!(ended_well);
+    let told = log.iter().filter(|line| line.contains("A message was refused.")).count();
+    assert!(told <= 9, "each kind is told once: {log:#?}");
+}
