@@ -144,10 +144,17 @@ pub async fn get(url: &str) -> Json {
     response.expect("an answer").json().await.unwrap_or_default()
 }
 
+/// Client ids differ: a broker ends the older of two that are the same.
+static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+
 /// Publishes with QoS 1 and waits for every acknowledgement.
 pub async fn publish(address: &str, messages: &[(String, Vec<u8>)]) {
     let (host, port) = address.rsplit_once(':').expect("host and port");
-    let id = format!("test-{}", ulid::Ulid::new());
+    let id = format!(
+        "test-{}-{}",
+        std::process::id(),
+        NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    );
     let mut options = MqttOptions::new(id, host, port.parse::<u16>().expect("a port"));
     options.set_max_packet_size(16 << 20, 16 << 20);
     let (client, mut events) = AsyncClient::new(options, messages.len() + 10);

@@ -32,7 +32,7 @@ const WORLD: [&str; 22] = [
     "Local::now",
     "HashMap",
     "HashSet",
-    "rand::",
+    " rand::",
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
@@ -41,7 +41,9 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        } else if path.extension().is_some_and(|extension| extension == "rs")
+            && !path.ends_with("tests.rs")
+        {
             files.push(path);
         }
     }

@@ -24,6 +24,8 @@ fn alarm(device: &str) -> AlarmRecord {
         state: AlarmState::Unacknowledged { clearing: Some(Timestamp::from_millis(5)) },
         episode: None,
         changed_at: Timestamp::from_millis(5),
+        seen: Vec::new(),
+        edges: Vec::new(),
         history: Vec::new(),
     }
 }
