@@ -3,11 +3,15 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, MqttOptions, Outgoing, Packet, QoS};
+use faultgate::io::mqtt::config::Transport;
+use faultgate::io::mqtt::publish::Publisher;
 use serde_json::Value as Json;
 use tempfile::TempDir;
+
+use crate::mosquitto::transport;
 
 /// How long a test waits for something that is going to happen.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -144,36 +148,25 @@ pub async fn get(url: &str) -> Json {
     response.expect("an answer").json().await.unwrap_or_default()
 }
 
-/// Client ids differ: a broker ends the older of two that are the same.
-static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
-
-/// Publishes with QoS 1 and waits for every acknowledgement.
+/// Publishes with QoS 1 and waits for every acknowledgement; a connection that the embedded broker
+/// takes for an older one is made again, as devices do.
 pub async fn publish(address: &str, messages: &[(String, Vec<u8>)]) {
-    let (host, port) = address.rsplit_once(':').expect("host and port");
-    let id = format!(
-        "test-{}-{}",
-        std::process::id(),
-        NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
-    );
-    let mut options = MqttOptions::new(id, host, port.parse::<u16>().expect("a port"));
-    options.set_max_packet_size(16 << 20, 16 << 20);
-    let (client, mut events) = AsyncClient::new(options, messages.len() + 10);
-    for (topic, payload) in messages {
-        let sent = client.try_publish(topic, QoS::AtLeastOnce, false, payload.clone());
-        sent.expect("room in the queue");
-    }
-    let all = async {
-        let mut confirmed = 0;
-        while confirmed < messages.len() {
-            if let Event::Incoming(Packet::PubAck(_)) = events.poll().await.expect("connected") {
-                confirmed += 1;
-            }
-        }
-        client.disconnect().await.expect("room in the queue");
-        while !matches!(events.poll().await, Ok(Event::Outgoing(Outgoing::Disconnect)) | Err(_)) {}
+    let url = format!("mqtt://{address}");
+    let target = device_sim::publish::Target::parse(&url).expect("an address");
+    let id = NEXT.fetch_add(1, Ordering::Relaxed);
+    let transport = Transport {
+        client_id: format!("test-{}-{id}", std::process::id()),
+        ..transport(target.port, "unused", "")
     };
-    tokio::time::timeout(WITHIN, all).await.expect("confirmed in time");
+    let publisher = Publisher::start(&transport, None).expect("a client");
+    for (topic, payload) in messages {
+        publisher.publish(topic, payload.clone(), false).await.expect("taken on");
+    }
+    publisher.confirmed(WITHIN).await.expect("confirmed in time");
 }
+
+/// Client ids differ: a broker ends the older of two that are the same.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A message of a device of class `machine`.
 pub fn report(device: &str, payload: &str) -> (String, Vec<u8>) {
