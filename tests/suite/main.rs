@@ -10,6 +10,8 @@ mod layers;
 mod mosquitto;
 mod mqtt_traps;
 mod one_ticket;
+mod proxy;
 mod store_crash;
 mod store_disk;
 mod store_journal;
+mod upstream;

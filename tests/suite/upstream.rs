@@ -1,0 +1,234 @@
+//! What every upstream must do, on the desk inside and on a real Request Tracker.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use faultgate::engine::types::alarm::Fingerprint;
+use faultgate::engine::types::diagnostic::{Report, Source};
+use faultgate::engine::types::document::{Place, read_document};
+use faultgate::engine::types::job::{Action, Call, Draft, JobKey, Outcome};
+use faultgate::engine::types::severity::Severity;
+use faultgate::engine::types::ticket::TicketId;
+use faultgate::engine::types::time::Timestamp;
+use faultgate::io::upstream::{Upstream, UpstreamConfig};
+use serde_json::Value as Json;
+
+use crate::gateway::{HOT, Home, get, report};
+use crate::mosquitto::free_port;
+use crate::proxy::Proxy;
+
+fn connect(toml: &str) -> Upstream {
+    let source = Source { file: "upstream.toml".into(), text: toml.into() };
+    let report = Report::default();
+    let config = read_document(Place { source: &source, report: &report }, UpstreamConfig::read);
+    let config = config.unwrap_or_else(|| panic!("{:#?}", report.into_sorted()));
+    Upstream::connect(&config, "127.0.0.1:1".parse().expect("an address")).expect("connected")
+}
+
+fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call {
+    Call {
+        key: JobKey { ticket: TicketId(1), number },
+        upstream: "u".into(),
+        external: external.map(str::to_owned),
+        fingerprint: Fingerprint(key.to_owned()),
+        idempotency_key: format!("{key}-{number}"),
+        attempt: 1,
+        uncertain: false,
+        action,
+    }
+}
+
+fn draft(title: &str, queue: Option<&str>) -> Action {
+    Action::Open(Box::new(Draft {
+        title: title.into(),
+        body: "第一行 \"引号\"\nsecond <b>line</b>\n".into(),
+        severity: Severity::Critical,
+        safety: false,
+        queue: queue.map(str::to_owned),
+        device: "冷柜-3".into(),
+        rule: "hot".into(),
+        site: "上海-1".into(),
+        raised_at: Timestamp::from_millis(1_767_225_600_000),
+    }))
+}
+
+async fn opened(upstream: &Upstream, call: &Call) -> (String, bool) {
+    match upstream.perform(call).await.outcome {
+        Outcome::Done { external, found } => (external, found),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn is_done(upstream: &Upstream, call: &Call) {
+    let outcome = upstream.perform(call).await.outcome;
+    assert!(matches!(outcome, Outcome::Done { .. }), "{outcome:?}");
+}
+
+/// The contract. `upstream` goes through the proxy; keys are unique to the run.
+async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) {
+    let key =
+        |name: &str| format!("{run}{name}{:0>width$}", "", width = 30 - run.len() - name.len());
+    // Opened once, however often it is asked for.
+    let open = call(&key("a"), 1, None, draft("冷柜过热 -5 °C", None));
+    let (first, found) = opened(upstream, &open).await;
+    assert!(!found);
+    let again = Call { uncertain: true, attempt: 2, ..open.clone() };
+    assert_eq!(opened(upstream, &again).await, (first.clone(), true));
+
+    // A create that had committed when the connection broke is unknown, and then found.
+    let open = call(&key("b"), 1, None, draft(&"长".repeat(300), None));
+    proxy.swallow_answers(1);
+    let delivered = upstream.perform(&open).await;
+    assert!(matches!(delivered.outcome, Outcome::Unknown { .. }), "{delivered:?}");
+    assert_eq!(delivered.requests, 1, "a request that was lost is billable");
+    let again = Call { uncertain: true, attempt: 2, ..open };
+    let (second, found) = opened(upstream, &again).await;
+    assert!(found && second != first);
+
+    // A comment that had committed is not there twice.
+    let comment = call(&key("a"), 2, Some(&first), Action::Comment { text: "恢复\nok".into() });
+    proxy.swallow_answers(1);
+    let outcome = upstream.perform(&comment).await.outcome;
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    is_done(upstream, &Call { uncertain: true, attempt: 2, ..comment }).await;
+
+    // The rest of a ticket's life.
+    let text = "nobody took it".to_owned();
+    let escalate = Action::Escalate { severity: Some(Severity::Critical), assign: None, text };
+    is_done(upstream, &call(&key("a"), 3, Some(&first), escalate)).await;
+    let text = "back to normal".to_owned();
+    is_done(upstream, &call(&key("a"), 4, Some(&first), Action::Resolve { text })).await;
+    let text = "hot again".to_owned();
+    is_done(upstream, &call(&key("a"), 5, Some(&first), Action::Reopen { text })).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_desk_inside_keeps_the_contract() {
+    let home = Home::new(HOT, "");
+    let gateway = home.start();
+    let proxy = Proxy::start(&gateway.http).await;
+    let toml = format!("name = \"u\"\nkind = \"desk\"\nurl = \"http://{}/\"\n", proxy.address);
+    holds(&connect(&toml), &proxy, "d").await;
+    let tickets = gateway.desk().await;
+    assert_eq!(tickets.len(), 2);
+    let history = tickets[0]["history"].as_array().expect("a history");
+    assert_eq!(history.len(), 4, "comment, escalation, resolve, reopen: {history:#?}");
+    assert_eq!(tickets[0]["status"], "reopened");
+
+    let outcome = connect(&format!(
+        "name = \"u\"\nkind = \"desk\"\nurl = \"http://127.0.0.1:{}/\"\n",
+        free_port()
+    ))
+    .perform(&call("k", 1, None, draft("x", None)))
+    .await
+    .outcome;
+    assert!(matches!(outcome, Outcome::Later { .. }), "nobody listens: {outcome:?}");
+}
+
+/// A Request Tracker of the test's own; ended with it.
+struct Tracker {
+    scripts: PathBuf,
+    data: tempfile::TempDir,
+    settings: Vec<(String, String)>,
+}
+
+impl Tracker {
+    /// `None`, and a word about it, where it cannot be had.
+    fn start() -> Option<Tracker> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let desks = std::env::var_os("FAULTGATE_DESKS").map(PathBuf::from);
+        let scripts = desks.unwrap_or_else(|| root.join("../shared/desks")).join("rt5");
+        let start = scripts.join("start-rt5.sh");
+        if !start.exists() {
+            eprintln!(
+                "skipped: no Request Tracker: set FAULTGATE_DESKS to the folder of its start script"
+            );
+            return None;
+        }
+        let data = tempfile::tempdir().expect("a folder");
+        let output = Command::new("bash")
+            .arg(&start)
+            .arg(free_port().to_string())
+            .arg(data.path())
+            .output()
+            .expect("bash runs");
+        if !output.status.success() {
+            let told = String::from_utf8_lossy(&output.stderr);
+            eprintln!(
+                "skipped: Request Tracker does not start: {}",
+                told.lines().last().unwrap_or("")
+            );
+            return None;
+        }
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let pairs = text.lines().filter_map(|line| line.split_once('='));
+        let settings = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
+        Some(Tracker { scripts, data, settings })
+    }
+
+    fn setting(&self, name: &str) -> &str {
+        let found = self.settings.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    async fn ask(&self, path: &str) -> Json {
+        let client = faultgate::io::upstream::plain_client().expect("a client");
+        let url = format!("{}/{path}", self.setting("RT5_API"));
+        let token = format!("token {}", self.setting("RT5_TOKEN"));
+        let response = client.get(url).header("authorization", token).send().await;
+        response.expect("an answer").json().await.unwrap_or_default()
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        let stop = self.scripts.join("stop-rt5.sh");
+        drop(Command::new("bash").arg(stop).arg(self.data.path()).status());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_request_tracker_keeps_the_contract() {
+    let Some(tracker) = Tracker::start() else { return };
+    let server = tracker.setting("RT5_BASE_URL").trim_start_matches("http://").to_owned();
+    let proxy = Proxy::start(&server).await;
+    let token = tracker.data.path().join("token");
+    std::fs::write(&token, tracker.setting("RT5_TOKEN")).expect("written");
+    let toml = format!(
+        "name = \"u\"\nkind = \"request-tracker\"\nurl = \"http://{}/\"\ntoken = {{ file = \"{}\" }}\nqueue = \"Faults\"\n",
+        proxy.address,
+        token.display()
+    );
+    let upstream = connect(&toml);
+    holds(&upstream, &proxy, "r").await;
+    let all = tracker.ask("tickets?query=id>0&fields=Subject,Status,Priority").await;
+    assert_eq!(all["total"], 2, "{all:#}");
+    let first = &all["items"][0];
+    assert_eq!(first["Subject"], "冷柜过热 -5 °C");
+    assert_eq!(first["Status"], "open");
+    let attachments = tracker.ask("ticket/1/attachments?fields=Subject").await;
+    assert_eq!(
+        attachments["count"], 5,
+        "the body and four comments, none doubled: {attachments:#}"
+    );
+
+    let unknown = call("q", 1, None, draft("x", Some("Nowhere")));
+    let outcome = upstream.perform(&unknown).await.outcome;
+    assert!(matches!(outcome, Outcome::Rejected { .. }), "{outcome:?}");
+
+    // The gateway itself, through the same server.
+    let extra = format!("[[upstream]]\n{toml}").replace("name = \"u\"", "name = \"rt\"");
+    let home = Home::new(HOT, &extra);
+    let gateway = home.start();
+    gateway.publish(&[report("泵-1", "{\"temp_c\": 99}")]).await;
+    let key = loop {
+        let tickets = get(&format!("http://{}/api/v1/tickets", gateway.http)).await;
+        let ticket = &tickets["tickets"][0];
+        if ticket["external"].is_string() {
+            break ticket["fingerprint"].as_str().expect("a key").to_owned();
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
+    let found = tracker.ask(&format!("tickets?query=CF.%7BExternalKey%7D%3D'{key}'")).await;
+    assert_eq!(found["total"], 1, "one ticket carries the fingerprint: {found:#}");
+}
