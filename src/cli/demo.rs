@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use device_sim::publish::{Progress, Target};
-use device_sim::recording::{self, CsvMapping};
+use device_sim::recording::{self, CsvMapping, Messages, Recorded};
 use device_sim::scenario::parse_duration;
 use device_sim::{Fleet, Scenario};
 use rust_decimal::Decimal;
@@ -181,8 +181,7 @@ async fn publish(
         Some(path) => {
             let (transport, _) = super::replay::transport(&url).context("no address")?;
             let publisher = Publisher::start(&transport, None)?;
-            let messages =
-                recording::open_all(&[path.clone()], &mapping(&path, csv_class.as_deref()))?;
+            let messages = messages(&path, csv_class.as_deref())?;
             super::replay::publish(&publisher, messages, speed).await?;
             publisher.confirmed(Duration::from_secs(10)).await?;
             Ok(())
@@ -258,16 +257,44 @@ fn read_default_plan() -> anyhow::Result<Plan> {
     read_document(place, rating::read_plan).context("the plan of the demo cannot be read")
 }
 
-/// Classes of the recordings that the rules in `rules/` know by the names of their folders.
+/// Classes of recorded devices that the rules in `rules/` know, by how their ids begin.
+const CLASSES: [(&str, &str); 4] = [
+    ("valve", "pump-bench"),
+    ("machine-temp", "furnace"),
+    ("office-temp", "room"),
+    ("sz", "air-handler"),
+];
+
+/// The class that was asked for, else the name of the folder.
 fn mapping(path: &Path, class: Option<&str>) -> CsvMapping {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
     let class = class.map(str::to_owned).or(name).unwrap_or_default();
     CsvMapping { class, ..CsvMapping::default() }
 }
 
+/// The recording, its devices in the classes that the rules know.
+fn messages(path: &Path, class: Option<&str>) -> anyhow::Result<Messages> {
+    let messages = recording::open_all(&[path.to_owned()], &mapping(path, class))?;
+    if class.is_some() {
+        return Ok(messages);
+    }
+    Ok(Box::new(messages.map(|message| {
+        message.map(|message| Recorded { topic: reclassed(&message.topic), ..message })
+    })))
+}
+
+fn reclassed(topic: &str) -> String {
+    let levels: Vec<&str> = topic.split('/').collect();
+    if let ["plant", site, _, device, last] = levels.as_slice()
+        && let Some((_, class)) = CLASSES.iter().find(|(head, _)| device.starts_with(head))
+    {
+        return format!("plant/{site}/{class}/{device}/{last}");
+    }
+    topic.to_owned()
+}
+
 fn first_time(args: &Args, path: &Path) -> anyhow::Result<Timestamp> {
-    let mapping = mapping(path, args.csv_class.as_deref());
-    let mut messages = recording::open_all(&[path.to_owned()], &mapping)?;
+    let mut messages = messages(path, args.csv_class.as_deref())?;
     let first = messages.next().context("the recording is empty")??;
     Ok(Timestamp::from_micros(first.at_us) - TimeSpan::from_secs(1))
 }

@@ -95,15 +95,6 @@ fn print_text(answer: &Json) {
             s(&state["reason"])
         );
     }
-    for row in list(&answer["calls"]) {
-        println!(
-            "call {} {} {} {}",
-            s(&row["recorded"]),
-            s(&row["meter"]),
-            s(&row["qty"]),
-            s(&row["state"])
-        );
-    }
 }
 
 fn list(value: &Json) -> impl Iterator<Item = &Json> {

@@ -66,14 +66,12 @@ fn code(path: &Path) -> String {
 /// Layers that a text names through `crate::`, alone or in a group.
 fn named(text: &str, prefix: &str, names: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for (at, _) in text.match_indices(prefix) {
-        let rest = &text[at + prefix.len()..];
-        let group = rest.strip_prefix('{');
-        let end = group.map_or_else(
-            || rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len()),
-            |group| group.find(';').unwrap_or(group.len()) + 1,
-        );
-        let words = rest[..end].split(|c: char| !(c.is_alphanumeric() || c == '_'));
+    for rest in text.split(prefix).skip(1) {
+        let head = match rest.strip_prefix('{') {
+            Some(group) => group.split(';').next(),
+            None => rest.split(|c: char| !(c.is_alphanumeric() || c == '_')).next(),
+        };
+        let words = head.unwrap_or(rest).split(|c: char| !(c.is_alphanumeric() || c == '_'));
         found.extend(words.filter(|word| names.contains(word)).map(str::to_owned));
     }
     found

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod child;
+mod commands;
 mod crash;
 mod gateway;
 mod layers;

@@ -1,5 +1,7 @@
 //! One ticket per fault: from a message to the desk, and back when the fault is over.
 
+use faultgate::io::clock;
+
 use crate::gateway::{HOT, Home, report};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -30,7 +32,7 @@ async fn the_same_telemetry_twice_opens_nothing_new() {
     let home = Home::new(HOT, "");
     let gateway = home.start();
     let at = |second: i64, temp: f64| {
-        let ts = chrono::Utc::now().timestamp_millis() / 60_000 * 60_000 - 120_000 + second * 1_000;
+        let ts = clock::now().micros() / 60_000_000 * 60_000 - 120_000 + second * 1_000;
         report("m-1", &format!("{{\"ts\": {ts}, \"temp_c\": {temp}}}"))
     };
     let told: Vec<_> =

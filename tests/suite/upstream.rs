@@ -53,10 +53,9 @@ fn draft(title: &str, queue: Option<&str>) -> Action {
 }
 
 async fn opened(upstream: &Upstream, call: &Call) -> (String, bool) {
-    match upstream.perform(call).await.outcome {
-        Outcome::Done { external, found } => (external, found),
-        other => panic!("{other:?}"),
-    }
+    let outcome = upstream.perform(call).await.outcome;
+    let Outcome::Done { external, found } = outcome else { panic!("{outcome:?}") };
+    (external, found)
 }
 
 async fn is_done(upstream: &Upstream, call: &Call) {

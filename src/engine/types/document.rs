@@ -11,7 +11,7 @@ use rust_decimal::Decimal;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::diagnostic::{Report, Source, did_you_mean};
+use super::diagnostic::{Report, Source, did_you_mean, position};
 use super::time::TimeSpan;
 
 /// A value and the bytes of the file that it came from.
@@ -67,9 +67,16 @@ impl Place<'_> {
 /// did not ask for. Files that are not TOML give one error for each syntax mistake and `None`.
 pub fn read_document<T>(place: Place<'_>, read: impl FnOnce(&Table<'_>) -> Option<T>) -> Option<T> {
     let (table, errors) = DeTable::parse_recoverable(&place.source.text);
+    let mut last_line = 0;
     for error in &errors {
         let span = error.span().unwrap_or(0..0);
-        place.error(span, "syntax", format!("not valid TOML: {}", error.message()), "");
+        let (line, _) = position(&place.source.text, span.start);
+        // What follows on the same line is the parser finding its way back.
+        if line != last_line {
+            let hint = "one `key = value` a line; texts stand in double quotes";
+            place.error(span, "syntax", format!("not valid TOML: {}", error.message()), hint);
+        }
+        last_line = line;
     }
     if !errors.is_empty() {
         return None;
