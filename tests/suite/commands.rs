@@ -71,7 +71,7 @@ const BROKEN: [(&str, &[Finding]); 12] = [
     ),
     (
         "[[rule]]\nid = \"a\"\nwhen = \"t = 3\"\nclear_when = \"t >\"\n",
-        &[(3, 11, "syntax", "write `==` to compare"), (4, 17, "syntax", "")],
+        &[(3, 11, "syntax", "write `==` to compare"), (4, 18, "syntax", "")],
     ),
 ];
 
