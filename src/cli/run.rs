@@ -26,11 +26,15 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         config.gateway.data.clone_from(data);
     }
     let policy = super::backtest::read_policy(&config, &config.gateway.rules)?;
+    if policy.rules.is_empty() {
+        tracing::warn!("There are no rules: put some into the folder `rules`.");
+    }
     let metrics = telemetry::start_metrics().context("cannot start the metrics")?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let mut running = service::start(&config, policy, metrics, Pace::Real).await?;
         let mqtt = running.mqtt.map_or_else(|| "off".to_owned(), |at| at.to_string());
         tracing::info!(
@@ -40,10 +44,15 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
             "Ready."
         );
         systemd::ready();
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            error = running.ended() => return Err(error),
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => tracing::warn!(
+                    "This version takes new rules with a restart; no timer and no ticket is lost by it."
+                ),
+                error = running.ended() => return Err(error),
+            }
         }
         systemd::stopping();
         tracing::info!("Stopping.");

@@ -58,6 +58,8 @@ pub struct GatewayConfig {
     pub language: Language,
     /// Rule files and folders.
     pub rules: Vec<PathBuf>,
+    /// The configuration names no rules: the folder need not be there.
+    pub rules_by_default: bool,
     /// Data folder.
     pub data: PathBuf,
 }
@@ -98,6 +100,11 @@ pub fn load(path: Option<&Path>, report: &Report) -> anyhow::Result<Loaded> {
     }
     if let (Some(config), Some(folder)) = (&mut config, path.and_then(Path::parent)) {
         config.make_absolute(folder);
+    }
+    if let Some(config) = &mut config
+        && config.gateway.rules_by_default
+    {
+        config.gateway.rules.retain(|rules| rules.exists());
     }
     Ok(Loaded { config, source })
 }
@@ -209,6 +216,7 @@ fn default_gateway() -> GatewayConfig {
         zone: system_zone(),
         language: Language::English,
         rules: vec!["rules".into()],
+        rules_by_default: true,
         data: "data".into(),
     }
 }
@@ -229,6 +237,7 @@ fn read_gateway(table: &Table<'_>) -> GatewayConfig {
         id: table.or("id", default.id),
         zone: zone.unwrap_or(default.zone),
         language: table.optional("language").map_or(default.language, |OneOf(language)| language),
+        rules_by_default: rules.is_none(),
         rules: rules.map_or(default.rules, |rules| rules.into_iter().map(PathBuf::from).collect()),
         data: table.optional::<String>("data").map_or(default.data, PathBuf::from),
     }

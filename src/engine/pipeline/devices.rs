@@ -124,6 +124,7 @@ impl Engine {
             return;
         };
         let mut before = std::mem::take(&mut device.alarms);
+        let had_alarms = !before.is_empty();
         let mut conditions = Vec::new();
         for (index, rule) in self.policy.rules.iter().enumerate() {
             if rule.spec.mode == Mode::Off || !rule.spec.selector.selects(&device.facts) {
@@ -151,7 +152,9 @@ impl Engine {
             }
         }
         let count = device.alarms.len();
-        self.timers.retain(|(_, timer)| !matches!(timer, Timer::Alarm(of, _) if *of == id));
+        if had_alarms {
+            self.timers.retain(|(_, timer)| !matches!(timer, Timer::Alarm(of, _) if *of == id));
+        }
         for alarm in 0..count {
             if let Some(alarm) = self.alarm_mut(id, alarm) {
                 alarm.timer = None;

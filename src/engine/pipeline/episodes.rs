@@ -349,15 +349,16 @@ impl Engine {
 
     pub(super) fn set_ladder_timer(&mut self, ticket: &TicketRecord) {
         let timer = Timer::Ladder(ticket.id);
-        self.timers.retain(|(_, set)| *set != timer);
-        let Some(progress) = &ticket.ladder else {
-            return;
-        };
-        let Some(ladder) = self.policy.ladders.get(&progress.ladder) else {
-            return;
-        };
-        if let Some(at) = escalate::due(ladder, progress) {
+        if let Some(set) = self.ladder_timers.remove(&ticket.id) {
+            self.timers.remove(&(set, timer));
+        }
+        let progress = ticket.ladder.as_ref();
+        let due = progress.and_then(|progress| {
+            escalate::due(self.policy.ladders.get(&progress.ladder)?, progress)
+        });
+        if let Some(at) = due {
             self.timers.insert((at, timer));
+            self.ladder_timers.insert(ticket.id, at);
         }
     }
 

@@ -73,6 +73,8 @@ pub struct Engine {
     ledger: LedgerEnd,
     ticket_last: u64,
     timers: BTreeSet<(Timestamp, Timer)>,
+    /// The timer that is set for each ladder.
+    ladder_timers: BTreeMap<TicketId, Timestamp>,
     /// `absent` is held back until then, by source; the end of time while the path is down.
     absence_held_until: Timestamp,
     paths_down: BTreeSet<usize>,
@@ -103,6 +105,7 @@ impl Engine {
             ledger: LedgerEnd::default(),
             ticket_last: 0,
             timers: BTreeSet::new(),
+            ladder_timers: BTreeMap::new(),
             absence_held_until,
             paths_down: BTreeSet::new(),
         }
