@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use super::cel::{Learning, LearningKind};
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
-/// Most samples of a baseline; past that the older half is thinned out. 16 bytes each.
+/// Most samples that are kept of one window, 16 bytes each; past that every other sample is kept,
+/// then every fourth and so on, evenly over the whole window.
 const BASELINE_MAX: usize = 16_384;
 /// Samples that `zscore` wants to have seen.
 const SCORE_SAMPLES_MIN: u32 = 30;
@@ -61,6 +62,7 @@ pub struct Band {
     short: TimeSpan,
     long: TimeSpan,
     recent: VecDeque<(Timestamp, f64)>,
+    recent_stride: Stride,
     baseline: Baseline,
     stopped_at: Option<Timestamp>,
     stood_still: TimeSpan,
@@ -72,6 +74,7 @@ impl Band {
             short,
             long,
             recent: VecDeque::new(),
+            recent_stride: Stride::default(),
             baseline: Baseline::default(),
             stopped_at: None,
             stood_still: TimeSpan::ZERO,
@@ -99,9 +102,11 @@ impl Band {
                 self.baseline.push(old_at - self.stood_still, old);
             }
         }
-        self.recent.push_back((at, value));
+        if self.recent_stride.takes() {
+            self.recent.push_back((at, value));
+        }
         if self.recent.len() > BASELINE_MAX {
-            self.recent.pop_front();
+            self.recent_stride.widen(&mut self.recent);
         }
         let clock = self.clock(at);
         self.baseline.forget(clock - self.short - self.long);
@@ -137,10 +142,40 @@ struct Baseline {
     sum: f64,
     squares: f64,
     pushes: usize,
+    stride: Stride,
+}
+
+/// Which samples are kept: every first, every second, every fourth ...
+#[derive(Clone, Copy, Debug, Default)]
+struct Stride {
+    skip: u32,
+    left: u32,
+}
+
+impl Stride {
+    /// True for a sample that is kept.
+    fn takes(&mut self) -> bool {
+        let takes = self.left == 0;
+        self.left = if takes { self.skip } else { self.left - 1 };
+        takes
+    }
+
+    /// Drops every other sample, and from now on keeps half as many.
+    fn widen(&mut self, samples: &mut VecDeque<(Timestamp, f64)>) {
+        self.skip = self.skip.saturating_mul(2).saturating_add(1);
+        let mut keep = false;
+        samples.retain(|_| {
+            keep = !keep;
+            keep
+        });
+    }
 }
 
 impl Baseline {
     fn push(&mut self, at: Timestamp, value: f64) {
+        if !self.stride.takes() {
+            return;
+        }
         if self.samples.is_empty() {
             self.origin = value;
             (self.sum, self.squares) = (0.0, 0.0);
@@ -149,7 +184,8 @@ impl Baseline {
         self.add(value, 1.0);
         self.pushes += 1;
         if self.samples.len() > BASELINE_MAX {
-            self.thin_out();
+            self.stride.widen(&mut self.samples);
+            self.recount();
         }
         // Running sums drift with every subtraction: they are made anew now and then.
         if self.pushes >= BASELINE_MAX {
@@ -190,18 +226,6 @@ impl Baseline {
         let noise = f64::EPSILON * (self.squares / count).max(mean * mean) * 4.0;
         let deviation = if variance <= noise { 0.0 } else { variance.sqrt() };
         Some((self.origin + mean, deviation))
-    }
-
-    /// Keeps every other sample of the older half.
-    fn thin_out(&mut self) {
-        let newer = self.samples.split_off(self.samples.len() / 2);
-        let mut keep = false;
-        self.samples.retain(|_| {
-            keep = !keep;
-            keep
-        });
-        self.samples.extend(newer);
-        self.recount();
     }
 
     fn recount(&mut self) {
@@ -350,6 +374,19 @@ mod tests {
         }
         let back = frozen.value(at(5_002)).expect("known at once after the fault");
         assert!(back.abs() < 1.0, "{back}");
+    }
+
+    #[test]
+    fn a_band_of_days_is_known_and_weighs_all_of_its_baseline() {
+        let mut band = band(21_600, 172_800);
+        for second in 0..200_000 {
+            band.absorb(at(second), if second < 90_000 { 0.0 } else { 1.0 }, false);
+        }
+        // Before the last 6 h: 178,400 seconds of which the last 172,800 count, 84,400 of them 0.
+        let mean = 88_400.0 / 172_800.0;
+        let expected = (1.0 - mean) / f64::sqrt(mean * (1.0 - mean));
+        let found = band.value(at(199_999)).expect("enough is known");
+        assert!((found - expected).abs() < 0.01, "{found} {expected}");
     }
 
     #[test]

@@ -1,11 +1,13 @@
 //! What a device said, as far as some rule reads it.
 
+use std::collections::VecDeque;
+
 use super::cel::Condition;
 use super::learned::Learned;
 use super::window::Series;
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::MetricId;
-use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::engine::types::time::Timestamp;
 
 /// Values that a sparkline shows.
 const RECENT: usize = 40;
@@ -21,11 +23,17 @@ struct Slot {
     metric: MetricId,
     latest: Option<(Timestamp, Reading)>,
     previous: Option<Reading>,
-    series: Series,
+    /// The last values, for the sketch in the ticket.
+    recent: VecDeque<f64>,
+    /// Only where a window reads it.
+    series: Option<Series>,
 }
 
-/// Samples of a metric without a window are kept for this long, for the sketch in the ticket.
-const KEPT_MIN: TimeSpan = TimeSpan::from_secs(600);
+impl Slot {
+    fn new(metric: MetricId) -> Slot {
+        Slot { metric, latest: None, previous: None, recent: VecDeque::new(), series: None }
+    }
+}
 
 impl DeviceMemory {
     /// Room for everything that these conditions read; nothing is known yet.
@@ -33,36 +41,38 @@ impl DeviceMemory {
         let mut memory = DeviceMemory::default();
         for condition in conditions {
             for metric in condition.metrics() {
-                memory.make_room(*metric, KEPT_MIN);
+                memory.slot_for(*metric);
             }
             for (metric, window) in condition.windows() {
-                memory.make_room(*metric, *window);
+                let slot = memory.slot_for(*metric);
+                if slot.series.as_ref().is_none_or(|series| series.kept() < *window) {
+                    slot.series = Some(Series::new(*window));
+                }
             }
         }
         memory
     }
 
-    fn make_room(&mut self, metric: MetricId, kept: TimeSpan) {
-        match self.slots.binary_search_by_key(&metric, |slot| slot.metric) {
-            Ok(at) => {
-                if self.slots[at].series.kept() < kept {
-                    self.slots[at].series = Series::new(kept);
-                }
-            }
+    fn slot_for(&mut self, metric: MetricId) -> &mut Slot {
+        let at = match self.slots.binary_search_by_key(&metric, |slot| slot.metric) {
+            Ok(at) => at,
             Err(at) => {
-                let series = Series::new(kept);
-                self.slots.insert(at, Slot { metric, latest: None, previous: None, series });
+                self.slots.insert(at, Slot::new(metric));
+                at
             }
-        }
+        };
+        &mut self.slots[at]
     }
 
     /// Takes in what `before` knew of the metrics that are read here too.
     pub fn inherit(&mut self, before: DeviceMemory) {
         for known in before.slots {
             if let Some(slot) = self.slot_mut(known.metric) {
-                if slot.series.kept() <= known.series.kept() {
-                    slot.series = known.series;
+                if let (Some(wanted), Some(mut series)) = (&slot.series, known.series) {
+                    series.keep(wanted.kept());
+                    slot.series = Some(series);
                 }
+                slot.recent = known.recent;
                 slot.latest = known.latest;
                 slot.previous = known.previous;
             }
@@ -82,7 +92,13 @@ impl DeviceMemory {
         if let Reading::Good(value) = reading
             && let Some(number) = value.as_number()
         {
-            slot.series.push(at, number);
+            if slot.recent.len() >= RECENT {
+                slot.recent.pop_front();
+            }
+            slot.recent.push_back(number);
+            if let Some(series) = &mut slot.series {
+                series.push(at, number);
+            }
         }
     }
 
@@ -99,12 +115,12 @@ impl DeviceMemory {
 
     /// The last samples of a metric.
     pub fn series(&self, metric: MetricId) -> Option<&Series> {
-        self.slot(metric).map(|slot| &slot.series)
+        self.slot(metric)?.series.as_ref()
     }
 
     /// The last values of a metric, oldest first.
     pub fn recent(&self, metric: MetricId) -> Vec<f64> {
-        self.series(metric).map(|series| series.recent(RECENT)).unwrap_or_default()
+        self.slot(metric).map(|slot| slot.recent.iter().copied().collect()).unwrap_or_default()
     }
 
     fn slot(&self, metric: MetricId) -> Option<&Slot> {

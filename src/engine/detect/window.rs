@@ -1,7 +1,8 @@
 //! The last samples of one metric, and what can be said about a part of them.
 //!
-//! A series is bounded: past [`CELLS_MAX`] the older half is merged in pairs, so that a window of
-//! days costs as much as one of hours and only its resolution suffers.
+//! A series is bounded: past [`CELLS_MAX`] neighbours are merged, the older the coarser, so that a
+//! window of days costs as much as one of hours and only the place of its far edge is blurred, by
+//! less than one part in [`RESOLUTION`] of its length.
 
 use std::collections::VecDeque;
 
@@ -9,6 +10,8 @@ use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Most cells of a series; a cell takes 72 bytes, so that a series takes at most 288 KiB.
 pub const CELLS_MAX: usize = 4_096;
+/// A merged cell is at most this part of its age long. About `2 * 128 * ln(7 d / 1 s)` cells stay.
+const RESOLUTION: i64 = 128;
 
 /// One sample, or several that were merged.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,6 +83,11 @@ impl Series {
         self.kept
     }
 
+    /// Keeps what a window of `kept` needs from now on; what was forgotten stays forgotten.
+    pub fn keep(&mut self, kept: TimeSpan) {
+        self.kept = kept;
+    }
+
     /// Places a sample by its time. One with the time of a sample that is there replaces nothing.
     pub fn push(&mut self, at: Timestamp, value: f64) {
         let place = self.cells.iter().rev().position(|cell| cell.last_at <= at);
@@ -91,27 +99,25 @@ impl Series {
             self.cells.pop_front();
         }
         if self.cells.len() > CELLS_MAX {
-            self.merge_older_half();
+            self.merge_neighbours();
         }
     }
 
-    /// The newest values, at most `count`, oldest first.
-    pub fn recent(&self, count: usize) -> Vec<f64> {
-        let skip = self.cells.len().saturating_sub(count);
-        self.cells.iter().skip(skip).map(Cell::mean).collect()
-    }
-
-    fn merge_older_half(&mut self) {
-        let newer = self.cells.split_off(self.cells.len() / 2);
-        let older = std::mem::take(&mut self.cells);
-        let mut older = older.into_iter();
-        while let Some(first) = older.next() {
-            self.cells.push_back(match older.next() {
-                Some(second) => first.merged(&second),
-                None => first,
-            });
+    fn merge_neighbours(&mut self) {
+        let newest = self.cells.back().map_or(Timestamp::EPOCH, |cell| cell.last_at);
+        for cell in std::mem::take(&mut self.cells) {
+            let age = newest.since(cell.last_at).micros();
+            match self.cells.back_mut() {
+                Some(last) if cell.last_at.since(last.first_at).micros() <= age / RESOLUTION => {
+                    *last = last.merged(&cell);
+                }
+                _ => self.cells.push_back(cell),
+            }
         }
-        self.cells.extend(newer);
+        // So many samples a second that even the newest do not fit: the oldest go.
+        while self.cells.len() > CELLS_MAX / 8 * 7 {
+            self.cells.pop_front();
+        }
     }
 }
 
@@ -202,13 +208,12 @@ impl<'a> Window<'a> {
     }
 
     /// True when there were samples over all of the window and none differed; `None` while the
-    /// window is not covered.
-    pub fn stuck(&self, from: Timestamp) -> Option<bool> {
-        let first = self.series.cells.front()?;
-        if first.first_at > from {
-            return None;
-        }
+    /// window is not covered, or holds no sample. The sample before the window counts: its value
+    /// stood when the window began.
+    pub fn stuck(&self) -> Option<bool> {
+        let before = self.series.cells.get(self.start.checked_sub(1)?)?;
         let (least, greatest) = (self.least()?, self.greatest()?);
+        let (least, greatest) = (least.min(before.last), greatest.max(before.last));
         // Not equality by a margin: a sensor that is stuck repeats the very same number.
         Some(least.to_bits() == greatest.to_bits())
     }
@@ -259,17 +264,36 @@ mod tests {
     #[test]
     fn stuck_needs_samples_over_all_of_the_window() {
         let stuck = series(&[(0, 5.0), (10, 5.0), (20, 5.0)]);
-        assert_eq!(window(&stuck, 5, 20).stuck(Timestamp::from_millis(5_000)), Some(true));
+        assert_eq!(window(&stuck, 5, 20).stuck(), Some(true));
         let young = series(&[(10, 5.0), (20, 5.0)]);
-        assert_eq!(window(&young, 5, 20).stuck(Timestamp::from_millis(5_000)), None);
+        assert_eq!(window(&young, 5, 20).stuck(), None);
         let moving = series(&[(0, 5.0), (10, 5.0), (20, 5.1)]);
-        assert_eq!(window(&moving, 5, 20).stuck(Timestamp::from_millis(5_000)), Some(false));
+        assert_eq!(window(&moving, 5, 20).stuck(), Some(false));
+        let after_a_gap = series(&[(0, 5.0), (60, 6.0)]);
+        assert_eq!(window(&after_a_gap, 30, 60).stuck(), Some(false));
     }
 
     #[test]
     fn a_late_sample_is_placed_by_its_time() {
         let series = series(&[(10, 1.0), (30, 3.0), (20, 2.0)]);
-        assert_eq!(series.recent(3), [1.0, 2.0, 3.0]);
+        let values: Vec<f64> = series.cells.iter().map(Cell::mean).collect();
+        assert_eq!(values, [1.0, 2.0, 3.0]);
+    }
+
+    #[test]
+    fn a_long_window_forgets_what_is_older_than_it() {
+        let mut series = Series::new(TimeSpan::from_secs(21_600));
+        for second in 0..172_800 {
+            series.push(Timestamp::from_millis(second * 1_000), second as f64);
+        }
+        assert!(series.cells.len() <= CELLS_MAX);
+        for hours in [1, 6] {
+            let length = hours * 3_600;
+            let window = window(&series, 172_799 - length, 172_799);
+            let blur = length / RESOLUTION;
+            let count = window.count() as i64;
+            assert!((length..=length + blur).contains(&count), "{count} of {length}");
+        }
     }
 
     #[test]

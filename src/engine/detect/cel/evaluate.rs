@@ -271,7 +271,7 @@ impl<'s> Evaluator<'s, '_> {
                 return Ok(Operand::Int(i64::try_from(window.count()).unwrap_or(i64::MAX)));
             }
             WindowFunction::Stuck => {
-                return window.stuck(now - span).map(Operand::Bool).ok_or(not_enough);
+                return window.stuck().map(Operand::Bool).ok_or(not_enough);
             }
             WindowFunction::Sum => Some(window.sum()),
             WindowFunction::Average => window.mean(),

@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::token::{Kind, Token, tokens};
-use super::{Fault, NESTING_MAX, SOURCE_BYTES_MAX};
+use super::{Fault, NESTING_MAX, NODES_MAX, SOURCE_BYTES_MAX};
 use crate::engine::types::time::TimeSpan;
 
 /// A node of the tree.
@@ -46,7 +46,7 @@ pub(super) fn parse(text: &str) -> Result<Expr, Fault> {
             hint: "split it into several rules".to_owned(),
         });
     }
-    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0 };
+    let mut parser = Parser { tokens: tokens(text)?, at: 0, depth: 0, nodes: 0 };
     let expr = parser.choice()?;
     match parser.peek() {
         Kind::End => Ok(expr),
@@ -58,6 +58,7 @@ struct Parser {
     tokens: Vec<Token>,
     at: usize,
     depth: usize,
+    nodes: usize,
 }
 
 /// Binary operators by precedence, loosest first.
@@ -138,12 +139,24 @@ impl Parser {
         };
         let mut left = self.binary(level + 1)?;
         while let Some(operator) = self.operator(operators) {
+            self.count()?;
             self.at += 1;
             let right = self.binary(level + 1)?;
             let span = left.span.start..right.span.end;
             left = Expr { kind: ExprKind::Binary(operator, Box::new(left), Box::new(right)), span };
         }
         Ok(left)
+    }
+
+    /// A chain without brackets makes a deep tree too: it ends before the stack does.
+    fn count(&mut self) -> Result<(), Fault> {
+        self.nodes += 1;
+        if self.nodes <= NODES_MAX {
+            return Ok(());
+        }
+        let message = format!("the condition has more than {NODES_MAX} parts");
+        let hint = "split it into several rules".to_owned();
+        Err(Fault { span: self.span(), code: "too-dear", message, hint })
     }
 
     fn operator(&self, operators: &[&'static str]) -> Option<&'static str> {
@@ -206,6 +219,7 @@ impl Parser {
     }
 
     fn primary(&mut self) -> Result<Expr, Fault> {
+        self.count()?;
         let (kind, span) = self.next();
         let kind = match kind {
             Kind::Int(number) => ExprKind::Int(number),

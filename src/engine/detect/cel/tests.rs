@@ -149,6 +149,7 @@ fn sources_are_bounded_in_length_nesting_and_cost() {
     assert!(faults(&format!("a > {}", "1".repeat(5_000)))[0].contains("too-long"));
     let dear = vec!["a > 1"; 200].join("||");
     assert!(faults(&dear)[0].contains("too-dear"));
+    assert!(faults(&format!("1{} > 0", "+1".repeat(2_000)))[0].contains("too-dear"));
     for hostile in ["!".repeat(4_000), "-".repeat(4_000), "[".repeat(4_000), "a.b".repeat(1_300)] {
         assert!(compile(&hostile, &mut Names::default()).is_err());
     }
