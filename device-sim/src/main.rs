@@ -36,7 +36,7 @@ enum Command {
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// How many times faster than real time; 0 for as fast as possible
-        #[arg(long, default_value_t = 1.0)]
+        #[arg(long, default_value_t = 1.0, value_parser = speed)]
         speed: f64,
         /// How long, in the fleet's time
         #[arg(long = "for", value_parser = duration, value_name = "TIME")]
@@ -65,9 +65,17 @@ fn duration(text: &str) -> Result<Duration, String> {
     parse_duration(text).ok_or_else(|| format!("`{text}` is not a duration; write 30s or 5m"))
 }
 
+/// 0, or a factor that a clock can be multiplied with.
+fn speed(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(speed) if speed == 0.0 || (0.001..=1e6).contains(&speed) => Ok(speed),
+        _ => Err(format!("`{text}` is no speed; write 0, or from 0.001 to 1000000")),
+    }
+}
+
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("device-sim: {error:#}");
             ExitCode::from(2)
@@ -75,7 +83,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run { scenario, to, seed, speed, limit } => {
             let scenario = read(scenario)?;
@@ -87,7 +95,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Record { scenario, output, seed, limit, start } => {
             let start = DateTime::parse_from_rfc3339(&start)
                 .with_context(|| format!("`{start}` is no RFC 3339 time"))?;
-            record(&read(scenario)?, &output, seed, limit, start.timestamp_micros())
+            record(&read(scenario)?, &output, seed, limit, start.timestamp_micros())?;
+            Ok(ExitCode::SUCCESS)
         }
     }
 }
@@ -105,7 +114,7 @@ async fn publish_fleet(
     seed: u64,
     speed: f64,
     limit: Option<Duration>,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<ExitCode> {
     let fleet = Fleet::new(scenario, seed, chrono::DateTime::timestamp_micros(&now()));
     let progress = Arc::new(Progress::default());
     let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -127,7 +136,9 @@ async fn publish_fleet(
         summary.sent,
         summary.confirmed
     );
-    Ok(())
+    // Devices that lose their connection lose messages too, as real ones do.
+    let lost = summary.sent - summary.confirmed.min(summary.sent);
+    Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 #[allow(clippy::disallowed_methods, reason = "a simulated fleet lives in the present")]

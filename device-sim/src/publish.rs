@@ -103,7 +103,11 @@ pub async fn run(
         } else if *stop.borrow() {
             break;
         }
-        connections.carry_out(planned).await;
+        // A broker that is down takes nothing: the stop must not wait for it.
+        tokio::select! {
+            () = connections.carry_out(planned) => {}
+            _ = stop.wait_for(|stop| *stop) => break,
+        }
     }
     connections.finish(&progress).await
 }
@@ -122,7 +126,8 @@ impl Connections {
         let own = devices.iter().map(|_| None).collect();
         let shared = (0..SHARED_CONNECTIONS)
             .map(|index| {
-                connect(options(target, &format!("device-sim-{index}")), Arc::clone(&progress))
+                let id = format!("device-sim-{}-{index}", std::process::id());
+                connect(options(target, &id), Arc::clone(&progress))
             })
             .collect();
         Connections { target: target.clone(), shared, own, devices, progress }
@@ -181,7 +186,8 @@ impl Connections {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         for connection in self.shared.into_iter().chain(self.own.into_iter().flatten()) {
-            drop(connection.client.disconnect().await);
+            let leaving = connection.client.disconnect();
+            drop(tokio::time::timeout(Duration::from_millis(200), leaving).await);
             drop(tokio::time::timeout(Duration::from_millis(200), connection.task).await);
         }
         figures()

@@ -6,18 +6,21 @@
 mod csv_file;
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
+use flate2::Compression;
 use serde::{Deserialize, Serialize};
 
 pub use csv_file::CsvMapping;
 
 /// Longest line, in bytes.
 const LINE_BYTES_MAX: usize = 16 << 20;
+/// How hard zstd tries; its own default.
+const ZSTD_LEVEL: i32 = 3;
 /// First bytes of a gzip file (RFC 1952) and of a zstd frame (RFC 8878).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -239,7 +242,32 @@ impl Iterator for Merge {
 /// Writes a recording; a name that ends in `.gz` or `.zst` is compressed.
 pub struct Recorder {
     path: PathBuf,
-    out: Box<dyn Write + Send>,
+    out: Output,
+}
+
+enum Output {
+    Plain(BufWriter<File>),
+    Gzip(flate2::write::GzEncoder<File>),
+    Zstd(zstd::Encoder<'static, File>),
+}
+
+impl Output {
+    fn write_all(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        match self {
+            Output::Plain(out) => out.write_all(bytes),
+            Output::Gzip(out) => out.write_all(bytes),
+            Output::Zstd(out) => out.write_all(bytes),
+        }
+    }
+
+    /// Writes what is still in memory, and the end that a compressed file needs.
+    fn finish(self) -> std::io::Result<()> {
+        match self {
+            Output::Plain(mut out) => out.flush(),
+            Output::Gzip(out) => out.finish().map(drop),
+            Output::Zstd(out) => out.finish().map(drop),
+        }
+    }
 }
 
 impl Recorder {
@@ -251,10 +279,10 @@ impl Recorder {
         let io = |cause| RecordingError::Io { path: path.to_owned(), cause };
         let file = File::create(path).map_err(io)?;
         let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or("");
-        let out: Box<dyn Write + Send> = match ending {
-            "gz" => Box::new(flate2::write::GzEncoder::new(file, flate2::Compression::default())),
-            "zst" => Box::new(zstd::Encoder::new(file, 3).map_err(io)?.auto_finish()),
-            _ => Box::new(std::io::BufWriter::new(file)),
+        let out = match ending {
+            "gz" => Output::Gzip(flate2::write::GzEncoder::new(file, Compression::default())),
+            "zst" => Output::Zstd(zstd::Encoder::new(file, ZSTD_LEVEL).map_err(io)?),
+            _ => Output::Plain(BufWriter::new(file)),
         };
         Ok(Recorder { path: path.to_owned(), out })
     }
@@ -275,21 +303,19 @@ impl Recorder {
             retain: recorded.retain,
             qos: recorded.qos,
         };
-        let mut json = serde_json::to_vec(&line).map_err(|error| self.io(error.into()))?;
+        let io = |cause| RecordingError::Io { path: self.path.clone(), cause };
+        let mut json = serde_json::to_vec(&line).map_err(|error| io(error.into()))?;
         json.push(b'\n');
-        self.out.write_all(&json).map_err(|cause| self.io(cause))
+        self.out.write_all(&json).map_err(io)
     }
 
-    /// Writes what is still in memory.
+    /// Ends the file. Without it the last messages may be missing.
     ///
     /// # Errors
     /// What the disk says.
-    pub fn finish(mut self) -> Result<(), RecordingError> {
-        self.out.flush().map_err(|cause| self.io(cause))
-    }
-
-    fn io(&self, cause: std::io::Error) -> RecordingError {
-        RecordingError::Io { path: self.path.clone(), cause }
+    pub fn finish(self) -> Result<(), RecordingError> {
+        let Recorder { path, out } = self;
+        out.finish().map_err(|cause| RecordingError::Io { path, cause })
     }
 }
 

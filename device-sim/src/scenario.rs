@@ -137,6 +137,16 @@ pub enum ScenarioError {
         /// With line and column.
         cause: Box<toml::de::Error>,
     },
+    /// A number that makes no sense.
+    #[error("{file}: `{name}` {cause}")]
+    Range {
+        /// The file.
+        file: String,
+        /// Class, fault or share.
+        name: String,
+        /// What is wrong.
+        cause: &'static str,
+    },
     /// A fault names something that is not there.
     #[error("{file}: a fault names `{name}`, which no class has")]
     Unknown {
@@ -174,6 +184,7 @@ impl Scenario {
             Ok(scenario) => scenario,
             Err(cause) => return Err(ScenarioError::Toml { file, cause: Box::new(cause) }),
         };
+        scenario.check(&file)?;
         for fault in &scenario.faults {
             let class = scenario.classes.iter().find(|class| class.name == fault.class);
             let Some(class) = class else {
@@ -184,6 +195,37 @@ impl Scenario {
             }
         }
         Ok(scenario)
+    }
+
+    /// Numbers that no run could make sense of.
+    fn check(&self, file: &str) -> Result<(), ScenarioError> {
+        let wrong = |name: &str, cause| {
+            Err(ScenarioError::Range { file: file.to_owned(), name: name.to_owned(), cause })
+        };
+        for class in &self.classes {
+            if class.every.is_zero() {
+                return wrong(&class.name, "reports every 0s: write a longer time");
+            }
+        }
+        for fault in &self.faults {
+            if fault.end.is_some_and(|end| end <= fault.start) {
+                return wrong(&fault.metric, "ends before it starts");
+            }
+        }
+        let Disturbance { duplicates, out_of_order, junk, disconnects, wrong_clock } =
+            self.disturbance;
+        for (name, share) in [
+            ("duplicates", duplicates),
+            ("out_of_order", out_of_order),
+            ("junk", junk),
+            ("disconnects", disconnects),
+            ("wrong_clock", wrong_clock),
+        ] {
+            if !(0.0..=1.0).contains(&share) {
+                return wrong(name, "is a share: from 0 to 1");
+            }
+        }
+        Ok(())
     }
 
     /// How many devices.

@@ -113,7 +113,7 @@ async fn show(
 ) -> anyhow::Result<()> {
     let policy = read_rules(config)?;
     let speed = args.speed.unwrap_or(if args.replay.is_some() { REPLAY_SPEED } else { 1.0 });
-    anyhow::ensure!(speed > 0.0, "--speed must be more than 0");
+    anyhow::ensure!((0.001..=1e6).contains(&speed), "--speed is from 0.001 to 1000000");
     let origin = match &args.replay {
         Some(path) => first_time(args, path)?,
         None => clock::now(),

@@ -34,7 +34,8 @@ pub struct Args {
 
 /// Publishes and waits until the broker has confirmed everything.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(args.speed >= 0.0, "--speed must not be negative");
+    let usual = (0.001..=1e6).contains(&args.speed);
+    anyhow::ensure!(args.speed == 0.0 || usual, "--speed is 0, or from 0.001 to 1000000");
     let mapping = CsvMapping { class: args.csv_class.clone(), ..CsvMapping::default() };
     let messages = recording::open_all(&args.input, &mapping)?;
     let (transport, password) = transport(&args.to)

@@ -229,17 +229,14 @@ impl<'s> Evaluator<'s, '_> {
         }
     }
 
+    /// A list with a member that cannot be told is no list, as in CEL.
     fn within(&self, value: &'s Node, members: &'s [Node]) -> Result<bool> {
         let value = self.value(value)?;
-        let mut failed = None;
+        let mut found = false;
         for member in members {
-            match self.value(member).map(|member| equal(&value, &member)) {
-                Ok(true) => return Ok(true),
-                Ok(false) => {}
-                Err(unknown) => failed = Some(unknown),
-            }
+            found |= equal(&value, &self.value(member)?);
         }
-        failed.map_or(Ok(false), Err)
+        Ok(found)
     }
 
     fn text_test(&self, test: TextTest, text: &'s Node, part: &'s Node) -> Result<Operand<'s>> {
