@@ -92,6 +92,9 @@ impl Brokers {
             );
             external.push(subscriber.with_context(|| format!("source `{name}`"))?);
         }
+        if let Some(broker) = &mut embedded {
+            broker.open().await?;
+        }
         Ok(Brokers { embedded, _external: external })
     }
 

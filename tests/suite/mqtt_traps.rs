@@ -184,6 +184,7 @@ async fn six_thousand_messages_pass_through_the_link_of_the_embedded_broker() {
     let started = Broker::start(&broker_config(), LogBounds::default(), inbox.clone()).await;
     let mut broker = started.unwrap();
     broker.subscribe(3, &embedded("设备/#"), &inbox);
+    broker.open().await.unwrap();
     wait_for(&mut arrivals, &MqttEvent::Connected).await;
     let device = transport(broker.address().port(), "-", "device");
     let publisher = Publisher::start(&device, None).unwrap();
@@ -205,6 +206,7 @@ async fn messages_that_the_embedded_broker_overtook_are_counted() {
     let (inbox, mut arrivals) = inbox();
     let mut broker = Broker::start(&broker_config(), bounds, inbox.clone()).await.unwrap();
     broker.subscribe(0, &embedded("t"), &inbox);
+    broker.open().await.unwrap();
     wait_for(&mut arrivals, &MqttEvent::Connected).await;
     let device = transport(broker.address().port(), "-", "device");
     let publisher = Publisher::start(&device, None).unwrap();
@@ -240,6 +242,7 @@ async fn topics_are_not_mixed_up_when_a_device_speaks_mqtt_5_with_topic_aliases(
     let started = Broker::start(&broker_config(), LogBounds::default(), inbox.clone()).await;
     let mut broker = started.unwrap();
     broker.subscribe(0, &embedded("t/+"), &inbox);
+    broker.open().await.unwrap();
     wait_for(&mut arrivals, &MqttEvent::Connected).await;
     let port = broker.address().port().to_string();
     for device in 0..4 {

@@ -64,6 +64,19 @@ async fn nobody_takes_a_ticket_and_it_is_escalated_until_somebody_does() {
     assert_eq!(alarms["alarms"][0]["state"], "acknowledged");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_devices_say_the_moment_the_gateway_is_ready_is_not_lost() {
+    let home = Home::new(HOT, "");
+    for round in 1..=3 {
+        let gateway = home.start();
+        let faults: Vec<_> =
+            (0..100).map(|n| report(&format!("m-{round}-{n}"), "{\"temp_c\": 90}")).collect();
+        gateway.publish(&faults).await;
+        let tickets = gateway.desk_until(|tickets| tickets.len() >= 100 * round).await;
+        assert_eq!(tickets.len(), 100 * round);
+    }
+}
+
 /// Presses a button of the desk's page.
 async fn reqwest_form(http: &str, id: &str, status: &str) -> u16 {
     let client = faultgate::io::upstream::plain_client().expect("a client");

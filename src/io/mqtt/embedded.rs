@@ -18,7 +18,7 @@ use rumqttd::protocol::v4::V4;
 use rumqttd::protocol::v5::V5;
 use rumqttd::{ConnectionSettings, LinkType, Router, RouterConfig, Server, ServerSettings};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::config::{BrokerConfig, Transport};
@@ -86,6 +86,15 @@ pub struct Broker {
     max_payload: usize,
     connect: Connect,
     tasks: JoinSet<()>,
+    closed: Option<Closed>,
+    subscribed: Vec<oneshot::Receiver<()>>,
+}
+
+/// The door before it is opened: devices that connect wait in the system's queue.
+struct Closed {
+    listener: TcpListener,
+    rooms: Rooms,
+    max_connections: usize,
 }
 
 impl std::fmt::Debug for Broker {
@@ -128,7 +137,8 @@ impl Broker {
         let v5 =
             room(&mut tasks, packet_bytes, |settings| Server::new(settings, events.clone(), V5));
         let v5 = v5.await?;
-        tasks.spawn(door::serve(listener, Rooms { v4, v5 }, config.max_connections));
+        let rooms = Rooms { v4, v5 };
+        let closed = Some(Closed { listener, rooms, max_connections: config.max_connections });
         let connect: Connect = Arc::new(move |client_id| {
             let link = LinkBuilder::new(client_id, events.clone()).clean_session(false);
             link.build().map(|(tx, rx, _)| (tx, rx)).map_err(Box::new)
@@ -137,7 +147,8 @@ impl Broker {
         let link = connect(&format!("{OWN_ID}canary"));
         let (tx, rx) = link.map_err(|error| BrokerError::Start(error.to_string()))?;
         tasks.spawn(canary(tx, rx, inbox));
-        Ok(Broker { address, max_payload: config.max_payload, connect, tasks })
+        let max_payload = config.max_payload;
+        Ok(Broker { address, max_payload, connect, tasks, closed, subscribed: Vec::new() })
     }
 
     /// Where devices connect; tells the port when the configuration left it open (0).
@@ -158,8 +169,27 @@ impl Broker {
                 max_payload: self.max_payload,
             };
             let connect = Arc::clone(&self.connect);
-            self.tasks.spawn(link::run(subscription, connect, inbox.clone()));
+            let (told, subscribed) = oneshot::channel();
+            self.subscribed.push(subscribed);
+            self.tasks.spawn(link::run(subscription, connect, inbox.clone(), told));
         }
+    }
+
+    /// Lets devices in, once the router has every subscription: what they published before that
+    /// would be acknowledged and lost.
+    ///
+    /// # Errors
+    /// [`BrokerError::Start`] when the router does not answer.
+    pub async fn open(&mut self) -> Result<(), BrokerError> {
+        for subscribed in self.subscribed.drain(..) {
+            let told = tokio::time::timeout(ROOM_TIMEOUT, subscribed).await;
+            let slow = |_| BrokerError::Start("its router does not subscribe".to_owned());
+            told.map_err(slow)?.map_err(|error| BrokerError::Start(error.to_string()))?;
+        }
+        if let Some(Closed { listener, rooms, max_connections }) = self.closed.take() {
+            self.tasks.spawn(door::serve(listener, rooms, max_connections));
+        }
+        Ok(())
     }
 }
 

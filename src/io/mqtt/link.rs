@@ -5,7 +5,7 @@ use std::time::Duration;
 use rumqttd::local::{LinkError, LinkRx, LinkTx};
 use rumqttd::protocol::{Filter, Packet, PubAck, PubAckReason, QoS, RetainForwardRule, Subscribe};
 use rumqttd::{Forward, Notification};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::embedded::Connect;
 use super::{Ack, AckToken, Arrival, Closed, Inbox, Incoming, MqttEvent, tell, topics};
@@ -28,9 +28,23 @@ pub(super) struct Subscription {
 
 /// Carries messages to `inbox` until the gateway or the broker has ended. A client that takes our
 /// id pushes the link out: it is made again, and the session goes on where it was.
-pub(super) async fn run(subscription: Subscription, connect: Connect, inbox: Inbox) {
-    let mut reader =
-        Reader { subscription, inbox, connection: 0, next_packet: 1, next_offset: None };
+///
+/// `subscribed` is told once the router has the subscription: what a device publishes before that
+/// would be acknowledged by the broker and reach nobody.
+pub(super) async fn run(
+    subscription: Subscription,
+    connect: Connect,
+    inbox: Inbox,
+    subscribed: oneshot::Sender<()>,
+) {
+    let mut reader = Reader {
+        subscription,
+        inbox,
+        connection: 0,
+        next_packet: 1,
+        next_offset: None,
+        subscribed: Some(subscribed),
+    };
     loop {
         match connect(&reader.subscription.client_id) {
             Ok((tx, rx)) => match reader.read(tx, rx).await {
@@ -54,6 +68,7 @@ struct Reader {
     connection: u64,
     next_packet: u16,
     next_offset: Option<u64>,
+    subscribed: Option<oneshot::Sender<()>>,
 }
 
 impl Reader {
@@ -61,16 +76,24 @@ impl Reader {
     async fn read(&mut self, mut tx: LinkTx, mut rx: LinkRx) -> Result<(), Closed> {
         self.connection += 1;
         self.next_packet = 1;
-        let subscribed = tx.send(self.subscribe()).await;
+        let asked = tx.send(self.subscribe()).await;
+        let mut is_connected = false;
         let (acks, waiting) = mpsc::unbounded_channel();
         let acknowledging = tokio::spawn(acknowledge(tx, waiting, self.connection));
-        let mut end = subscribed.map(drop);
-        if end.is_ok() {
-            self.tell(MqttEvent::Connected).await?;
-        }
+        let mut end = asked.map(drop);
         while end.is_ok() {
-            match next_forward(&mut rx).await {
-                Ok(forward) => self.forward(forward, &acks).await?,
+            match next(&mut rx).await {
+                Ok(News::Forward(forward)) => self.forward(*forward, &acks).await?,
+                Ok(News::Acknowledged) if !is_connected => {
+                    is_connected = true;
+                    self.tell(MqttEvent::Connected).await?;
+                    // Nobody waits any more for a link that is made again.
+                    let waiting = self.subscribed.take();
+                    if waiting.is_some_and(|waiting| waiting.send(()).is_err()) {
+                        return Err(Closed);
+                    }
+                }
+                Ok(News::Acknowledged) => {}
                 Err(error) => end = Err(error),
             }
         }
@@ -149,15 +172,31 @@ impl Reader {
     }
 }
 
-/// The next message of a link. `Unschedule` must be answered, or the link stalls for ever.
+/// The next message of a link.
 pub(super) async fn next_forward(rx: &mut LinkRx) -> Result<Forward, LinkError> {
     loop {
+        if let News::Forward(forward) = next(rx).await? {
+            return Ok(*forward);
+        }
+    }
+}
+
+/// What a link tells.
+enum News {
+    Forward(Box<Forward>),
+    /// The router has taken what was sent: here, a subscription.
+    Acknowledged,
+}
+
+/// What comes next on a link. `Unschedule` must be answered, or the link stalls for ever.
+async fn next(rx: &mut LinkRx) -> Result<News, LinkError> {
+    loop {
         match rx.next().await? {
-            Some(Notification::Forward(forward)) => return Ok(forward),
+            Some(Notification::Forward(forward)) => return Ok(News::Forward(Box::new(forward))),
+            Some(Notification::DeviceAck(_)) => return Ok(News::Acknowledged),
             Some(Notification::Unschedule) => rx.wake().await?,
             Some(
-                Notification::DeviceAck(_)
-                | Notification::ReplicaData { .. }
+                Notification::ReplicaData { .. }
                 | Notification::ReplicaAcks { .. }
                 | Notification::Shadow(_)
                 | Notification::Disconnect(..),
