@@ -7,20 +7,16 @@
 
 use std::ops::Range;
 
-use super::ir::{
-    Arithmetic, Attribute, Comparison, Constant, Conversion, Learning, LearningKind, Node,
-    TextTest, WindowFunction,
-};
+use super::ir::{Arithmetic, Attribute, Comparison, Constant, Node};
 use super::parse::{Expr, ExprKind};
-use super::{CompileScope, Condition, Fault, NODES_MAX, WINDOW_MAX};
+use super::{CompileScope, Condition, Fault, NODES_MAX};
 use crate::engine::types::diagnostic::did_you_mean;
 use crate::engine::types::document::Scalar;
 use crate::engine::types::names::MetricId;
-use crate::engine::types::time::TimeSpan;
 
 /// What is known of a value before it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Type {
+pub(super) enum Type {
     Bool,
     Number,
     Text,
@@ -43,27 +39,6 @@ impl Type {
     }
 }
 
-/// Functions on a metric, for hints.
-const METHODS: [&str; 15] = [
-    "avg",
-    "min",
-    "max",
-    "sum",
-    "count",
-    "stddev",
-    "rate",
-    "delta",
-    "prev",
-    "changed",
-    "age",
-    "stuck",
-    "ewma",
-    "zscore",
-    "deviation",
-];
-/// Functions that stand alone, for hints.
-const FUNCTIONS: [&str; 8] =
-    ["absent", "offline", "raised", "size", "double", "int", "string", "duration"];
 /// Attributes of a device, for hints.
 const ATTRIBUTES: [&str; 6] = ["id", "class", "site", "region", "customer", "labels"];
 
@@ -97,18 +72,18 @@ pub(super) fn compile(tree: &Expr, scope: &mut CompileScope<'_>) -> Result<Condi
     }
 }
 
-struct Compiler<'a, 'b> {
-    scope: &'a mut CompileScope<'b>,
+pub(super) struct Compiler<'a, 'b> {
+    pub(super) scope: &'a mut CompileScope<'b>,
     faults: Vec<Fault>,
     nodes: usize,
-    condition: Condition,
+    pub(super) condition: Condition,
 }
 
 /// Stands where a mistake was; a condition with a mistake is never evaluated.
-const NOTHING: (Node, Type) = (Node::Now, Type::Open);
+pub(super) const NOTHING: (Node, Type) = (Node::Now, Type::Open);
 
 impl Compiler<'_, '_> {
-    fn fault(
+    pub(super) fn fault(
         &mut self,
         span: &Range<usize>,
         code: &'static str,
@@ -119,7 +94,7 @@ impl Compiler<'_, '_> {
         self.faults.push(Fault { span, code, message: message.into(), hint: hint.into() });
     }
 
-    fn node(&mut self, expr: &Expr) -> (Node, Type) {
+    pub(super) fn node(&mut self, expr: &Expr) -> (Node, Type) {
         self.nodes += 1;
         match &expr.kind {
             ExprKind::Bool(flag) => (Node::Constant(Constant::Bool(*flag)), Type::Bool),
@@ -160,7 +135,7 @@ impl Compiler<'_, '_> {
     }
 
     /// A part that must be of a type, or a metric that may be.
-    fn typed(&mut self, expr: &Expr, wanted: Type) -> Node {
+    pub(super) fn typed(&mut self, expr: &Expr, wanted: Type) -> Node {
         let (node, kind) = self.node(expr);
         if kind != wanted && kind != Type::Open {
             let message = format!("this is {}, but {} is needed", kind.word(), wanted.word());
@@ -346,195 +321,6 @@ impl Compiler<'_, '_> {
             }
         };
         (Node::Arithmetic(operation, Box::new(left), Box::new(right)), kind)
-    }
-
-    fn function(&mut self, expr: &Expr, name: &str, arguments: &[Expr]) -> (Node, Type) {
-        match (name, arguments) {
-            ("absent", [span]) => {
-                self.condition.reads_absence = true;
-                (Node::Absent(self.window(span)), Type::Bool)
-            }
-            ("offline", []) => (Node::Offline, Type::Bool),
-            ("raised", [rule]) => self.raised(rule),
-            ("size", [text]) => (Node::Size(Box::new(self.typed(text, Type::Text))), Type::Number),
-            ("double", [value]) => self.convert(Conversion::Double, value, Type::Number),
-            ("int", [value]) => self.convert(Conversion::Int, value, Type::Number),
-            ("string", [value]) => self.convert(Conversion::Text, value, Type::Text),
-            ("duration", [span]) => (Node::Constant(Constant::Span(self.window(span))), Type::Span),
-            ("count_raised", _) => {
-                let message = "`count_raised` is not supported in this version";
-                self.fault(&expr.span, "not-supported", message, "use `raised(\"rule\")`");
-                NOTHING
-            }
-            (name, _) if FUNCTIONS.contains(&name) => {
-                let message = format!("`{name}` does not take {} arguments", arguments.len());
-                self.fault(&expr.span, "wrong-arguments", message, "");
-                NOTHING
-            }
-            (name, _) => {
-                let message = format!("there is no function `{name}`");
-                let hint = if METHODS.contains(&name) {
-                    format!("write it after a metric: `temp_c.{name}(...)`")
-                } else {
-                    did_you_mean(name, &FUNCTIONS)
-                };
-                self.fault(&expr.span, "unknown-function", message, hint);
-                NOTHING
-            }
-        }
-    }
-
-    fn convert(&mut self, conversion: Conversion, value: &Expr, kind: Type) -> (Node, Type) {
-        let (value, _) = self.node(value);
-        (Node::Convert(conversion, Box::new(value)), kind)
-    }
-
-    fn raised(&mut self, rule: &Expr) -> (Node, Type) {
-        let ExprKind::Text(id) = &rule.kind else {
-            let hint = "for example `raised(\"site-power-lost\")`";
-            self.fault(&rule.span, "wrong-type", "the id of a rule is a text", hint);
-            return NOTHING;
-        };
-        match self.scope.rules.find(id) {
-            Some(rule) => {
-                self.condition.rules.push(rule);
-                (Node::Raised(rule), Type::Bool)
-            }
-            None => {
-                let known: Vec<&str> = self.scope.rules.texts().collect();
-                let hint = did_you_mean(id, &known);
-                self.fault(
-                    &rule.span,
-                    "unknown-reference",
-                    format!("there is no rule `{id}`"),
-                    hint,
-                );
-                NOTHING
-            }
-        }
-    }
-
-    fn method(
-        &mut self,
-        expr: &Expr,
-        object: &Expr,
-        name: &str,
-        arguments: &[Expr],
-    ) -> (Node, Type) {
-        let test = match name {
-            "startsWith" => Some(TextTest::StartsWith),
-            "endsWith" => Some(TextTest::EndsWith),
-            "contains" => Some(TextTest::Contains),
-            _ => None,
-        };
-        if let (Some(test), [part]) = (test, arguments) {
-            let text = self.typed(object, Type::Text);
-            let part = self.typed(part, Type::Text);
-            return (Node::TextTest(test, Box::new(text), Box::new(part)), Type::Bool);
-        }
-        if let ("size", []) = (name, arguments) {
-            return (Node::Size(Box::new(self.typed(object, Type::Text))), Type::Number);
-        }
-        if !METHODS.contains(&name) {
-            let message = format!("there is no function `{name}`");
-            let mut known = METHODS.to_vec();
-            known.extend(["startsWith", "endsWith", "contains", "size"]);
-            self.fault(&expr.span, "unknown-function", message, did_you_mean(name, &known));
-            return NOTHING;
-        }
-        let Some(metric) = self.object(object) else {
-            let message = format!("`{name}` is a function of a metric");
-            self.fault(&object.span, "wrong-type", message, "for example `temp_c.avg(5m)`");
-            return NOTHING;
-        };
-        match self.history(metric, name, arguments) {
-            Some(found) => found,
-            None => {
-                let message = format!("`{name}` does not take {} arguments", arguments.len());
-                let hint = match name {
-                    "prev" | "changed" | "age" => format!("write `{name}()`"),
-                    "deviation" => "write `deviation(1m, 10m)`: short, then long".to_owned(),
-                    _ => format!("write `{name}(5m)`"),
-                };
-                self.fault(&expr.span, "wrong-arguments", message, hint);
-                NOTHING
-            }
-        }
-    }
-
-    /// The metric that a method is called on.
-    fn object(&mut self, object: &Expr) -> Option<MetricId> {
-        match self.node(object) {
-            (Node::Metric(metric), _) => Some(metric),
-            _ => None,
-        }
-    }
-
-    fn history(
-        &mut self,
-        metric: MetricId,
-        name: &str,
-        arguments: &[Expr],
-    ) -> Option<(Node, Type)> {
-        let function = match (name, arguments) {
-            ("prev", []) => return Some((Node::Previous(metric), Type::Open)),
-            ("changed", []) => return Some((Node::Changed(metric), Type::Bool)),
-            ("age", []) => return Some((Node::Age(metric), Type::Number)),
-            ("deviation", [short, long]) => {
-                let (short, long) = (self.window(short), self.window(long));
-                return Some(self.learn(metric, LearningKind::Band { short, long }));
-            }
-            ("zscore", [over]) => {
-                let over = self.window(over);
-                return Some(self.learn(metric, LearningKind::Score { over }));
-            }
-            ("ewma", [over]) => {
-                let over = self.window(over);
-                return Some(self.learn(metric, LearningKind::Mean { over }));
-            }
-            ("avg", [_]) => WindowFunction::Average,
-            ("min", [_]) => WindowFunction::Minimum,
-            ("max", [_]) => WindowFunction::Maximum,
-            ("sum", [_]) => WindowFunction::Sum,
-            ("count", [_]) => WindowFunction::Count,
-            ("stddev", [_]) => WindowFunction::Deviation,
-            ("rate", [_]) => WindowFunction::Rate,
-            ("delta", [_]) => WindowFunction::Delta,
-            ("stuck", [_]) => WindowFunction::Stuck,
-            _ => return None,
-        };
-        let window = self.window(arguments.first()?);
-        self.condition.windows.push((metric, window));
-        let kind = if function == WindowFunction::Stuck { Type::Bool } else { Type::Number };
-        Some((Node::Window(function, metric, window), kind))
-    }
-
-    fn learn(&mut self, metric: MetricId, kind: LearningKind) -> (Node, Type) {
-        let place = self.condition.learning.len();
-        self.condition.learning.push(Learning { metric, kind });
-        (Node::Learned(metric, place), Type::Number)
-    }
-
-    /// A length of time that is known now: `10m` or `"10m"`, at most seven days.
-    fn window(&mut self, expr: &Expr) -> TimeSpan {
-        let span = match &expr.kind {
-            ExprKind::Span(span) => Some(*span),
-            ExprKind::Text(text) => TimeSpan::parse(text).ok(),
-            _ => None,
-        };
-        match span {
-            Some(span) if span > TimeSpan::ZERO && span <= WINDOW_MAX => span,
-            Some(_) => {
-                let message = "a window is longer than 0s and at most 7d";
-                self.fault(&expr.span, "out-of-range", message, "");
-                WINDOW_MAX
-            }
-            None => {
-                let message = "a window is a duration that is written here";
-                self.fault(&expr.span, "wrong-type", message, "for example `5m` or `1h30m`");
-                WINDOW_MAX
-            }
-        }
     }
 }
 

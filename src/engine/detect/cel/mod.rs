@@ -6,6 +6,7 @@
 
 mod compile;
 mod evaluate;
+mod functions;
 mod ir;
 mod parse;
 mod token;
