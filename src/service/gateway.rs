@@ -84,7 +84,8 @@ pub struct Gateway {
 #[derive(Debug, Default)]
 struct Owed {
     acks: Vec<AckToken>,
-    answers: Vec<Ask>,
+    /// Questions, and whether the act that one asked for changed anything.
+    answers: Vec<(Ask, bool)>,
 }
 
 impl Gateway {
@@ -139,18 +140,24 @@ impl Gateway {
             self.step(now, Input::Delivered(delivered));
         }
         for ask in asked.drain(..) {
+            let before = self.effects.writes.len();
             if let Question::Act { action, signer } = &ask.question {
                 let input = Input::Operator { action: action.clone(), signature: signer.at(now) };
                 self.step(now, input);
             }
-            owed.answers.push(ask);
+            let acted = self.effects.writes.len() > before;
+            owed.answers.push((ask, acted));
         }
         self.commit(now).await;
         for ack in owed.acks {
             ack.ack();
         }
-        for ask in owed.answers {
-            let answer = view::answer(&ask.question, &self.engine, &self.health);
+        for (ask, acted) in owed.answers {
+            let answer = if matches!(ask.question, Question::Act { .. }) {
+                view::acted(acted)
+            } else {
+                view::answer(&ask.question, &self.engine, &self.health)
+            };
             ask.answer(answer);
         }
         self.observer.decided(now, &self.effects, &self.engine);

@@ -79,8 +79,13 @@ pub fn answer(question: &Question, engine: &Engine, health: &Health) -> Json {
                 "outbox": engine.outbox().depth(),
             })
         }
-        Question::Act { .. } => json!({ "done": true }),
+        Question::Act { .. } => acted(false),
     }
+}
+
+/// The answer to an act: whether it changed anything.
+pub fn acted(done: bool) -> Json {
+    json!({ "done": done })
 }
 
 fn is_dead(job: &JobRecord) -> bool {

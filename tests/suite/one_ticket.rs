@@ -77,6 +77,25 @@ async fn what_devices_say_the_moment_the_gateway_is_ready_is_not_lost() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_alarm_is_taken_once_and_what_cannot_be_taken_is_told() {
+    let home = Home::new(HOT, "");
+    let gateway = home.start();
+    gateway.publish(&[report("冷柜-3", "{\"temp_c\": 90}")]).await;
+    gateway.desk_until(|tickets| tickets.len() == 1).await;
+    let client = faultgate::io::upstream::plain_client().expect("a client");
+    let take = async |device: &str| {
+        let body = serde_json::json!({ "by": "李工", "rule": "hot", "device": device });
+        let url = format!("http://{}/api/v1/alarms/ack", gateway.http);
+        client.post(url).json(&body).send().await.expect("an answer").status().as_u16()
+    };
+    assert_eq!(take("冷柜-3").await, 200);
+    assert_eq!(take("冷柜-3").await, 409, "it is taken already");
+    assert_eq!(take("nobody").await, 409);
+    let alarms = gateway.get("/api/v1/alarms").await;
+    assert_eq!(alarms["alarms"][0]["ack"]["by"], "李工");
+}
+
 /// Presses a button of the desk's page.
 async fn reqwest_form(http: &str, id: &str, status: &str) -> u16 {
     let client = faultgate::io::upstream::plain_client().expect("a client");

@@ -87,6 +87,9 @@ async fn ask(State(served): State<Served>, question: Question) -> Response {
 fn answer(answered: Result<Value, NoAnswer>) -> Response {
     match answered {
         Ok(Value::Null) => refuse(StatusCode::NOT_FOUND, "nothing has this id"),
+        Ok(answer) if answer["done"] == Value::Bool(false) => {
+            refuse(StatusCode::CONFLICT, "nothing to do: it is not there, or not in such a state")
+        }
         Ok(answer) => Json(answer).into_response(),
         Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
