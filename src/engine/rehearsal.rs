@@ -113,6 +113,6 @@ pub fn event_word(event: AlarmEvent) -> Option<&'static str> {
         AlarmEvent::Raised { .. } => Some("raised"),
         AlarmEvent::Returned => Some("returned"),
         AlarmEvent::Closed => Some("closed"),
-        AlarmEvent::Acknowledged | AlarmEvent::Reset => None,
+        AlarmEvent::Acknowledged => None,
     }
 }

@@ -215,7 +215,6 @@ fn alarm_word(event: AlarmEvent) -> &'static str {
         AlarmEvent::Raised { .. } => "raised",
         AlarmEvent::Acknowledged => "acknowledged",
         AlarmEvent::Returned => "returned",
-        AlarmEvent::Reset => "reset",
         AlarmEvent::Closed => "closed",
     }
 }

@@ -108,8 +108,6 @@ pub enum AlarmEvent {
     Acknowledged,
     /// B -> D, C -> A, or -> latched.
     Returned,
-    /// latched -> A.
-    Reset,
     /// The episode is over.
     Closed,
 }

@@ -23,13 +23,6 @@ pub struct Located<T> {
     pub span: Range<usize>,
 }
 
-impl<T> Located<T> {
-    /// The same place with another value.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Located<U> {
-        Located { value: change(self.value), span: self.span }
-    }
-}
-
 /// Where values are read from and where findings go.
 #[derive(Clone, Copy, Debug)]
 pub struct Place<'a> {

@@ -2,7 +2,8 @@
 //!
 //! What it does that one would not expect (measured on 5.0.3): an unknown queue is 403; a change
 //! that it does not accept is 200 with a text that says so; an unknown custom field is dropped
-//! silently, so that the key is read back; a subject over 200 characters is cut silently.
+//! silently, so that `key_field` must name one that is there, or no look-up finds a ticket; a
+//! subject over 200 characters is cut silently.
 
 use reqwest::Method;
 use serde_json::{Value as Json, json};
