@@ -14,7 +14,7 @@ use crate::engine::policy::{self, Policy};
 use crate::engine::rating::{self, Plan};
 use crate::engine::types::diagnostic::Report;
 use crate::engine::types::document::{Place, read_document};
-use crate::engine::types::message::Message;
+use crate::engine::types::message::{Delivery, Message};
 use crate::engine::types::time::Timestamp;
 use crate::service::backtest::{Backtest, Outcome, Recorded};
 
@@ -122,7 +122,7 @@ fn play(
     for line in recording::open_all(&args.input, &mapping)? {
         let Line { at_us, topic, payload, retain, .. } = line?;
         let source = if args.csv_source.is_some() { source } else { source_of(config, &topic) };
-        let message = Message { source, topic, payload, retain, dup: false };
+        let message = Message { source, topic, payload, retain, delivery: Delivery::Once };
         backtest.play(Recorded { at: Timestamp::from_micros(at_us), message });
         played += 1;
         if played.is_multiple_of(10_000) {

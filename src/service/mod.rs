@@ -78,7 +78,7 @@ impl Brokers {
                 let broker = embedded.as_mut().with_context(|| {
                     format!("source `{name}` reads the embedded broker, which is switched off")
                 })?;
-                broker.subscribe(index, &source.transport, inbox);
+                broker.subscribe(index, &source.transport);
                 continue;
             }
             let password = source.password.as_ref().map(Secret::resolve).transpose();

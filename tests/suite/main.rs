@@ -9,6 +9,7 @@ mod crash;
 mod gateway;
 mod layers;
 mod mosquitto;
+mod mqtt_tls;
 mod mqtt_traps;
 mod one_ticket;
 mod proxy;

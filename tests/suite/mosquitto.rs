@@ -15,11 +15,16 @@ pub struct Mosquitto {
 impl Mosquitto {
     /// `None`, and a word about it, where mosquitto is not installed.
     pub fn start() -> Option<Mosquitto> {
+        Mosquitto::start_with(|_| "allow_anonymous true\n".to_owned())
+    }
+
+    /// With lines of configuration that name files in its folder.
+    pub fn start_with(lines: impl Fn(&Path) -> String) -> Option<Mosquitto> {
         let port = free_port();
         let config = tempfile::tempdir().unwrap();
-        let text = format!(
-            "listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\n"
-        );
+        let own = lines(config.path());
+        let text =
+            format!("listener {port} 127.0.0.1\npersistence false\nmax_queued_messages 0\n{own}");
         std::fs::write(config.path().join("mosquitto.conf"), text).unwrap();
         let mut broker = Mosquitto { port, config, process: None };
         if !broker.run() {

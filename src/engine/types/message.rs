@@ -18,8 +18,22 @@ pub struct Message {
     pub payload: Vec<u8>,
     /// Sent by the broker because it was retained, not because it just happened.
     pub retain: bool,
-    /// The broker says that it may have sent this before (MQTT DUP).
-    pub dup: bool,
+    /// Whether it may come a second time.
+    pub delivery: Delivery,
+}
+
+/// How a broker handed a message over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// For once: at QoS 0, inside the process, or from a recording.
+    Once,
+    /// Until it is acknowledged, each time with the same packet id (MQTT 3.1.1, 4.4).
+    UntilAcknowledged {
+        /// The packet id.
+        packet: u16,
+        /// The broker says that it may have sent this before (DUP).
+        again: bool,
+    },
 }
 
 /// A measured value. Texts are shared, so that copying a value never copies text.

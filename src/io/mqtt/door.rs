@@ -2,7 +2,8 @@
 //!
 //! rumqttd speaks either version on a port, accepts without a limit, and panics at a first packet
 //! that is no CONNECT. The door reads the head of the first packet, within a time limit and up to
-//! `max_connections`, and passes the stream on to the listener for its version.
+//! `max_connections`, and passes the stream on to the listener for its version, packet by packet:
+//! see [`super::topics`], [`super::gate`] and [`super::oversized`].
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
-use super::topics;
+use super::gate::Gate;
+use super::topics::{self, Rules};
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 /// After an error of `accept` (out of file descriptors), which would come again at once.
@@ -21,11 +23,13 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Each connection has four buffers of this size.
 const BUFFER_BYTES: usize = 4 * 1024;
 
-/// The listeners behind the door.
-#[derive(Clone, Copy, Debug)]
+/// The listeners behind the door, and what may pass.
+#[derive(Clone, Debug)]
 pub(super) struct Rooms {
     pub v4: SocketAddr,
     pub v5: SocketAddr,
+    pub rest_bytes_max: usize,
+    pub gate: Gate,
 }
 
 /// Lets clients in until the task is aborted.
@@ -44,8 +48,9 @@ pub(super) async fn serve(listener: TcpListener, rooms: Rooms, max_connections: 
             tracing::warn!(max_connections, "A client was turned away: too many connections.");
             continue;
         };
+        let rooms = rooms.clone();
         tokio::spawn(async move {
-            if let Err(error) = pass(client, rooms).await {
+            if let Err(error) = pass(client, &rooms).await {
                 tracing::debug!(%error, "A client's connection ended.");
             }
             drop(place);
@@ -53,7 +58,7 @@ pub(super) async fn serve(listener: TcpListener, rooms: Rooms, max_connections: 
     }
 }
 
-async fn pass(mut client: TcpStream, rooms: Rooms) -> io::Result<()> {
+async fn pass(mut client: TcpStream, rooms: &Rooms) -> io::Result<()> {
     client.set_nodelay(true)?;
     let head = tokio::time::timeout(HEAD_TIMEOUT, read_head(&mut client)).await??;
     let (room, level) = match protocol_level(&head) {
@@ -70,8 +75,9 @@ async fn pass(mut client: TcpStream, rooms: Rooms) -> io::Result<()> {
     let from_client =
         BufReader::with_capacity(BUFFER_BYTES, io::Cursor::new(head).chain(from_client));
     let from_broker = BufReader::with_capacity(BUFFER_BYTES, from_broker);
+    let rules = Rules { level, rest_bytes_max: rooms.rest_bytes_max, gate: &rooms.gate };
     tokio::select! {
-        ended = topics::pass_in(from_client, buffered(to_broker), level) => ended?,
+        ended = topics::pass_in(from_client, buffered(to_broker), rules) => ended?,
         ended = topics::pass_out(from_broker, buffered(to_client)) => ended?,
     }
     Ok(())

@@ -1,9 +1,10 @@
 //! The embedded broker (rumqttd), with the gateway inside its process.
 //!
 //! It acknowledges a device's message when it has it in memory, and keeps for each filter the
-//! newest [`LogBounds`] only: what is overtaken before the gateway has read it is counted and told.
-//! Nothing of it is kept over a restart: where a power cut must lose nothing, an external broker
-//! with persistence belongs between devices and gateway.
+//! newest [`LogBounds`] only. Devices are held back while the gateway is slower than they
+//! ([`super::gate`]); what is overtaken all the same is counted and told. Nothing of it is kept
+//! over a restart: where a power cut must lose nothing, an external broker with persistence belongs
+//! between devices and gateway.
 //!
 //! Topic aliases: those that devices (MQTT 5) send are resolved by rumqttd; those that it would
 //! make itself are wrong for wildcard filters, so the gateway's links ask for none.
@@ -23,7 +24,8 @@ use tokio::task::JoinSet;
 
 use super::config::{BrokerConfig, Transport};
 use super::door::{self, Rooms};
-use super::{Arrival, Inbox, MqttEvent, link, topics};
+use super::gate::Gate;
+use super::{Arrival, Inbox, MqttEvent, link, oversized, topics};
 
 /// What the broker keeps in memory for each topic filter that somebody subscribed.
 #[derive(Clone, Copy, Debug)]
@@ -48,10 +50,8 @@ const OWN_ID: &str = "\u{1}faultgate-";
 const CANARY_EVERY: Duration = Duration::from_secs(5);
 const CANARY_BOUND: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT_MS: u16 = 5_000;
-/// A packet past the payload limit is to reach the gateway, which counts and acknowledges it;
-/// only one past this many times the limit ends the device's connection.
-const PACKET_FACTOR: usize = 4;
-const PACKET_BYTES_MIN: usize = 1 << 20;
+/// Longest topic, its length, and the prefix that it gets at the door, in bytes.
+const TOPIC_BYTES_MAX: usize = 70 * 1024;
 const OUTGOING_PACKETS: u64 = 200;
 const INFLIGHT: usize = 100;
 /// Another process may take a port between our choice and the use of it.
@@ -85,9 +85,12 @@ pub struct Broker {
     address: SocketAddr,
     max_payload: usize,
     connect: Connect,
+    gate: Gate,
     tasks: JoinSet<()>,
     closed: Option<Closed>,
     subscribed: Vec<oneshot::Receiver<()>>,
+    filters: Vec<(usize, String)>,
+    inbox: Inbox,
 }
 
 /// The door before it is opened: devices that connect wait in the system's queue.
@@ -130,14 +133,16 @@ impl Broker {
         );
         let events = router.spawn();
         let mut tasks = JoinSet::new();
-        let packet_bytes = packet_bytes(config.max_payload);
+        let rest_bytes_max = oversized::rest_bytes_max(config.max_payload);
+        let packet_bytes = rest_bytes_max + TOPIC_BYTES_MAX;
         let v4 =
             room(&mut tasks, packet_bytes, |settings| Server::new(settings, events.clone(), V4));
         let v4 = v4.await?;
         let v5 =
             room(&mut tasks, packet_bytes, |settings| Server::new(settings, events.clone(), V5));
         let v5 = v5.await?;
-        let rooms = Rooms { v4, v5 };
+        let gate = Gate::default();
+        let rooms = Rooms { v4, v5, rest_bytes_max, gate: gate.clone() };
         let closed = Some(Closed { listener, rooms, max_connections: config.max_connections });
         let connect: Connect = Arc::new(move |client_id| {
             let link = LinkBuilder::new(client_id, events.clone()).clean_session(false);
@@ -146,9 +151,18 @@ impl Broker {
         // Made before anything can go wrong: a link into a dead router waits for ever.
         let link = connect(&format!("{OWN_ID}canary"));
         let (tx, rx) = link.map_err(|error| BrokerError::Start(error.to_string()))?;
-        tasks.spawn(canary(tx, rx, inbox));
-        let max_payload = config.max_payload;
-        Ok(Broker { address, max_payload, connect, tasks, closed, subscribed: Vec::new() })
+        tasks.spawn(canary(tx, rx, inbox.clone()));
+        Ok(Broker {
+            address,
+            max_payload: config.max_payload,
+            connect,
+            gate,
+            tasks,
+            closed,
+            subscribed: Vec::new(),
+            filters: Vec::new(),
+            inbox,
+        })
     }
 
     /// Where devices connect; tells the port when the configuration left it open (0).
@@ -156,22 +170,24 @@ impl Broker {
         self.address
     }
 
-    /// Subscribes the topics of a source; what arrives goes to `inbox` until the broker is dropped.
-    pub fn subscribe(&mut self, source: usize, transport: &Transport, inbox: &Inbox) {
+    /// Subscribes the topics of a source; what arrives goes to the inbox until the broker is
+    /// dropped.
+    pub fn subscribe(&mut self, source: usize, transport: &Transport) {
         // A link for each filter: only then do the positions in the broker's log have no gaps
         // of their own, and every gap is a loss.
         for (index, filter) in transport.filters().into_iter().enumerate() {
             let subscription = link::Subscription {
                 source,
                 filter: topics::inside(&filter),
-                qos: transport.qos,
                 client_id: format!("{OWN_ID}{source}-{index}"),
                 max_payload: self.max_payload,
             };
             let connect = Arc::clone(&self.connect);
             let (told, subscribed) = oneshot::channel();
             self.subscribed.push(subscribed);
-            self.tasks.spawn(link::run(subscription, connect, inbox.clone(), told));
+            self.filters.push((source, filter));
+            let (gate, inbox) = (self.gate.clone(), self.inbox.clone());
+            self.tasks.spawn(link::run(subscription, connect, gate, inbox, told));
         }
     }
 
@@ -187,14 +203,17 @@ impl Broker {
             told.map_err(slow)?.map_err(|error| BrokerError::Start(error.to_string()))?;
         }
         if let Some(Closed { listener, rooms, max_connections }) = self.closed.take() {
+            self.tasks.spawn(oversized::run(
+                Arc::clone(&self.connect),
+                format!("{OWN_ID}oversized"),
+                std::mem::take(&mut self.filters),
+                self.gate.clone(),
+                self.inbox.clone(),
+            ));
             self.tasks.spawn(door::serve(listener, rooms, max_connections));
         }
         Ok(())
     }
-}
-
-fn packet_bytes(max_payload: usize) -> usize {
-    (max_payload * PACKET_FACTOR).max(PACKET_BYTES_MIN)
 }
 
 /// Starts a listener for one protocol version on a loopback port, and waits until it listens.
@@ -287,15 +306,18 @@ async fn sing(tx: &mut LinkTx, rx: &mut LinkRx) -> String {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_router_that_has_died_is_told() {
-        let (inbox, mut arrivals) = super::super::inbox();
+    async fn broker(bounds: LogBounds) -> (Broker, mpsc::Receiver<Arrival>) {
+        let (inbox, arrivals) = super::super::inbox();
         let config = BrokerConfig {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             ..BrokerConfig::default()
         };
-        let broker = Broker::start(&config, LogBounds::default(), inbox).await;
-        let broker = broker.unwrap();
+        (Broker::start(&config, bounds, inbox).await.unwrap(), arrivals)
+    }
+
+    #[tokio::test]
+    async fn a_router_that_has_died_is_told() {
+        let (broker, mut arrivals) = broker(LogBounds::default()).await;
         let (mut tx, _rx) = (broker.connect)("test").unwrap();
         tx.subscribe("#").unwrap();
         // Past the door, where no prefix saves the router from the first byte of a character.
@@ -304,5 +326,49 @@ mod tests {
             panic!("nothing was told");
         };
         assert_eq!((source, event), (None, MqttEvent::CanaryLost));
+    }
+
+    #[tokio::test]
+    async fn messages_that_were_overtaken_in_the_log_are_counted() {
+        let (mut broker, mut arrivals) =
+            broker(LogBounds { segment_bytes: 16 * 1024, segments: 2 }).await;
+        let transport = Transport {
+            url: super::super::config::BrokerUrl::Embedded,
+            user: None,
+            ca: None,
+            client_certificate: None,
+            topics: vec!["t".to_owned()],
+            qos: 0,
+            shared_group: String::new(),
+            client_id: String::new(),
+        };
+        broker.subscribe(0, &transport);
+        let Some(Arrival::Event { event: MqttEvent::Connected, .. }) = arrivals.recv().await else {
+            panic!("not connected");
+        };
+        // Past the door, where the gate would hold a device back.
+        let (mut tx, _rx) = (broker.connect)("device").unwrap();
+        let total = 4_000_u64;
+        for number in 0..total {
+            tx.publish(topics::inside("t"), format!("{number:0200}")).unwrap();
+        }
+        let (mut received, mut overtaken, mut last) = (0, 0, 0);
+        while last < total - 1 {
+            match arrivals.recv().await.unwrap() {
+                Arrival::Message(incoming) => {
+                    let text = String::from_utf8(incoming.message.payload).unwrap();
+                    last = text.parse::<u64>().unwrap();
+                    received += 1;
+                }
+                Arrival::Event { event, .. } => {
+                    let MqttEvent::Overtaken { count } = event else {
+                        panic!("{event:?}");
+                    };
+                    overtaken += count;
+                }
+            }
+        }
+        assert!(overtaken > 0);
+        assert_eq!(received + overtaken, total);
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::config::Transport;
 use super::session::{self, Backoff, ClientError};
 use super::{Ack, AckToken, Arrival, Closed, Inbox, Incoming, MqttEvent, tell};
-use crate::engine::types::message::Message;
+use crate::engine::types::message::{Delivery, Message};
 
 /// Requests between us and the client. Only acknowledgements and a subscription pass through; more
 /// of the former than this wait outside.
@@ -177,6 +177,12 @@ impl Reader {
         let oversized = (length > self.max_payload).then_some(length);
         let ack = Ack { connection: *self.connection.lock(), packet: publish.pkid };
         let acks = (publish.qos != QoS::AtMostOnce).then(|| self.acks.clone());
+        let delivery = match publish.qos {
+            QoS::AtMostOnce => Delivery::Once,
+            QoS::AtLeastOnce | QoS::ExactlyOnce => {
+                Delivery::UntilAcknowledged { packet: publish.pkid, again: publish.dup }
+            }
+        };
         let message = Message {
             source: self.source,
             topic: publish.topic,
@@ -185,7 +191,7 @@ impl Reader {
                 None => publish.payload.into(),
             },
             retain: publish.retain,
-            dup: publish.dup,
+            delivery,
         };
         let incoming = Incoming { message, oversized, ack: AckToken { acks, ack } };
         // While this waits, nothing is read: the broker holds what has not been acknowledged.

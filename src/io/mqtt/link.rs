@@ -1,27 +1,27 @@
 //! A subscription inside the process of the embedded broker.
+//!
+//! At QoS 0: the broker forgets with the process what it was not told to forget, so that an
+//! acknowledgement to it would save nothing.
 
 use std::time::Duration;
 
 use rumqttd::local::{LinkError, LinkRx, LinkTx};
-use rumqttd::protocol::{Filter, Packet, PubAck, PubAckReason, QoS, RetainForwardRule, Subscribe};
+use rumqttd::protocol::{Filter, Packet, QoS, RetainForwardRule, Subscribe};
 use rumqttd::{Forward, Notification};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::embedded::Connect;
-use super::{Ack, AckToken, Arrival, Closed, Inbox, Incoming, MqttEvent, tell, topics};
-use crate::engine::types::message::Message;
+use super::gate::Gate;
+use super::{AckToken, Arrival, Closed, Inbox, Incoming, MqttEvent, tell, topics};
+use crate::engine::types::message::{Delivery, Message};
 
-/// rumqttd numbers what it sends from 1 to 100 and begins again; the number itself is private.
-const PACKET_IDS: u16 = 100;
 const RELINK_PAUSE: Duration = Duration::from_millis(200);
-const ACK_BATCH: usize = PACKET_IDS as usize;
 
 /// What to subscribe, for whom.
 #[derive(Clone, Debug)]
 pub(super) struct Subscription {
     pub source: usize,
     pub filter: String,
-    pub qos: u8,
     pub client_id: String,
     pub max_payload: usize,
 }
@@ -34,17 +34,12 @@ pub(super) struct Subscription {
 pub(super) async fn run(
     subscription: Subscription,
     connect: Connect,
+    gate: Gate,
     inbox: Inbox,
     subscribed: oneshot::Sender<()>,
 ) {
-    let mut reader = Reader {
-        subscription,
-        inbox,
-        connection: 0,
-        next_packet: 1,
-        next_offset: None,
-        subscribed: Some(subscribed),
-    };
+    let subscribed = Some(subscribed);
+    let mut reader = Reader { subscription, gate, inbox, next_offset: None, subscribed };
     loop {
         match connect(&reader.subscription.client_id) {
             Ok((tx, rx)) => match reader.read(tx, rx).await {
@@ -64,9 +59,8 @@ pub(super) async fn run(
 
 struct Reader {
     subscription: Subscription,
+    gate: Gate,
     inbox: Inbox,
-    connection: u64,
-    next_packet: u16,
     next_offset: Option<u64>,
     subscribed: Option<oneshot::Sender<()>>,
 }
@@ -74,16 +68,12 @@ struct Reader {
 impl Reader {
     /// Reads one link until it ends.
     async fn read(&mut self, mut tx: LinkTx, mut rx: LinkRx) -> Result<(), Closed> {
-        self.connection += 1;
-        self.next_packet = 1;
         let asked = tx.send(self.subscribe()).await;
         let mut is_connected = false;
-        let (acks, waiting) = mpsc::unbounded_channel();
-        let acknowledging = tokio::spawn(acknowledge(tx, waiting, self.connection));
         let mut end = asked.map(drop);
         while end.is_ok() {
             match next(&mut rx).await {
-                Ok(News::Forward(forward)) => self.forward(*forward, &acks).await?,
+                Ok(News::Forward(forward)) => self.forward(*forward).await?,
                 Ok(News::Acknowledged) if !is_connected => {
                     is_connected = true;
                     self.tell(MqttEvent::Connected).await?;
@@ -97,20 +87,14 @@ impl Reader {
                 Err(error) => end = Err(error),
             }
         }
-        acknowledging.abort();
         let reason = end.err().map_or_else(String::new, |error| error.to_string());
         self.tell(MqttEvent::Disconnected { reason }).await
     }
 
     fn subscribe(&self) -> Packet {
-        let subscription = &self.subscription;
-        let qos = match subscription.qos {
-            0 => QoS::AtMostOnce,
-            _ => QoS::AtLeastOnce,
-        };
         let filter = Filter {
-            path: subscription.filter.clone(),
-            qos,
+            path: self.subscription.filter.clone(),
+            qos: QoS::AtMostOnce,
             nolocal: false,
             preserve_retain: false,
             retain_forward_rule: RetainForwardRule::OnEverySubscribe,
@@ -119,16 +103,11 @@ impl Reader {
         Packet::Subscribe(Subscribe { pkid: 1, filters }, None)
     }
 
-    async fn forward(
-        &mut self,
-        forward: Forward,
-        acks: &mpsc::UnboundedSender<Ack>,
-    ) -> Result<(), Closed> {
+    async fn forward(&mut self, forward: Forward) -> Result<(), Closed> {
         let lost = self.gap(forward.cursor);
         if lost > 0 {
             self.tell(MqttEvent::Overtaken { count: lost }).await?;
         }
-        let ack = self.token(acks);
         let Forward { publish, .. } = forward;
         let length = publish.payload.len();
         let oversized = (length > self.subscription.max_payload).then_some(length);
@@ -140,11 +119,10 @@ impl Reader {
                 None => publish.payload.into(),
             },
             retain: publish.retain,
-            dup: false,
+            delivery: Delivery::Once,
         };
-        let incoming = Incoming { message, oversized, ack };
-        let sent = self.inbox.send(Arrival::Message(incoming)).await;
-        sent.map_err(|_| Closed)
+        let incoming = Incoming { message, oversized, ack: AckToken::nothing() };
+        self.gate.send(&self.inbox, Arrival::Message(incoming)).await
     }
 
     /// Messages that are missing before the one at `cursor` (segment, position in the log). A
@@ -155,16 +133,6 @@ impl Reader {
         };
         let expected = self.next_offset.replace(offset + 1);
         expected.map_or(0, |expected| offset.saturating_sub(expected))
-    }
-
-    fn token(&mut self, acks: &mpsc::UnboundedSender<Ack>) -> AckToken {
-        let ack = Ack { connection: self.connection, packet: self.next_packet };
-        if self.subscription.qos == 0 {
-            return AckToken { acks: None, ack };
-        }
-        self.next_packet = self.next_packet % PACKET_IDS + 1;
-        let acks = Some(acks.clone());
-        AckToken { acks, ack }
     }
 
     async fn tell(&self, event: MqttEvent) -> Result<(), Closed> {
@@ -202,27 +170,6 @@ async fn next(rx: &mut LinkRx) -> Result<News, LinkError> {
                 | Notification::Disconnect(..),
             )
             | None => {}
-        }
-    }
-}
-
-/// Sends acknowledgements in the order in which they come, many at a time.
-async fn acknowledge(mut tx: LinkTx, mut waiting: mpsc::UnboundedReceiver<Ack>, connection: u64) {
-    let mut batch = Vec::with_capacity(ACK_BATCH);
-    while waiting.recv_many(&mut batch, ACK_BATCH).await > 0 {
-        batch.retain(|ack: &Ack| ack.connection == connection);
-        let packet = |ack: Ack| {
-            let reason = PubAckReason::Success;
-            let pkid = ack.packet;
-            Packet::PubAck(PubAck { pkid, reason }, None)
-        };
-        let Some(last) = batch.pop() else {
-            continue;
-        };
-        tx.buffer().extend(batch.drain(..).map(packet));
-        if let Err(error) = tx.send(packet(last)).await {
-            tracing::debug!(%error, "A link ended before its acknowledgements were sent.");
-            return;
         }
     }
 }

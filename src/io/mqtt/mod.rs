@@ -8,7 +8,9 @@ pub mod config;
 mod door;
 pub mod embedded;
 pub mod external;
+mod gate;
 mod link;
+mod oversized;
 pub mod publish;
 mod session;
 mod topics;
@@ -62,6 +64,11 @@ pub(crate) struct Ack {
 }
 
 impl AckToken {
+    /// For a message that nobody waits to see acknowledged.
+    pub(crate) fn nothing() -> AckToken {
+        AckToken { acks: None, ack: Ack { connection: 0, packet: 0 } }
+    }
+
     /// Acknowledges the message, after those before it. Bounded by what the broker sends
     /// unacknowledged; does nothing once the connection is another one.
     pub fn ack(self) {

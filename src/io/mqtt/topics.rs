@@ -8,6 +8,9 @@ use std::io;
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::gate::Gate;
+use super::oversized;
+
 const PREFIX: &str = "f/";
 /// Largest packet other than PUBLISH that a client may send, in bytes.
 const CONTROL_BYTES_MAX: usize = 64 * 1024;
@@ -17,6 +20,8 @@ const PUBLISH: u8 = 3;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const WILL_FLAG: u8 = 0x04;
+const QOS_BITS: u8 = 0x06;
+const RETAIN_BIT: u8 = 0x01;
 
 /// A topic filter as rumqttd gets it; those that begin with `$` keep their meaning.
 pub(super) fn inside(filter: &str) -> String {
@@ -36,22 +41,64 @@ pub(super) fn outside(topic: &str) -> &str {
     topic.strip_prefix(PREFIX).unwrap_or(topic)
 }
 
+/// True when a message on `topic` reaches a subscription of `filter` (MQTT 3.1.1, 4.7); both as
+/// devices name them, the filter perhaps with a shared group.
+pub(super) fn fits(filter: &str, topic: &str) -> bool {
+    let filter = match filter.strip_prefix("$share/").and_then(|shared| shared.split_once('/')) {
+        Some((_, filter)) => filter,
+        None => filter,
+    };
+    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut levels = topic.split('/');
+    for wanted in filter.split('/') {
+        if wanted == "#" {
+            return true;
+        }
+        match levels.next() {
+            Some(level) if wanted == "+" || wanted == level => {}
+            _ => return false,
+        }
+    }
+    levels.next().is_none()
+}
+
+/// What the door knows of a client's connection.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules<'a> {
+    /// Protocol level: 4 or 5.
+    pub level: u8,
+    /// Largest rest of a PUBLISH after its topic, in bytes.
+    pub rest_bytes_max: usize,
+    /// No message passes while it is shut.
+    pub gate: &'a Gate,
+}
+
 /// Passes the packets of a client on, with the prefix, until it closes the connection.
 pub(super) async fn pass_in(
     mut from: impl AsyncBufRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    level: u8,
+    rules: Rules<'_>,
 ) -> io::Result<()> {
     while let Some((first, length)) = header(&mut from, &mut to).await? {
         match first >> 4 {
-            PUBLISH => publish(&mut from, &mut to, first, length, inside).await?,
+            PUBLISH => {
+                rules.gate.pass().await;
+                let (topic, rest) = topic(&mut from, length).await?;
+                if rest > rules.rest_bytes_max {
+                    oversized(&mut from, &mut to, first, &topic, rest, rules.level).await?;
+                } else {
+                    publish(&mut from, &mut to, first, &inside(&topic), rest).await?;
+                }
+            }
             CONNECT | SUBSCRIBE | UNSUBSCRIBE => {
                 if length > CONTROL_BYTES_MAX {
                     return Err(malformed());
                 }
                 let mut body = vec![0; length];
                 from.read_exact(&mut body).await?;
-                let body = rewritten(first >> 4, &body, level).ok_or_else(malformed)?;
+                let body = rewritten(first >> 4, &body, rules.level).ok_or_else(malformed)?;
                 write_header(&mut to, first, body.len()).await?;
                 to.write_all(&body).await?;
             }
@@ -71,8 +118,8 @@ pub(super) async fn pass_out(
 ) -> io::Result<()> {
     while let Some((first, length)) = header(&mut from, &mut to).await? {
         if first >> 4 == PUBLISH {
-            let bare = |topic: &str| outside(topic).to_owned();
-            publish(&mut from, &mut to, first, length, bare).await?;
+            let (topic, rest) = topic(&mut from, length).await?;
+            publish(&mut from, &mut to, first, outside(&topic), rest).await?;
         } else {
             write_header(&mut to, first, length).await?;
             copy(&mut from, &mut to, length).await?;
@@ -102,24 +149,54 @@ async fn header(
     Err(malformed())
 }
 
-async fn publish(
+/// The topic of a PUBLISH, and how many bytes of the packet follow it.
+async fn topic(
     from: &mut (impl AsyncBufRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    first: u8,
     length: usize,
-    change: impl Fn(&str) -> String,
-) -> io::Result<()> {
+) -> io::Result<(String, usize)> {
     let topic_length = usize::from(from.read_u16().await?);
     let rest = length.checked_sub(2 + topic_length).ok_or_else(malformed)?;
     let mut topic = vec![0; topic_length];
     from.read_exact(&mut topic).await?;
     let topic = String::from_utf8(topic).map_err(|_| malformed())?;
-    let topic = change(&topic);
+    Ok((topic, rest))
+}
+
+async fn publish(
+    from: &mut (impl AsyncBufRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    first: u8,
+    topic: &str,
+    rest: usize,
+) -> io::Result<()> {
     let topic_length = u16::try_from(topic.len()).map_err(|_| malformed())?;
     write_header(to, first, 2 + topic.len() + rest).await?;
     to.write_u16(topic_length).await?;
     to.write_all(topic.as_bytes()).await?;
     copy(from, to, rest).await
+}
+
+/// Throws the rest of a PUBLISH away and passes a word on in its place.
+async fn oversized(
+    from: &mut (impl AsyncBufRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
+    first: u8,
+    topic: &str,
+    rest: usize,
+    level: u8,
+) -> io::Result<()> {
+    let mut word = Vec::new();
+    let mut left = rest;
+    if first & QOS_BITS != 0 {
+        word.extend_from_slice(&from.read_u16().await?.to_be_bytes());
+        left -= 2;
+    }
+    if level >= 5 {
+        word.push(0); // no properties
+    }
+    word.extend_from_slice(&oversized::word(topic, left));
+    copy(from, &mut tokio::io::sink(), left).await?;
+    publish(&mut word.as_slice(), to, first & !RETAIN_BIT, oversized::TOPIC, word.len()).await
 }
 
 async fn write_header(
@@ -242,7 +319,9 @@ mod tests {
 
     async fn passed(packets: &[u8], level: u8) -> Vec<u8> {
         let mut inner = Vec::new();
-        pass_in(packets, &mut inner, level).await.unwrap();
+        let gate = Gate::default();
+        let rules = Rules { level, rest_bytes_max: 400, gate: &gate };
+        pass_in(packets, &mut inner, rules).await.unwrap();
         inner
     }
 
@@ -280,7 +359,44 @@ mod tests {
             b"\x30\x03\0\x09a",
             b"\x30\xff\xff\xff\xff\x01",
         ] {
-            assert!(pass_in(packet, Vec::new(), 4).await.is_err(), "{packet:?}");
+            let gate = Gate::default();
+            let rules = Rules { level: 4, rest_bytes_max: usize::MAX, gate: &gate };
+            assert!(pass_in(packet, Vec::new(), rules).await.is_err(), "{packet:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_an_oversized_message_a_word_is_passed_on_with_its_packet_id() {
+        let mut packet = vec![0x33, 0xf8, 0x03, 0, 1, b't', 0x12, 0x34];
+        packet.extend_from_slice(&[b'x'; 499]);
+        packet.extend_from_slice(b"\xc0\0");
+        let inner = passed(&packet, 4).await;
+        assert_eq!(inner, b"\x32\x12\0\x09oversized\x12\x34499 t\xc0\0");
+        let inner = passed(&packet, 5).await;
+        assert_eq!(inner, b"\x32\x13\0\x09oversized\x12\x34\0499 t\xc0\0");
+    }
+
+    #[test]
+    fn filters_fit_topics_as_mqtt_says() {
+        for (filter, topic) in [
+            ("设备/+/t", "设备/1/t"),
+            ("#", "a/b"),
+            ("a/#", "a"),
+            ("a/+", "a/"),
+            ("$share/g/a/+", "a/b"),
+            ("$x/#", "$x/1"),
+        ] {
+            assert!(fits(filter, topic), "{filter} {topic}");
+        }
+        for (filter, topic) in [
+            ("a/+", "a"),
+            ("a/+", "a/b/c"),
+            ("a", "a/b"),
+            ("a/b", "a"),
+            ("#", "$x"),
+            ("+/1", "$x/1"),
+        ] {
+            assert!(!fits(filter, topic), "{filter} {topic}");
         }
     }
 }
