@@ -1,11 +1,15 @@
 //! `faultgate explain`: why an alarm, a ticket or an episode is as it is.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use serde_json::Value as Json;
+use rust_decimal::Decimal;
+use serde_json::{Value as Json, json};
 
 use super::remote;
 use super::{Format, Globals};
+use crate::engine::rating::{self, Plan};
 use crate::engine::types::question::Question;
 
 /// What to explain.
@@ -13,6 +17,9 @@ use crate::engine::types::question::Question;
 pub struct Args {
     /// RULE/DEVICE, tk-1, an episode's id, a fingerprint, or the upstream's id of a ticket
     id: String,
+    /// Price plans: what the calls for each ticket cost
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    plan: Vec<PathBuf>,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -21,9 +28,14 @@ pub struct Args {
 /// Explains.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let path = format!("/api/v1/explain/{}", args.id);
-    let answer = remote::ask(globals, &path, &Question::Explain(args.id.clone()))?;
+    let plans = args.plan.iter().map(|file| super::backtest::read_plan(file));
+    let plans = plans.collect::<anyhow::Result<Vec<Plan>>>()?;
+    let mut answer = remote::ask(globals, &path, &Question::Explain(args.id.clone()))?;
     if answer.is_null() {
         anyhow::bail!("nothing has the id `{}`; see `faultgate alarms list --all`", args.id);
+    }
+    if !plans.is_empty() {
+        price(&mut answer, &plans, globals)?;
     }
     match args.format {
         Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
@@ -82,6 +94,19 @@ fn print_text(answer: &Json) {
             ticket["alarms"]
         );
         println!("  {}", s(&ticket["title"]));
+        let used = ticket["usage"].as_object().into_iter().flatten();
+        let used: Vec<String> = used.map(|(meter, qty)| format!("{} {meter}", s(qty))).collect();
+        if !used.is_empty() {
+            println!("  used: {}", used.join(", "));
+        }
+        for cost in list(&ticket["cost"]) {
+            println!(
+                "  cost: {} {} on {}",
+                s(&cost["amount"]),
+                s(&cost["currency"]),
+                s(&cost["plan"])
+            );
+        }
     }
     for job in list(&answer["waiting"]) {
         let state = &job["state"];
@@ -94,6 +119,42 @@ fn print_text(answer: &Json) {
             s(&state["not_before"]),
             s(&state["reason"])
         );
+    }
+}
+
+/// Adds to each ticket what it costs on each plan: what the bill of its month would be less
+/// without it. The month is that of the opening, in UTC.
+fn price(answer: &mut Json, plans: &[Plan], globals: &Globals) -> anyhow::Result<()> {
+    let all = remote::ask(globals, "/api/v1/tickets", &Question::Tickets)?;
+    for ticket in answer["tickets"].as_array_mut().into_iter().flatten() {
+        let month = |ticket: &Json| s(&ticket["opened_at"]).get(..7).unwrap_or("").to_owned();
+        let of = month(ticket);
+        let mut with = BTreeMap::new();
+        list(&all["tickets"])
+            .filter(|other| month(other) == of)
+            .for_each(|other| add(&mut with, &other["usage"], Decimal::ONE));
+        let mut without = with.clone();
+        add(&mut without, &ticket["usage"], Decimal::NEGATIVE_ONE);
+        let mut costs = Vec::new();
+        for plan in plans {
+            let bill = |usage: &BTreeMap<String, Decimal>| {
+                let usage: Vec<(&str, Decimal)> =
+                    usage.iter().map(|(meter, qty)| (meter.as_str(), *qty)).collect();
+                rating::running_bill(plan, &usage)
+            };
+            let (with, without) = (bill(&with)?, bill(&without)?);
+            let amount = (with.total - without.total).to_string();
+            costs.push(json!({ "plan": with.plan, "currency": with.currency, "amount": amount }));
+        }
+        ticket["cost"] = Json::Array(costs);
+    }
+    Ok(())
+}
+
+fn add(sum: &mut BTreeMap<String, Decimal>, usage: &Json, sign: Decimal) {
+    for (meter, qty) in usage.as_object().into_iter().flatten() {
+        let qty = s(qty).parse::<Decimal>().unwrap_or_default();
+        *sum.entry(meter.clone()).or_default() += qty * sign;
     }
 }
 

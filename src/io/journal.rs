@@ -11,6 +11,7 @@
 //! | `d/DEVICE` | a device |
 //! | `l/SEQUENCE` | a ledger row |
 //! | `m/schema` | the schema's version |
+//! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
 
@@ -59,6 +60,8 @@ pub struct Snapshot {
     pub last_ledger_row: Option<LedgerRow>,
     /// The highest ticket number that was ever given, 0 for none.
     pub last_ticket: u64,
+    /// What was received lately and may come again, by source.
+    pub received: Vec<(String, Vec<u64>)>,
     /// When the gateway was last known to run; `None` before the first time.
     pub alive_at: Option<Timestamp>,
     /// Records that could not be read; they were moved to quarantine, and the rest goes on.
@@ -136,6 +139,7 @@ impl Journal {
             tickets: self.all("t/", &mut lost)?,
             jobs: self.all("j/", &mut lost)?,
             devices: self.all("d/", &mut lost)?,
+            received: self.all("r/", &mut lost)?,
             ..Snapshot::default()
         };
         while let Some((key, value)) = self.store.last(b"l/")? {
@@ -241,6 +245,9 @@ fn batch(writes: &[Write]) -> Result<Batch, StoreError> {
                 Write::JobGone(key) => (job_key(*key), None),
                 Write::Ledger(row) => put(ledger_key(row.sequence), row)?,
                 Write::Alive(at) => put(ALIVE_KEY.to_vec(), at)?,
+                Write::Received { source, newest } => {
+                    put(bounded(format!("r/{source}")), &(source, newest))?
+                }
                 Write::Device(device) => put(bounded(format!("d/{}", device.id)), device)?,
             })
         })

@@ -79,7 +79,9 @@ pub struct RuleLine {
     rule: String,
     raised: u64,
     tickets: u64,
+    /// Looks at which the condition was unknown: no or bad reading, too little history, an error.
     unknown: u64,
+    /// Looks at which the condition could not be evaluated.
     errors: u64,
 }
 
@@ -147,8 +149,10 @@ impl Backtest {
                 outcome.note(decision, &mut rules, rehearsal);
             }
         }
-        for rule in self.rules {
+        let unknown = self.rehearsal.as_ref().map_or(&[][..], |played| played.engine().unknown());
+        for (index, rule) in self.rules.into_iter().enumerate() {
             let mut line = rules.remove(&rule).unwrap_or_default();
+            line.unknown = unknown.get(index).copied().unwrap_or(0);
             line.rule = rule;
             outcome.rules.push(line);
         }
@@ -231,9 +235,11 @@ impl Outcome {
                 let rule = rehearsal.engine().policy().rule_names.text(*rule).to_owned();
                 let line = rules.entry(rule).or_default();
                 line.errors += 1;
-                line.unknown += 1;
             }
-            Decision::Alarm { .. } | Decision::Ticket { .. } | Decision::Rejected { .. } => {}
+            Decision::Alarm { .. }
+            | Decision::Ticket { .. }
+            | Decision::Rejected { .. }
+            | Decision::Repeated { .. } => {}
         }
     }
 }

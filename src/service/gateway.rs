@@ -223,6 +223,7 @@ impl Gateway {
             self.effects.writes.push(Write::Alive(now));
             self.alive_at = now;
         }
+        self.engine.note_received(&mut self.effects);
         while let Err(error) = self.journal.commit_async(&self.effects.writes).await {
             if self.health.store {
                 tracing::error!(%error, "The store refuses to write; nothing is taken in until it does.");

@@ -242,6 +242,7 @@ fn snapshot(stored: journal::Snapshot) -> Snapshot {
             hash: row.hash,
         }),
         ticket_last: stored.last_ticket,
+        received: stored.received,
         alive_at: stored.alive_at,
     }
 }

@@ -139,6 +139,10 @@ impl Observer {
                 Decision::Rejected { source, reason, detail } => {
                     self.tell_refusal(now, *source, *reason, detail);
                 }
+                Decision::Repeated { source } => {
+                    let source = self.source(*source);
+                    counter!("faultgate_messages_repeated_total", "source" => source).increment(1);
+                }
                 Decision::RuleError { rule, device, detail } => {
                     let rule = engine.policy().rule_names.text(*rule).to_owned();
                     let device = engine.devices().get(device.index());

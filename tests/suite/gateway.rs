@@ -110,6 +110,13 @@ impl Gateway {
         get(&format!("http://{}{path}", self.http)).await
     }
 
+    /// The metrics as Prometheus reads them.
+    pub async fn metrics(&self) -> String {
+        let client = faultgate::io::upstream::plain_client().expect("a client");
+        let answer = client.get(format!("http://{}/metrics", self.http)).send().await;
+        answer.expect("an answer").text().await.expect("text")
+    }
+
     /// The tickets at the desk inside, oldest first.
     pub async fn desk(&self) -> Vec<Json> {
         let answer = self.get("/desk/api/v1/tickets?limit=1000").await;

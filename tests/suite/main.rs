@@ -13,6 +13,8 @@ mod mqtt_tls;
 mod mqtt_traps;
 mod one_ticket;
 mod proxy;
+mod redelivery;
+mod service_manager;
 mod store_crash;
 mod store_disk;
 mod store_journal;

@@ -151,3 +151,30 @@ async fn junk_is_counted_and_stops_nothing() {
     let told = log.iter().filter(|line| line.contains("A message was refused.")).count();
     assert!(told <= 9, "each kind is told once: {log:#?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_is_explained_with_its_calls_and_what_they_cost() {
+    let home = Home::new(HOT, "");
+    let gateway = home.start();
+    gateway.publish(&[report("冷柜-3", "{\"temp_c\": 90}")]).await;
+    gateway.desk_until(|tickets| tickets.len() == 1).await;
+    let (_, ended_well) = gateway.terminate();
+    assert!(ended_well);
+    let plan = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/billing");
+    let told = std::process::Command::new(crate::gateway::binary())
+        .args(["explain", "tk-1", "--config"])
+        .arg(home.path().join("faultgate.toml"))
+        .arg("--plan")
+        .arg(plan.join("plan-payg-ticket.toml"))
+        .output()
+        .expect("explained");
+    let told = String::from_utf8(told.stdout).expect("text");
+    for line in [
+        "alarm hot/冷柜-3: unacknowledged",
+        "temp_c = 90",
+        "used: 1 api.call, 1 ticket.created",
+        "cost: 1.20 CNY on payg-ticket",
+    ] {
+        assert!(told.contains(line), "{line} in\n{told}");
+    }
+}

@@ -8,6 +8,7 @@ use crate::engine::ticket;
 use crate::engine::types::decision::{Decision, TicketEvent};
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::{Action, Delivered, JobKey, JobRecord, JobState, Outcome};
+use crate::engine::types::ledger::LedgerState;
 use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
 
@@ -61,6 +62,9 @@ impl Engine {
         }
         let (Fate::Done(job) | Fate::Again(job, _) | Fate::Dead(job)) = &fate;
         let rows = guard::settle(&mut self.ledger, now, job, delivered, &account(&ticket));
+        for row in rows.iter().filter(|row| row.state == LedgerState::Committed) {
+            *ticket.usage.entry(row.meter).or_default() += row.qty;
+        }
         effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
         let action = job.action.word();
         let event = match (&fate, &delivered.outcome) {

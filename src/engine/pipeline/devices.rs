@@ -26,7 +26,7 @@ pub struct Device {
     /// Rules whose alarm is raised now.
     pub(super) raised: Vec<RuleId>,
     /// Event time and hash of the newest payload: an exact repeat changes nothing.
-    pub(super) newest_payload: Option<(Timestamp, [u8; 32])>,
+    pub(super) newest_payload: Option<(Timestamp, u128)>,
 }
 
 /// One rule on one device.

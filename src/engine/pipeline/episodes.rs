@@ -1,5 +1,6 @@
 //! Transition -> Incident: what a raise and a return do to tickets.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Engine, Timer};
@@ -443,6 +444,7 @@ fn new_ticket(
         alarms: 0,
         ladder: None,
         next_effect: 1,
+        usage: BTreeMap::new(),
     }
 }
 

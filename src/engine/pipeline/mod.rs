@@ -12,6 +12,7 @@ mod calls;
 mod devices;
 mod episodes;
 mod people;
+mod redelivery;
 mod restore;
 mod samples;
 
@@ -31,6 +32,7 @@ use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
+use redelivery::Redelivery;
 
 pub use devices::{Alarm, Device};
 pub use restore::Snapshot;
@@ -78,6 +80,9 @@ pub struct Engine {
     /// `absent` is held back until then, by source; the end of time while the path is down.
     absence_held_until: Timestamp,
     paths_down: BTreeSet<usize>,
+    redelivery: Redelivery,
+    /// How often the condition of each rule was unknown when it was looked at.
+    unknown: Vec<u64>,
 }
 
 /// Something that is due at a time.
@@ -93,6 +98,7 @@ impl Engine {
     /// An engine that knows nothing yet, started at `now`.
     pub fn new(settings: Settings, policy: Policy, now: Timestamp) -> Engine {
         let absence_held_until = now + settings.restart_grace;
+        let unknown = vec![0; policy.rules.len()];
         Engine {
             settings,
             policy,
@@ -108,6 +114,8 @@ impl Engine {
             ladder_timers: BTreeMap::new(),
             absence_held_until,
             paths_down: BTreeSet::new(),
+            redelivery: Redelivery::default(),
+            unknown,
         }
     }
 
@@ -171,6 +179,12 @@ impl Engine {
     /// One ticket.
     pub fn ticket(&self, id: TicketId) -> Option<&TicketRecord> {
         self.tickets.get(&id)
+    }
+
+    /// How often the condition of each rule was unknown when it was looked at, in the order of the
+    /// rules.
+    pub fn unknown(&self) -> &[u64] {
+        &self.unknown
     }
 
     /// What is still to be done upstream.

@@ -1,5 +1,6 @@
 //! A restart: the state is rebuilt in full from what was stored.
 
+use super::redelivery::Redelivery;
 use super::{Engine, Settings};
 use crate::engine::guard::LedgerEnd;
 use crate::engine::policy::Policy;
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub ledger: LedgerEnd,
     /// The highest number that a ticket ever had.
     pub ticket_last: u64,
+    /// What was received lately and may come again, by source.
+    pub received: Vec<(String, Vec<u64>)>,
     /// When the gateway was last known to run; `None` on the first start.
     pub alive_at: Option<Timestamp>,
 }
@@ -44,6 +47,7 @@ impl Engine {
         let down = stored.alive_at.map_or(TimeSpan::ZERO, |alive| now.since(alive));
         let resume = down <= settings.resume_max;
         let mut engine = Engine::new(settings, policy, now);
+        engine.redelivery = Redelivery::restore(stored.received);
         engine.ledger = stored.ledger;
         engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {

@@ -26,6 +26,10 @@ impl Engine {
         let Some(source) = self.settings.sources.get(message.source) else {
             return;
         };
+        if self.redelivery.is_repeat(&source.name, message) {
+            effects.decisions.push(Decision::Repeated { source: message.source });
+            return;
+        }
         let (mut decoded, mut refused) = (Vec::new(), Vec::new());
         decode::decode(source, message, now, &mut decoded, &mut refused);
         for Refusal { reason, detail } in refused {
@@ -38,8 +42,9 @@ impl Engine {
                 News::Presence { online } => self.take_presence(now, device, online, effects),
                 News::Readings { at, readings } => {
                     let event = at.unwrap_or(now);
-                    let payload = at.map(|_| *blake3::hash(&message.payload).as_bytes());
+                    let payload = at.map(|_| xxhash_rust::xxh3::xxh3_128(&message.payload));
                     if self.is_repeat(device, event, payload) {
+                        effects.decisions.push(Decision::Repeated { source: message.source });
                         continue;
                     }
                     self.take_readings(now, device, event, message.retain, readings, effects);
@@ -201,6 +206,11 @@ impl Engine {
         let truths = [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)];
         tell_errors(truths, rule.id, id, effects);
         let when = known(&when.truth);
+        if when == Truth::Unknown
+            && let Some(count) = self.unknown.get_mut(alarm.rule)
+        {
+            *count += 1;
+        }
         let clear = clear.map_or_else(|| opposite(when), |clear| known(&clear.truth));
         let mut fresh = None;
         let record = match &mut alarm.record {
@@ -287,7 +297,7 @@ impl Engine {
     }
 
     /// True for an exact repeat of the device's newest message.
-    fn is_repeat(&mut self, id: DeviceId, event: Timestamp, payload: Option<[u8; 32]>) -> bool {
+    fn is_repeat(&mut self, id: DeviceId, event: Timestamp, payload: Option<u128>) -> bool {
         let (Some(device), Some(payload)) = (self.devices.get_mut(id.index()), payload) else {
             return false;
         };

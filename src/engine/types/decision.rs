@@ -61,6 +61,11 @@ pub enum Decision {
         /// The particulars, cut to a line.
         detail: String,
     },
+    /// A message that was taken in before came again, and changed nothing.
+    Repeated {
+        /// Index of the source.
+        source: usize,
+    },
     /// A condition could not be evaluated (wrong type, division by zero).
     RuleError {
         /// The rule.

@@ -23,6 +23,13 @@ pub enum Write {
     Ledger(Box<LedgerRow>),
     /// The gateway runs at this time: a restart learns how long it was down.
     Alive(Timestamp),
+    /// Put what was received lately from a source and may come again.
+    Received {
+        /// Name of the source.
+        source: String,
+        /// Hashes, oldest first.
+        newest: Vec<u64>,
+    },
     /// Put a device that was first seen or changed its place.
     Device(Box<DeviceFacts>),
 }

@@ -1,10 +1,13 @@
 //! Transition -> Incident: a ticket as the gateway remembers it.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
+use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
 use super::alarm::{AlarmId, Fingerprint, Signature};
+use super::ledger::Meter;
 use super::severity::Severity;
 use super::time::Timestamp;
 
@@ -287,4 +290,7 @@ pub struct TicketRecord {
     pub ladder: Option<LadderProgress>,
     /// Number of the next effect, from 1: part of the idempotency key.
     pub next_effect: u32,
+    /// What the upstream has carried out for it, as it is billed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub usage: BTreeMap<Meter, Decimal>,
 }
