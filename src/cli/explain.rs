@@ -46,67 +46,10 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 
 fn print_text(answer: &Json) {
     for alarm in list(&answer["alarms"]) {
-        println!("alarm {}/{}: {}", s(&alarm["rule"]), s(&alarm["device"]), s(&alarm["state"]));
-        for rule in list(&answer["rules"]).filter(|rule| rule["id"] == alarm["rule"]) {
-            println!(
-                "  rule {}@{}: when {}",
-                s(&rule["id"]),
-                s(&rule["revision"]),
-                s(&rule["when"])
-            );
-            println!("    for {}, back after {}", s(&rule["on_delay"]), s(&rule["off_delay"]));
-        }
-        let episode = &alarm["episode"];
-        if !episode.is_null() {
-            println!(
-                "  episode {} ({}): raised {}, returned {}, closed {}",
-                episode["number"],
-                s(&episode["id"]),
-                s(&episode["raised_at"]),
-                s(&episode["returned_at"]),
-                s(&episode["closed_at"])
-            );
-            println!("  fingerprint {}", s(&episode["fingerprint"]));
-            for value in list(&episode["values"]) {
-                println!("    {} = {}", s(&value[0]), s(&value[1]));
-            }
-            if !episode["held_by"].is_null() {
-                println!("  no ticket of its own: {}", s(&episode["held_by"]));
-            }
-        }
-        for entry in list(&alarm["history"]) {
-            let late = if entry["at"] == entry["now"] {
-                String::new()
-            } else {
-                format!(" (known {})", s(&entry["now"]))
-            };
-            println!("  {}{late}  {}", s(&entry["at"]), s(&entry["what"]));
-        }
+        print_alarm(alarm, &answer["rules"]);
     }
     for ticket in list(&answer["tickets"]) {
-        println!(
-            "ticket {} (upstream {} {}): {}, severity {}, {} alarms",
-            s(&ticket["id"]),
-            s(&ticket["upstream"]),
-            s(&ticket["external"]),
-            s(&ticket["status"]),
-            s(&ticket["severity"]),
-            ticket["alarms"]
-        );
-        println!("  {}", s(&ticket["title"]));
-        let used = ticket["usage"].as_object().into_iter().flatten();
-        let used: Vec<String> = used.map(|(meter, qty)| format!("{} {meter}", s(qty))).collect();
-        if !used.is_empty() {
-            println!("  used: {}", used.join(", "));
-        }
-        for cost in list(&ticket["cost"]) {
-            println!(
-                "  cost: {} {} on {}",
-                s(&cost["amount"]),
-                s(&cost["currency"]),
-                s(&cost["plan"])
-            );
-        }
+        print_ticket(ticket);
     }
     for job in list(&answer["waiting"]) {
         let state = &job["state"];
@@ -119,6 +62,61 @@ fn print_text(answer: &Json) {
             s(&state["not_before"]),
             s(&state["reason"])
         );
+    }
+}
+
+fn print_alarm(alarm: &Json, rules: &Json) {
+    println!("alarm {}/{}: {}", s(&alarm["rule"]), s(&alarm["device"]), s(&alarm["state"]));
+    for rule in list(rules).filter(|rule| rule["id"] == alarm["rule"]) {
+        println!("  rule {}@{}: when {}", s(&rule["id"]), s(&rule["revision"]), s(&rule["when"]));
+        println!("    for {}, back after {}", s(&rule["on_delay"]), s(&rule["off_delay"]));
+    }
+    let episode = &alarm["episode"];
+    if !episode.is_null() {
+        println!(
+            "  episode {} ({}): raised {}, returned {}, closed {}",
+            episode["number"],
+            s(&episode["id"]),
+            s(&episode["raised_at"]),
+            s(&episode["returned_at"]),
+            s(&episode["closed_at"])
+        );
+        println!("  fingerprint {}", s(&episode["fingerprint"]));
+        for value in list(&episode["values"]) {
+            println!("    {} = {}", s(&value[0]), s(&value[1]));
+        }
+        if !episode["held_by"].is_null() {
+            println!("  no ticket of its own: {}", s(&episode["held_by"]));
+        }
+    }
+    for entry in list(&alarm["history"]) {
+        let late = if entry["at"] == entry["now"] {
+            String::new()
+        } else {
+            format!(" (known {})", s(&entry["now"]))
+        };
+        println!("  {}{late}  {}", s(&entry["at"]), s(&entry["what"]));
+    }
+}
+
+fn print_ticket(ticket: &Json) {
+    println!(
+        "ticket {} (upstream {} {}): {}, severity {}, {} alarms",
+        s(&ticket["id"]),
+        s(&ticket["upstream"]),
+        s(&ticket["external"]),
+        s(&ticket["status"]),
+        s(&ticket["severity"]),
+        ticket["alarms"]
+    );
+    println!("  {}", s(&ticket["title"]));
+    let used = ticket["usage"].as_object().into_iter().flatten();
+    let used: Vec<String> = used.map(|(meter, qty)| format!("{} {meter}", s(qty))).collect();
+    if !used.is_empty() {
+        println!("  used: {}", used.join(", "));
+    }
+    for cost in list(&ticket["cost"]) {
+        println!("  cost: {} {} on {}", s(&cost["amount"]), s(&cost["currency"]), s(&cost["plan"]));
     }
 }
 

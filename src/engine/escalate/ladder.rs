@@ -261,6 +261,7 @@ mod tests {
             alarms: 1,
             ladder: None,
             next_effect: 2,
+            usage: Default::default(),
         }
     }
 }

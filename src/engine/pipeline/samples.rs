@@ -206,11 +206,7 @@ impl Engine {
         let truths = [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)];
         tell_errors(truths, rule.id, id, effects);
         let when = known(&when.truth);
-        if when == Truth::Unknown
-            && let Some(count) = self.unknown.get_mut(alarm.rule)
-        {
-            *count += 1;
-        }
+        count_unknown(&mut self.unknown, alarm.rule, when);
         let clear = clear.map_or_else(|| opposite(when), |clear| known(&clear.truth));
         let mut fresh = None;
         let record = match &mut alarm.record {
@@ -331,6 +327,12 @@ fn tell_errors(truths: [Option<&Known>; 2], rule: RuleId, device: DeviceId, effe
             let detail = (*detail).to_owned();
             effects.decisions.push(Decision::RuleError { rule, device, detail });
         }
+    }
+}
+
+fn count_unknown(counts: &mut [u64], rule: usize, when: Truth) {
+    if let (Truth::Unknown, Some(count)) = (when, counts.get_mut(rule)) {
+        *count += 1;
     }
 }
 

@@ -373,7 +373,7 @@ mod tests {
         let inner = passed(&packet, 4).await;
         assert_eq!(inner, b"\x32\x12\0\x09oversized\x12\x34499 t\xc0\0");
         let inner = passed(&packet, 5).await;
-        assert_eq!(inner, b"\x32\x13\0\x09oversized\x12\x34\0499 t\xc0\0");
+        assert_eq!(inner, b"\x32\x13\0\x09oversized\x12\x34\x00499 t\xc0\0");
     }
 
     #[test]
