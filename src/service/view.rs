@@ -57,7 +57,7 @@ pub fn answer(question: &Question, engine: &Engine, health: &Health) -> Json {
                     "id": device.facts.id, "class": device.facts.class, "site": device.facts.site,
                     "region": device.facts.region, "customer": device.facts.customer,
                     "labels": device.facts.labels, "offline": device.offline,
-                    "rules": device.alarms.len(), "raised": raised,
+                    "rules": device.rules(), "raised": raised,
                 })
             });
             json!({ "devices": devices.collect::<Vec<_>>() })

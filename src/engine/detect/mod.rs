@@ -33,6 +33,17 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// What it learns about one device; nothing yet.
+    pub fn memory(&self) -> RuleMemory {
+        RuleMemory::new(&self.when, self.clear_when.as_ref())
+    }
+
+    /// True when it learns something about each device.
+    pub fn learns(&self) -> bool {
+        let learns = |condition: &Condition| !condition.learning().is_empty();
+        learns(&self.when) || self.clear_when.as_ref().is_some_and(learns)
+    }
+
     /// True when it asks whether the device is silent.
     pub fn reads_absence(&self) -> bool {
         self.when.reads_absence() || self.clear_when.as_ref().is_some_and(Condition::reads_absence)

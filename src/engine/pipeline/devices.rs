@@ -1,13 +1,16 @@
 //! The devices: who they are, what they said last, and how their clocks stand to ours.
 
+use std::sync::Arc;
+
+use super::profile::Profile;
 use super::{Engine, Timer};
 use crate::engine::detect::{DeviceMemory, RuleMemory};
-use crate::engine::types::alarm::AlarmRecord;
+use crate::engine::types::alarm::{AlarmRecord, AlarmState};
 use crate::engine::types::decision::{Decision, Rejection};
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::names::{DeviceId, RuleId};
-use crate::engine::types::rule::Mode;
+use crate::engine::types::message::Reading;
+use crate::engine::types::names::{DeviceId, MetricId, RuleId};
 use crate::engine::types::time::Timestamp;
 
 /// One device and its alarms.
@@ -17,9 +20,14 @@ pub struct Device {
     pub facts: DeviceFacts,
     /// Its last will or birth message says that it is gone.
     pub offline: bool,
-    /// One for each rule that selects the device.
+    /// Those that were ever pending or raised, and those that time alone may raise.
     pub alarms: Vec<Alarm>,
+    pub(super) profile: Arc<Profile>,
     pub(super) memory: DeviceMemory,
+    /// What rules have learned, in the order of the profile's `learning`.
+    pub(super) learned: Vec<RuleMemory>,
+    /// No alarm is due before this event time; none at all without it.
+    pub(super) next_due: Option<Timestamp>,
     pub(super) clock: DeviceClock,
     /// When the device was last heard, for `absent`.
     pub(super) heard: Timestamp,
@@ -36,11 +44,72 @@ pub struct Alarm {
     pub rule: usize,
     /// Kept from the first time that the rule held.
     pub record: Option<Box<AlarmRecord>>,
-    pub(super) memory: RuleMemory,
     /// Event time at which the conditions must be looked at again.
     pub(super) due: Option<Timestamp>,
     /// The timer that was set for it, in gateway time.
     pub(super) timer: Option<Timestamp>,
+}
+
+impl Alarm {
+    pub(super) fn new(rule: usize) -> Alarm {
+        Alarm { rule, record: None, due: None, timer: None }
+    }
+
+    fn state(&self) -> &AlarmState {
+        self.record.as_ref().map_or(&AlarmState::Normal, |record| &record.state)
+    }
+
+    /// Something is under way: a new sample may move it, whatever it says.
+    fn is_active(&self) -> bool {
+        *self.state() != AlarmState::Normal
+    }
+
+    /// The fault is there, or seems to begin.
+    fn is_pending_or_raised(&self) -> bool {
+        self.state().is_raised() || matches!(self.state(), AlarmState::Pending { .. })
+    }
+}
+
+impl Device {
+    /// How many rules look at it.
+    pub fn rules(&self) -> usize {
+        self.profile.rules.len()
+    }
+
+    /// What a rule has learned about the device.
+    pub(super) fn learned(&self, rule: usize) -> Option<&RuleMemory> {
+        let at = self.profile.learning.binary_search(&rule).ok()?;
+        self.learned.get(at)
+    }
+
+    /// Takes in what was measured at `event` time; `rules` gets those that it concerns.
+    pub(super) fn absorb(
+        &mut self,
+        event: Timestamp,
+        readings: &[(MetricId, Reading)],
+        rules: &mut Vec<usize>,
+    ) {
+        for (metric, reading) in readings {
+            self.memory.absorb(event, *metric, reading);
+            for (rule, learned) in self.profile.learning.iter().zip(&mut self.learned) {
+                let of_rule = |alarm: &&Alarm| alarm.rule == *rule;
+                let frozen = self.alarms.iter().filter(of_rule).any(Alarm::is_pending_or_raised);
+                learned.absorb(event, *metric, reading, frozen);
+            }
+        }
+        self.concerned(readings, rules);
+    }
+
+    /// The rules that must be looked at when these metrics have changed, ascending.
+    pub(super) fn concerned(&self, readings: &[(MetricId, Reading)], rules: &mut Vec<usize>) {
+        for (metric, _) in readings {
+            rules.extend_from_slice(self.profile.readers(*metric));
+        }
+        rules.extend_from_slice(&self.profile.unconditional);
+        rules.extend(self.alarms.iter().filter(|alarm| alarm.is_active()).map(|alarm| alarm.rule));
+        rules.sort_unstable();
+        rules.dedup();
+    }
 }
 
 /// A device's time: its newest event time, which moves on with our clock while it is silent.
@@ -108,7 +177,10 @@ impl Engine {
             facts,
             offline: false,
             alarms: Vec::new(),
-            memory: DeviceMemory::new(&[]),
+            profile: Arc::default(),
+            memory: DeviceMemory::default(),
+            learned: Vec::new(),
+            next_due: None,
             clock: DeviceClock::default(),
             heard: now,
             raised: Vec::new(),
@@ -118,47 +190,41 @@ impl Engine {
         id
     }
 
-    /// Gives a device an alarm for each rule that selects it, keeping those that it has.
+    /// Finds the rules that look at a device anew, keeping the alarms that it has.
     fn attach_rules(&mut self, id: DeviceId) {
+        let Some(facts) = self.devices.get(id.index()).map(|device| device.facts.clone()) else {
+            return;
+        };
+        let profile = self.profile_of(&facts);
         let Some(device) = self.devices.get_mut(id.index()) else {
             return;
         };
-        let mut before = std::mem::take(&mut device.alarms);
-        let had_alarms = !before.is_empty();
-        let mut conditions = Vec::new();
-        for (index, rule) in self.policy.rules.iter().enumerate() {
-            if rule.spec.mode == Mode::Off || !rule.spec.selector.selects(&device.facts) {
-                continue;
-            }
-            conditions.push(&rule.when);
-            conditions.extend(rule.clear_when.as_ref());
-            let kept = before.iter().position(|alarm| alarm.rule == index);
-            device.alarms.push(match kept {
-                Some(at) => before.swap_remove(at),
-                None => Alarm {
-                    rule: index,
-                    record: None,
-                    memory: RuleMemory::new(&rule.when, rule.clear_when.as_ref()),
-                    due: None,
-                    timer: None,
-                },
-            });
-        }
-        let known = std::mem::replace(&mut device.memory, DeviceMemory::new(&conditions));
+        let known = std::mem::replace(&mut device.memory, profile.memory.clone());
         device.memory.inherit(known);
-        for gone in before {
-            if let Some(record) = gone.record {
+        let before = std::mem::replace(&mut device.profile, Arc::clone(&profile));
+        let mut learned: Vec<Option<RuleMemory>> =
+            std::mem::take(&mut device.learned).into_iter().map(Some).collect();
+        for rule in &profile.learning {
+            let known = before.learning.binary_search(rule).ok();
+            let known = known.and_then(|at| learned.get_mut(at)?.take());
+            let fresh = self.policy.rules.get(*rule).map(|rule| rule.memory());
+            device.learned.extend(known.or(fresh));
+        }
+        let alarms = std::mem::take(&mut device.alarms);
+        let had_timers = alarms.iter().any(|alarm| alarm.timer.is_some());
+        for mut alarm in alarms {
+            alarm.timer = None;
+            if profile.rules.binary_search(&alarm.rule).is_ok() {
+                device.alarms.push(alarm);
+            } else if let Some(record) = alarm.record {
                 self.orphans.insert(record.id.clone(), *record);
             }
         }
         let count = device.alarms.len();
-        if had_alarms {
+        if had_timers {
             self.timers.retain(|(_, timer)| !matches!(timer, Timer::Alarm(of, _) if *of == id));
         }
         for alarm in 0..count {
-            if let Some(alarm) = self.alarm_mut(id, alarm) {
-                alarm.timer = None;
-            }
             self.set_timer(id, alarm);
         }
     }
@@ -177,6 +243,9 @@ impl Engine {
         let Some(alarm) = device.alarms.get_mut(index) else {
             return;
         };
+        if let Some(due) = alarm.due {
+            device.next_due = Some(device.next_due.map_or(due, |known| known.min(due)));
+        }
         let wanted = alarm.due.map(|due| clock.to_gateway(due));
         let timer = Timer::Alarm(id, index);
         match (alarm.timer, wanted) {

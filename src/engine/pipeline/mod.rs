@@ -11,7 +11,9 @@
 mod calls;
 mod devices;
 mod episodes;
+mod looks;
 mod people;
+mod profile;
 mod redelivery;
 mod restore;
 mod samples;
@@ -32,6 +34,7 @@ use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
+use profile::Profiles;
 use redelivery::Redelivery;
 
 pub use devices::{Alarm, Device};
@@ -64,6 +67,7 @@ pub struct Settings {
 pub struct Engine {
     settings: Settings,
     policy: Policy,
+    profiles: Profiles,
     names: Names<DeviceKind>,
     devices: Vec<Device>,
     tickets: BTreeMap<TicketId, TicketRecord>,
@@ -83,6 +87,8 @@ pub struct Engine {
     redelivery: Redelivery,
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
+    /// The rules that a message concerns: kept for its memory only.
+    scratch: Vec<usize>,
 }
 
 /// Something that is due at a time.
@@ -102,6 +108,7 @@ impl Engine {
         Engine {
             settings,
             policy,
+            profiles: Profiles::default(),
             names: Names::default(),
             devices: Vec::new(),
             tickets: BTreeMap::new(),
@@ -116,6 +123,7 @@ impl Engine {
             paths_down: BTreeSet::new(),
             redelivery: Redelivery::default(),
             unknown,
+            scratch: Vec::new(),
         }
     }
 

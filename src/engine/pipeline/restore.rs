@@ -1,5 +1,6 @@
 //! A restart: the state is rebuilt in full from what was stored.
 
+use super::devices::Alarm;
 use super::redelivery::Redelivery;
 use super::{Engine, Settings};
 use crate::engine::guard::LedgerEnd;
@@ -84,11 +85,11 @@ impl Engine {
     fn restore_alarm(&mut self, mut record: AlarmRecord, resume: bool, now: Timestamp) {
         let device = self.names.find(&record.id.device);
         let rule = self.policy.rules.iter().position(|rule| rule.spec.id == record.id.rule);
-        let found = device.zip(rule).and_then(|(id, rule)| {
-            let alarms = &self.devices.get(id.index())?.alarms;
-            Some((id, alarms.iter().position(|alarm| alarm.rule == rule)?))
+        let found = device.zip(rule).filter(|(id, rule)| {
+            let device = self.devices.get(id.index());
+            device.is_some_and(|device| device.profile.rules.binary_search(rule).is_ok())
         });
-        let Some((id, index)) = found else {
+        let Some((id, rule)) = found else {
             self.orphans.insert(record.id.clone(), record);
             return;
         };
@@ -104,14 +105,13 @@ impl Engine {
             }
         }
         if record.state.is_raised()
-            && let Some(alarm) = device.alarms.get(index)
-            && let Some(rule) = self.policy.rules.get(alarm.rule)
+            && let Some(rule) = self.policy.rules.get(rule)
         {
             device.raised.push(rule.id);
         }
-        if let Some(alarm) = device.alarms.get_mut(index) {
-            alarm.record = Some(Box::new(record));
-        }
+        let mut alarm = Alarm::new(rule);
+        alarm.record = Some(Box::new(record));
+        device.alarms.push(alarm);
     }
 
     /// Looks at the alarms of a restored device, so that their timers are set again.
@@ -123,7 +123,9 @@ impl Engine {
         let Some(newest) = records.map(|record| record.changed_at).max() else {
             return;
         };
-        self.look_at_all(now, id, newest, effects);
+        let mut rules = Vec::new();
+        device.concerned(&[], &mut rules);
+        self.look_at(now, id, &rules, newest, effects);
     }
 }
 

@@ -1,20 +1,12 @@
-//! Message -> Sample -> Edge: what a message, or the passing of time, does to a device's alarms.
+//! Message -> Sample: what a message says, and which rules it concerns.
 
-use super::{Engine, Timer};
+use super::Engine;
 use crate::engine::decode::{self, News, Refusal};
-use crate::engine::detect::{DeviceMemory, Rule, Scene, Truth as Known, Unknown};
-use crate::engine::lifecycle::{self, Observation, Policy, Truth};
-use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, SeenReading};
 use crate::engine::types::decision::Decision;
-use crate::engine::types::effect::{Effects, Write};
+use crate::engine::types::effect::Effects;
 use crate::engine::types::message::{Message, Reading};
-use crate::engine::types::names::{DeviceId, Metric, MetricId, Names, RuleId};
-use crate::engine::types::rule::RuleSpec;
+use crate::engine::types::names::{DeviceId, MetricId};
 use crate::engine::types::time::Timestamp;
-
-/// Most looks at one device's alarms while its clock moves to one sample. Each look is at a later
-/// time; a rule that wants more (a gap of days re-checked each second) goes on from the sample.
-const LOOKS_MAX: usize = 100_000;
 
 impl Engine {
     pub(super) fn take_message(
@@ -83,170 +75,14 @@ impl Engine {
         let Some(device) = self.devices.get_mut(id.index()) else {
             return;
         };
-        for (metric, reading) in &readings {
-            device.memory.absorb(event, *metric, reading);
-            for alarm in &mut device.alarms {
-                let frozen = alarm.record.as_ref().is_some_and(|record| {
-                    record.state.is_raised() || matches!(record.state, AlarmState::Pending { .. })
-                });
-                alarm.memory.absorb(event, *metric, reading, frozen);
-            }
+        let mut rules = std::mem::take(&mut self.scratch);
+        device.absorb(event, &readings, &mut rules);
+        if !late {
+            device.clock.hear(look_at, now);
+            self.look_at(now, id, &rules, look_at, effects);
         }
-        if late {
-            return;
-        }
-        device.clock.hear(look_at, now);
-        self.look_at_all(now, id, look_at, effects);
-    }
-
-    /// Looks at every alarm of a device, and again while an alarm of it rises or falls, since
-    /// `raised()` of another rule may depend on it.
-    pub(super) fn look_at_all(
-        &mut self,
-        now: Timestamp,
-        id: DeviceId,
-        event: Timestamp,
-        effects: &mut Effects,
-    ) {
-        let Some(count) = self.devices.get(id.index()).map(|device| device.alarms.len()) else {
-            return;
-        };
-        for _ in 0..=count {
-            let mut changed = false;
-            for alarm in 0..count {
-                changed |= self.look(now, id, alarm, event, effects);
-            }
-            if !changed {
-                break;
-            }
-        }
-    }
-
-    /// Lets everything happen that is due on a device before its clock reaches `event`.
-    fn advance(&mut self, now: Timestamp, id: DeviceId, event: Timestamp, effects: &mut Effects) {
-        for _ in 0..LOOKS_MAX {
-            let Some(device) = self.devices.get(id.index()) else {
-                return;
-            };
-            let next = device.alarms.iter().enumerate();
-            let next = next.filter_map(|(index, alarm)| Some((alarm.due?, index))).min();
-            match next {
-                Some((due, alarm)) if due < event => {
-                    self.look(now, id, alarm, due, effects);
-                }
-                _ => return,
-            }
-        }
-    }
-
-    pub(super) fn fire_alarm(
-        &mut self,
-        now: Timestamp,
-        id: DeviceId,
-        index: usize,
-        effects: &mut Effects,
-    ) {
-        let Some(device) = self.devices.get_mut(id.index()) else {
-            return;
-        };
-        let time = device.clock.at(now);
-        let Some(alarm) = device.alarms.get_mut(index) else {
-            return;
-        };
-        alarm.timer = None;
-        match alarm.due {
-            Some(due) if due <= time => {
-                if self.look(now, id, index, due, effects) {
-                    self.look_at_all(now, id, due, effects);
-                }
-            }
-            _ => self.set_timer(id, index),
-        }
-    }
-
-    /// Looks at one alarm at one event time. True when it was raised or returned.
-    fn look(
-        &mut self,
-        now: Timestamp,
-        id: DeviceId,
-        index: usize,
-        event: Timestamp,
-        effects: &mut Effects,
-    ) -> bool {
-        let held = now < self.absence_held_until || !self.paths_down.is_empty();
-        let Some(device) = self.devices.get_mut(id.index()) else {
-            return false;
-        };
-        let Some(alarm) = device.alarms.get_mut(index) else {
-            return false;
-        };
-        let Some(rule) = self.policy.rules.get(alarm.rule).cloned() else {
-            return false;
-        };
-        if alarm.record.as_ref().is_some_and(|record| event < record.changed_at) {
-            return false;
-        }
-        let raised = &device.raised;
-        let raised = |rule| raised.contains(&rule);
-        let mut scene = Scene {
-            memory: &device.memory,
-            learned: alarm.memory.of_when(),
-            device: &device.facts,
-            now: event,
-            stale_after: rule.spec.stale_after,
-            raised: &raised,
-            last_message: device.clock.newest().unwrap_or(device.heard),
-            offline: device.offline,
-            absence_held: held,
-        };
-        let when = rule.when.evaluate(&scene);
-        scene.learned = alarm.memory.of_clear();
-        let clear = rule.clear_when.as_ref().map(|condition| condition.evaluate(&scene));
-        let recheck = [when.recheck_at, clear.as_ref().and_then(|clear| clear.recheck_at)];
-        let truths = [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)];
-        tell_errors(truths, rule.id, id, effects);
-        let when = known(&when.truth);
-        count_unknown(&mut self.unknown, alarm.rule, when);
-        let clear = clear.map_or_else(|| opposite(when), |clear| known(&clear.truth));
-        let mut fresh = None;
-        let record = match &mut alarm.record {
-            Some(record) => record,
-            None if when == Truth::Holds => {
-                let (rule, device) = (rule.spec.id.clone(), device.facts.id.clone());
-                let id = AlarmId { rule, device, key: Vec::new() };
-                fresh.insert(Box::new(AlarmRecord::new(id, String::new())))
-            }
-            None => {
-                alarm.due = recheck.into_iter().flatten().filter(|at| *at > event).min();
-                self.set_timer(id, index);
-                return false;
-            }
-        };
-        let seen = Observation { at: event, when, clear };
-        let edges = record.edges.len();
-        let next = lifecycle::observe(&record.state, &mut record.edges, &policy(&rule.spec), seen);
-        let due = recheck.into_iter().flatten().chain(next.due).filter(|at| *at > event).min();
-        let changed = next.state != record.state || edges != record.edges.len();
-        if changed {
-            record.state = next.state;
-            record.changed_at = event;
-            record.revision = rule.spec.revision.clone();
-            record.seen = seen_readings(&rule, &device.memory, &self.policy.metrics);
-        }
-        alarm.record = alarm.record.take().or(fresh);
-        alarm.due = due;
-        self.set_timer(id, index);
-        if changed {
-            self.take_events(now, id, index, &next.events, effects);
-            self.write_alarm(id, index, effects);
-        }
-        !next.events.is_empty()
-    }
-
-    pub(super) fn write_alarm(&self, id: DeviceId, index: usize, effects: &mut Effects) {
-        let device = self.devices.get(id.index());
-        let record = device.and_then(|device| device.alarms.get(index)?.record.as_ref());
-        effects.writes.extend(record.cloned().map(Write::Alarm));
+        rules.clear();
+        self.scratch = rules;
     }
 
     fn take_presence(&mut self, now: Timestamp, id: DeviceId, online: bool, effects: &mut Effects) {
@@ -255,8 +91,12 @@ impl Engine {
         };
         device.offline = !online;
         let event = device.clock.at(now);
+        let mut rules = std::mem::take(&mut self.scratch);
+        device.concerned(&[], &mut rules);
         self.advance(now, id, event, effects);
-        self.look_at_all(now, id, event, effects);
+        self.look_at(now, id, &rules, event, effects);
+        rules.clear();
+        self.scratch = rules;
     }
 
     pub(super) fn take_path(&mut self, now: Timestamp, source: usize, up: bool) {
@@ -266,29 +106,6 @@ impl Engine {
             self.absence_held_until =
                 self.absence_held_until.max(now + self.settings.restart_grace);
             self.wake_absence();
-        }
-    }
-
-    /// Has every alarm looked at again once `absent` is no longer held back.
-    pub(super) fn wake_absence(&mut self) {
-        let at = self.absence_held_until;
-        for (number, device) in self.devices.iter_mut().enumerate() {
-            let Some(id) = self.names.find(&device.facts.id) else {
-                continue;
-            };
-            debug_assert_eq!(id.index(), number);
-            let event = device.clock.at(at);
-            for (index, alarm) in device.alarms.iter_mut().enumerate() {
-                let reads_absence =
-                    self.policy.rules.get(alarm.rule).is_some_and(|rule| rule.reads_absence());
-                if reads_absence && alarm.due.is_none_or(|due| due > event) {
-                    alarm.due = Some(event);
-                    if let Some(set) = alarm.timer.replace(at) {
-                        self.timers.remove(&(set, Timer::Alarm(id, index)));
-                    }
-                    self.timers.insert((at, Timer::Alarm(id, index)));
-                }
-            }
         }
     }
 
@@ -302,62 +119,5 @@ impl Engine {
             device.newest_payload = Some((event, payload));
         }
         repeat
-    }
-}
-
-/// What the rule's metrics read now, so that a delay outlives a restart.
-fn seen_readings(rule: &Rule, memory: &DeviceMemory, names: &Names<Metric>) -> Vec<SeenReading> {
-    let clear = rule.clear_when.iter().flat_map(|condition| condition.metrics());
-    let mut seen: Vec<SeenReading> = Vec::new();
-    for id in rule.when.metrics().iter().chain(clear) {
-        let metric = names.text(*id);
-        if let Some((at, reading)) = memory.latest(*id)
-            && seen.iter().all(|known| known.metric != metric)
-        {
-            seen.push(SeenReading { metric: metric.to_owned(), at, reading: reading.clone() });
-        }
-    }
-    seen
-}
-
-/// A condition that cannot be evaluated is counted, and stops nothing.
-fn tell_errors(truths: [Option<&Known>; 2], rule: RuleId, device: DeviceId, effects: &mut Effects) {
-    for truth in truths.into_iter().flatten() {
-        if let Known::Unknown(Unknown::Error(detail)) = truth {
-            let detail = (*detail).to_owned();
-            effects.decisions.push(Decision::RuleError { rule, device, detail });
-        }
-    }
-}
-
-fn count_unknown(counts: &mut [u64], rule: usize, when: Truth) {
-    if let (Truth::Unknown, Some(count)) = (when, counts.get_mut(rule)) {
-        *count += 1;
-    }
-}
-
-fn known(truth: &Known) -> Truth {
-    match truth {
-        Known::True => Truth::Holds,
-        Known::False => Truth::Fails,
-        Known::Unknown(_) => Truth::Unknown,
-    }
-}
-
-fn opposite(truth: Truth) -> Truth {
-    match truth {
-        Truth::Holds => Truth::Fails,
-        Truth::Fails => Truth::Holds,
-        Truth::Unknown => Truth::Unknown,
-    }
-}
-
-fn policy(spec: &RuleSpec) -> Policy {
-    Policy {
-        on_delay: spec.on_delay,
-        off_delay: spec.off_delay,
-        occurrences: spec.occurrences,
-        occurrences_within: spec.occurrences_within,
-        latch: spec.latch,
     }
 }

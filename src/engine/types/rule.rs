@@ -112,6 +112,11 @@ pub struct Selector {
 }
 
 impl Selector {
+    /// True when some pattern is about this attribute.
+    pub fn names(&self, attribute: &str) -> bool {
+        self.patterns.iter().any(|(named, _)| named == attribute)
+    }
+
     /// True when the rule looks at this device.
     pub fn selects(&self, device: &DeviceFacts) -> bool {
         self.patterns.iter().all(|(attribute, pattern)| {

@@ -1,0 +1,333 @@
+//! Sample -> Edge: which rules are looked at when, and what comes of a look.
+
+use std::collections::VecDeque;
+
+use super::devices::Alarm;
+use super::{Engine, Timer};
+use crate::engine::detect::{DeviceMemory, Rule, Scene, Truth as Known, Unknown};
+use crate::engine::lifecycle::{self, Observation, Policy, Truth};
+use crate::engine::types::alarm::{AlarmId, AlarmRecord, SeenReading};
+use crate::engine::types::decision::Decision;
+use crate::engine::types::effect::{Effects, Write};
+use crate::engine::types::names::{DeviceId, Metric, Names, RuleId};
+use crate::engine::types::rule::RuleSpec;
+use crate::engine::types::time::Timestamp;
+
+/// Most looks at one device's alarms while its clock moves to one sample. Each look is at a later
+/// time; a rule that wants more (a gap of days re-checked each second) goes on from the sample.
+const LOOKS_MAX: usize = 100_000;
+
+/// What the conditions of a rule say, and when they may say something else.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    when: Truth,
+    clear: Truth,
+    recheck_at: Option<Timestamp>,
+}
+
+impl Engine {
+    /// Looks at these rules of a device, and then at those that ask whether an alarm is raised
+    /// which has just been raised or has returned.
+    pub(super) fn look_at(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        rules: &[usize],
+        event: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let mut waiting: VecDeque<usize> = VecDeque::new();
+        for rule in rules {
+            if self.look(now, id, *rule, event, effects) {
+                self.add_askers(id, *rule, &mut waiting);
+            }
+        }
+        let Some(device) = self.devices.get(id.index()) else {
+            return;
+        };
+        // Two rules that ask about each other could go on for ever.
+        for _ in 0..=device.profile.rules.len() {
+            let Some(rule) = waiting.pop_front() else {
+                return;
+            };
+            if self.look(now, id, rule, event, effects) {
+                self.add_askers(id, rule, &mut waiting);
+            }
+        }
+    }
+
+    fn add_askers(&self, id: DeviceId, rule: usize, waiting: &mut VecDeque<usize>) {
+        let rule = self.policy.rules.get(rule);
+        if let (Some(device), Some(rule)) = (self.devices.get(id.index()), rule) {
+            waiting.extend(device.profile.askers(rule.id));
+        }
+    }
+
+    /// Lets everything happen that is due on a device before its clock reaches `event`.
+    pub(super) fn advance(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        event: Timestamp,
+        effects: &mut Effects,
+    ) {
+        for _ in 0..LOOKS_MAX {
+            let Some(device) = self.devices.get_mut(id.index()) else {
+                return;
+            };
+            if device.next_due.is_none_or(|due| due >= event) {
+                return;
+            }
+            let next = device.alarms.iter().filter_map(|alarm| Some((alarm.due?, alarm.rule)));
+            let next = next.min();
+            device.next_due = next.map(|(due, _)| due);
+            match next {
+                Some((due, rule)) if due < event => self.look_at(now, id, &[rule], due, effects),
+                _ => return,
+            }
+        }
+    }
+
+    pub(super) fn fire_alarm(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        effects: &mut Effects,
+    ) {
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
+        let time = device.clock.at(now);
+        let Some(alarm) = device.alarms.get_mut(index) else {
+            return;
+        };
+        alarm.timer = None;
+        match alarm.due {
+            Some(due) if due <= time => {
+                let rule = alarm.rule;
+                self.look_at(now, id, &[rule], due, effects);
+                // A look that changed nothing leaves the alarm as it was: it is due later, or not.
+                self.set_timer(id, index);
+            }
+            _ => self.set_timer(id, index),
+        }
+    }
+
+    /// Looks at one rule of a device at one event time. True when an alarm was raised or returned.
+    fn look(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        rule_index: usize,
+        event: Timestamp,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(rule) = self.rule(rule_index) else {
+            return false;
+        };
+        let Some(seen) = self.evaluate(now, id, rule_index, &rule, event, effects) else {
+            return false;
+        };
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return false;
+        };
+        let index = match device.alarms.iter().position(|alarm| alarm.rule == rule_index) {
+            Some(index) => index,
+            None if seen.when != Truth::Holds && seen.recheck_at.is_none() => return false,
+            None => {
+                device.alarms.push(Alarm::new(rule_index));
+                device.alarms.len() - 1
+            }
+        };
+        self.observe(now, id, index, &rule, event, seen, effects)
+    }
+
+    /// Evaluates the conditions of a rule. That of the return counts only while an alarm is raised.
+    fn evaluate(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        rule_index: usize,
+        rule: &Rule,
+        event: Timestamp,
+        effects: &mut Effects,
+    ) -> Option<Seen> {
+        let device = self.devices.get(id.index())?;
+        let raised = |rule| device.raised.contains(&rule);
+        let learned = device.learned(rule_index);
+        let mut scene = Scene {
+            memory: &device.memory,
+            learned: learned.map_or(&[], |learned| learned.of_when()),
+            device: &device.facts,
+            now: event,
+            stale_after: rule.spec.stale_after,
+            raised: &raised,
+            last_message: device.clock.newest().unwrap_or(device.heard),
+            offline: device.offline,
+            absence_held: now < self.absence_held_until || !self.paths_down.is_empty(),
+        };
+        let when = rule.when.evaluate(&scene);
+        scene.learned = learned.map_or(&[], |learned| learned.of_clear());
+        let clear = rule.clear_when.as_ref().filter(|_| raised(rule.id));
+        let clear = clear.map(|condition| condition.evaluate(&scene));
+        let recheck = [when.recheck_at, clear.as_ref().and_then(|clear| clear.recheck_at)];
+        let truths = [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)];
+        tell_errors(truths, rule.id, id, effects);
+        let when = known(&when.truth);
+        if let (Truth::Unknown, Some(count)) = (when, self.unknown.get_mut(rule_index)) {
+            *count += 1;
+        }
+        Some(Seen {
+            when,
+            clear: clear.map_or_else(|| opposite(when), |clear| known(&clear.truth)),
+            recheck_at: recheck.into_iter().flatten().filter(|at| *at > event).min(),
+        })
+    }
+
+    /// Moves one alarm on what its conditions say. True when it was raised or returned.
+    #[allow(clippy::too_many_arguments, reason = "each is one fact of the look")]
+    fn observe(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        rule: &Rule,
+        event: Timestamp,
+        seen: Seen,
+        effects: &mut Effects,
+    ) -> bool {
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return false;
+        };
+        let Some(alarm) = device.alarms.get_mut(index) else {
+            return false;
+        };
+        let mut fresh = None;
+        let record = match &mut alarm.record {
+            Some(record) if event < record.changed_at => return false,
+            Some(record) => record,
+            None if seen.when == Truth::Holds => {
+                let (rule, device) = (rule.spec.id.clone(), device.facts.id.clone());
+                let id = AlarmId { rule, device, key: Vec::new() };
+                fresh.insert(Box::new(AlarmRecord::new(id, String::new())))
+            }
+            None => {
+                alarm.due = seen.recheck_at;
+                self.set_timer(id, index);
+                return false;
+            }
+        };
+        let Seen { when, clear, recheck_at } = seen;
+        let observed = Observation { at: event, when, clear };
+        let edges = record.edges.len();
+        let policy = policy(&rule.spec);
+        let next = lifecycle::observe(&record.state, &mut record.edges, &policy, observed);
+        let due = recheck_at.into_iter().chain(next.due).filter(|at| *at > event).min();
+        let changed = next.state != record.state || edges != record.edges.len();
+        if changed {
+            record.state = next.state;
+            record.changed_at = event;
+            record.revision = rule.spec.revision.clone();
+            record.seen = seen_readings(rule, &device.memory, &self.policy.metrics);
+        }
+        alarm.record = alarm.record.take().or(fresh);
+        alarm.due = due;
+        self.set_timer(id, index);
+        if changed {
+            self.take_events(now, id, index, &next.events, effects);
+            self.write_alarm(id, index, effects);
+        }
+        !next.events.is_empty()
+    }
+
+    pub(super) fn write_alarm(&self, id: DeviceId, index: usize, effects: &mut Effects) {
+        let device = self.devices.get(id.index());
+        let record = device.and_then(|device| device.alarms.get(index)?.record.as_ref());
+        effects.writes.extend(record.cloned().map(Write::Alarm));
+    }
+
+    /// Has every rule looked at again that asks about absence, once that is no longer held back.
+    pub(super) fn wake_absence(&mut self) {
+        let at = self.absence_held_until;
+        for (number, device) in self.devices.iter_mut().enumerate() {
+            let Some(id) = self.names.find(&device.facts.id) else {
+                continue;
+            };
+            debug_assert_eq!(id.index(), number);
+            let event = device.clock.at(at);
+            for rule in &device.profile.absence {
+                let index = match device.alarms.iter().position(|alarm| alarm.rule == *rule) {
+                    Some(index) => index,
+                    None => {
+                        device.alarms.push(Alarm::new(*rule));
+                        device.alarms.len() - 1
+                    }
+                };
+                let Some(alarm) = device.alarms.get_mut(index) else {
+                    continue;
+                };
+                if alarm.due.is_none_or(|due| due > event) {
+                    alarm.due = Some(event);
+                    device.next_due =
+                        device.next_due.map_or(Some(event), |due| Some(due.min(event)));
+                    if let Some(set) = alarm.timer.replace(at) {
+                        self.timers.remove(&(set, Timer::Alarm(id, index)));
+                    }
+                    self.timers.insert((at, Timer::Alarm(id, index)));
+                }
+            }
+        }
+    }
+}
+
+/// What the rule's metrics read now, so that a delay outlives a restart.
+fn seen_readings(rule: &Rule, memory: &DeviceMemory, names: &Names<Metric>) -> Vec<SeenReading> {
+    let clear = rule.clear_when.iter().flat_map(|condition| condition.metrics());
+    let mut seen: Vec<SeenReading> = Vec::new();
+    for id in rule.when.metrics().iter().chain(clear) {
+        let metric = names.text(*id);
+        if let Some((at, reading)) = memory.latest(*id)
+            && seen.iter().all(|known| known.metric != metric)
+        {
+            seen.push(SeenReading { metric: metric.to_owned(), at, reading: reading.clone() });
+        }
+    }
+    seen
+}
+
+/// A condition that cannot be evaluated is counted, and stops nothing.
+fn tell_errors(truths: [Option<&Known>; 2], rule: RuleId, device: DeviceId, effects: &mut Effects) {
+    for truth in truths.into_iter().flatten() {
+        if let Known::Unknown(Unknown::Error(detail)) = truth {
+            let detail = (*detail).to_owned();
+            effects.decisions.push(Decision::RuleError { rule, device, detail });
+        }
+    }
+}
+
+fn known(truth: &Known) -> Truth {
+    match truth {
+        Known::True => Truth::Holds,
+        Known::False => Truth::Fails,
+        Known::Unknown(_) => Truth::Unknown,
+    }
+}
+
+fn opposite(truth: Truth) -> Truth {
+    match truth {
+        Truth::Holds => Truth::Fails,
+        Truth::Fails => Truth::Holds,
+        Truth::Unknown => Truth::Unknown,
+    }
+}
+
+fn policy(spec: &RuleSpec) -> Policy {
+    Policy {
+        on_delay: spec.on_delay,
+        off_delay: spec.off_delay,
+        occurrences: spec.occurrences,
+        occurrences_within: spec.occurrences_within,
+        latch: spec.latch,
+    }
+}

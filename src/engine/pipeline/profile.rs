@@ -1,0 +1,118 @@
+//! What the rules want of devices of one kind: resolved once, shared by all of them.
+//!
+//! A message runs the rules that read what it changed, and those whose alarm is under way; nothing
+//! else can change. Which rules read what is looked up here, not found out for every message.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::Engine;
+use crate::engine::detect::{DeviceMemory, Rule};
+use crate::engine::policy::Policy;
+use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::names::{MetricId, RuleId};
+use crate::engine::types::rule::Mode;
+
+/// The rules that look at a device, by what makes them look. Rules are indexes in the policy.
+#[derive(Debug, Default)]
+pub(super) struct Profile {
+    /// All of them, ascending.
+    pub rules: Vec<usize>,
+    /// Those that keep something learned.
+    pub learning: Vec<usize>,
+    /// Those that a message concerns whatever is in it: they ask whether there was one, or read no
+    /// metric at all.
+    pub unconditional: Vec<usize>,
+    /// Those that ask whether the device is silent.
+    pub absence: Vec<usize>,
+    /// Room for everything that they read.
+    pub memory: DeviceMemory,
+    readers: Vec<(MetricId, Vec<usize>)>,
+    askers: BTreeMap<RuleId, Vec<usize>>,
+}
+
+impl Profile {
+    fn new(policy: &Policy, rules: Vec<usize>) -> Profile {
+        let mut profile = Profile::default();
+        let mut readers: BTreeMap<MetricId, Vec<usize>> = BTreeMap::new();
+        let mut conditions = Vec::new();
+        for (index, rule) in rules.iter().filter_map(|at| Some((*at, policy.rules.get(*at)?))) {
+            conditions.push(&rule.when);
+            conditions.extend(rule.clear_when.as_ref());
+            for metric in rule.when.metrics() {
+                readers.entry(*metric).or_default().push(index);
+            }
+            for asked in rule.when.rules() {
+                profile.askers.entry(*asked).or_default().push(index);
+            }
+            if rule.learns() {
+                profile.learning.push(index);
+            }
+            if rule.reads_absence() {
+                profile.absence.push(index);
+            }
+            if rule.when.metrics().is_empty() || rule.reads_absence() {
+                profile.unconditional.push(index);
+            }
+        }
+        profile.memory = DeviceMemory::new(&conditions);
+        profile.readers = readers.into_iter().collect();
+        profile.rules = rules;
+        profile
+    }
+
+    /// The rules whose condition reads a metric.
+    pub fn readers(&self, metric: MetricId) -> &[usize] {
+        let at = self.readers.binary_search_by_key(&metric, |(known, _)| *known);
+        at.ok().and_then(|at| self.readers.get(at)).map_or(&[], |(_, rules)| rules)
+    }
+
+    /// The rules whose condition asks whether another one is raised.
+    pub fn askers(&self, rule: RuleId) -> &[usize] {
+        self.askers.get(&rule).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The profiles that are in use.
+#[derive(Debug, Default)]
+pub(super) struct Profiles {
+    by_place: BTreeMap<Place, Arc<Profile>>,
+    by_rules: BTreeMap<Vec<usize>, Arc<Profile>>,
+}
+
+/// What of a device the selectors read, its id excepted.
+type Place = (String, String, String, String, BTreeMap<String, String>);
+
+impl Engine {
+    /// The profile of a device.
+    pub(super) fn profile_of(&mut self, facts: &DeviceFacts) -> Arc<Profile> {
+        let place = (
+            facts.class.clone(),
+            facts.site.clone(),
+            facts.region.clone(),
+            facts.customer.clone(),
+            facts.labels.clone(),
+        );
+        if let Some(known) = self.profiles.by_place.get(&place) {
+            return Arc::clone(known);
+        }
+        let looks_at =
+            |rule: &Rule| rule.spec.mode != Mode::Off && rule.spec.selector.selects(facts);
+        let rules = self.policy.rules.iter().enumerate();
+        let rules: Vec<usize> =
+            rules.filter(|(_, rule)| looks_at(rule)).map(|(index, _)| index).collect();
+        let profile = match self.profiles.by_rules.get(&rules) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let profile = Arc::new(Profile::new(&self.policy, rules.clone()));
+                self.profiles.by_rules.insert(rules, Arc::clone(&profile));
+                profile
+            }
+        };
+        let by_id = |rule: &Arc<Rule>| rule.spec.selector.names("device");
+        if !self.policy.rules.iter().any(by_id) {
+            self.profiles.by_place.insert(place, Arc::clone(&profile));
+        }
+        profile
+    }
+}
