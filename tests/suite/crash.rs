@@ -59,7 +59,13 @@ async fn all_delivered(gateway: &Gateway, count: usize) -> Vec<Json> {
         if delivered >= count {
             return tickets;
         }
-        assert!(tokio::time::Instant::now() < deadline, "{delivered} of {count} delivered");
+        if tokio::time::Instant::now() >= deadline {
+            let known = tickets.len();
+            let late = tickets.iter().find(|ticket| ticket["external"].is_null());
+            let late = late.and_then(|ticket| ticket["id"].as_str()).unwrap_or("tk-1");
+            let story = gateway.get(&format!("/api/v1/explain/{late}")).await;
+            panic!("{delivered} of {count} delivered, {known} known; one of them: {story:#}");
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -13,7 +13,7 @@ mod window;
 use crate::engine::types::names::RuleId;
 use crate::engine::types::rule::RuleSpec;
 
-pub use cel::{Condition, Evaluation, Scene, Truth, Unknown};
+pub use cel::{Condition, Evaluation, Gate, Scene, Side, Truth, Unknown};
 pub use learned::Learned;
 pub use memory::{DeviceMemory, RuleMemory};
 pub use rule_file::{RuleDraft, compile, read_rules};

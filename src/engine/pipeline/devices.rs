@@ -102,8 +102,8 @@ impl Device {
 
     /// The rules that must be looked at when these metrics have changed, ascending.
     pub(super) fn concerned(&self, readings: &[(MetricId, Reading)], rules: &mut Vec<usize>) {
-        for (metric, _) in readings {
-            rules.extend_from_slice(self.profile.readers(*metric));
+        for (metric, reading) in readings {
+            self.profile.concerned(*metric, reading, rules);
         }
         rules.extend_from_slice(&self.profile.unconditional);
         rules.extend(self.alarms.iter().filter(|alarm| alarm.is_active()).map(|alarm| alarm.rule));

@@ -14,6 +14,7 @@ mod episodes;
 mod looks;
 mod people;
 mod profile;
+mod readers;
 mod redelivery;
 mod restore;
 mod samples;

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
+use super::readers::Readers;
 use crate::engine::detect::{DeviceMemory, Rule};
 use crate::engine::policy::Policy;
 use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::message::Reading;
 use crate::engine::types::names::{MetricId, RuleId};
 use crate::engine::types::rule::Mode;
 
@@ -27,20 +29,21 @@ pub(super) struct Profile {
     pub absence: Vec<usize>,
     /// Room for everything that they read.
     pub memory: DeviceMemory,
-    readers: Vec<(MetricId, Vec<usize>)>,
+    readers: Vec<(MetricId, Readers)>,
     askers: BTreeMap<RuleId, Vec<usize>>,
 }
 
 impl Profile {
     fn new(policy: &Policy, rules: Vec<usize>) -> Profile {
         let mut profile = Profile::default();
-        let mut readers: BTreeMap<MetricId, Vec<usize>> = BTreeMap::new();
+        let mut readers: BTreeMap<MetricId, Readers> = BTreeMap::new();
         let mut conditions = Vec::new();
         for (index, rule) in rules.iter().filter_map(|at| Some((*at, policy.rules.get(*at)?))) {
             conditions.push(&rule.when);
             conditions.extend(rule.clear_when.as_ref());
             for metric in rule.when.metrics() {
-                readers.entry(*metric).or_default().push(index);
+                let gate = rule.when.gate().filter(|gate| gate.metric == *metric);
+                readers.entry(*metric).or_default().add(index, gate);
             }
             for asked in rule.when.rules() {
                 profile.askers.entry(*asked).or_default().push(index);
@@ -61,10 +64,12 @@ impl Profile {
         profile
     }
 
-    /// The rules whose condition reads a metric.
-    pub fn readers(&self, metric: MetricId) -> &[usize] {
+    /// The rules that must be looked at after a metric was read.
+    pub fn concerned(&self, metric: MetricId, reading: &Reading, rules: &mut Vec<usize>) {
         let at = self.readers.binary_search_by_key(&metric, |(known, _)| *known);
-        at.ok().and_then(|at| self.readers.get(at)).map_or(&[], |(_, rules)| rules)
+        if let Some((_, readers)) = at.ok().and_then(|at| self.readers.get(at)) {
+            readers.concerned(reading, rules);
+        }
     }
 
     /// The rules whose condition asks whether another one is raised.

@@ -39,7 +39,7 @@ pub(super) async fn run(
     subscribed: oneshot::Sender<()>,
 ) {
     let subscribed = Some(subscribed);
-    let mut reader = Reader { subscription, gate, inbox, next_offset: None, subscribed };
+    let mut reader = Reader { subscription, gate, inbox, next_offset: 0, subscribed };
     loop {
         match connect(&reader.subscription.client_id) {
             Ok((tx, rx)) => match reader.read(tx, rx).await {
@@ -61,7 +61,9 @@ struct Reader {
     subscription: Subscription,
     gate: Gate,
     inbox: Inbox,
-    next_offset: Option<u64>,
+    /// Position in the log of the filter. It begins with our subscription: nobody else is let in
+    /// before.
+    next_offset: u64,
     subscribed: Option<oneshot::Sender<()>>,
 }
 
@@ -131,8 +133,8 @@ impl Reader {
         let Some((_, offset)) = cursor else {
             return 0; // retained messages do not come from the log
         };
-        let expected = self.next_offset.replace(offset + 1);
-        expected.map_or(0, |expected| offset.saturating_sub(expected))
+        let expected = std::mem::replace(&mut self.next_offset, offset + 1);
+        offset.saturating_sub(expected)
     }
 
     async fn tell(&self, event: MqttEvent) -> Result<(), Closed> {

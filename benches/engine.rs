@@ -1,0 +1,107 @@
+//! What one message costs in the core alone, on one thread: decode 220 bytes of JSON, evaluate,
+//! keep state. No broker, no disk.
+//!
+//! `cargo bench --bench engine`. Nothing is asserted: machines differ, the ratios tell.
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a program for developers"
+)]
+#![allow(clippy::disallowed_methods, reason = "it measures time")]
+
+use std::fmt::Write;
+use std::time::Instant;
+
+use faultgate::config;
+use faultgate::engine::pipeline::{Engine, Settings};
+use faultgate::engine::policy;
+use faultgate::engine::types::diagnostic::{Report, Source};
+use faultgate::engine::types::effect::Effects;
+use faultgate::engine::types::input::Input;
+use faultgate::engine::types::message::{Delivery, Message};
+use faultgate::engine::types::time::{TimeSpan, Timestamp};
+
+const MESSAGES: usize = 400_000;
+const DEVICES: usize = 1_000;
+const START: Timestamp = Timestamp::from_millis(1_767_225_600_000);
+
+fn main() {
+    let settings = config::load(None, &Report::default()).unwrap().config.unwrap();
+    let settings = settings.settings().unwrap();
+    println!("{MESSAGES} messages, {DEVICES} devices, none of them in fault\n");
+    println!("{:<44} {:>12} {:>8} {:>6}", "", "messages/s", "ns each", "ratio");
+    let mut first = None;
+    for (name, rules) in [
+        ("10 rules on the device", thresholds(10, 10)),
+        ("100 rules on the device", thresholds(100, 100)),
+        ("10,000 rules, 100 of them on its metric", thresholds(10_000, 100)),
+        ("10 rules with windows", windows(10)),
+        ("no rule: decode and clock alone", thresholds(1, 0)),
+    ] {
+        let ns = measure(&settings, &rules);
+        let base = *first.get_or_insert(ns);
+        println!("{name:<44} {:>12.0} {ns:>8.0} {:>6.2}", 1e9 / ns, ns / base);
+    }
+}
+
+/// `count` rules that compare with constants: `reading` of them the device's temperature, the rest
+/// metrics that it does not send.
+fn thresholds(count: usize, reading: usize) -> String {
+    let mut text = String::new();
+    for rule in 0..count {
+        let metric = if rule < reading { "temp_c".to_owned() } else { format!("other_{rule}") };
+        let bound = 60 + rule;
+        writeln!(text, "[[rule]]\nid = \"r-{rule}\"\nwhen = \"{metric} > {bound}.0\"").unwrap();
+    }
+    text
+}
+
+fn windows(count: usize) -> String {
+    let mut text = String::new();
+    for rule in 0..count {
+        let span = 1 + rule;
+        writeln!(text, "[[rule]]\nid = \"w-{rule}\"\nwhen = \"temp_c.avg({span}m) > 60.0\"")
+            .unwrap();
+    }
+    text
+}
+
+fn payload(number: usize) -> Vec<u8> {
+    let temp = 20.0 + (number % 97) as f64 / 10.0;
+    let mut text = format!(
+        "{{\"temp_c\":{temp},\"pressure_bar\":4.25,\"vib\":{{\"rms\":0.031,\"peak\":0.12}},\"state\":\"running\",\
+         \"door_open\":false,\"power_w\":412.5,\"hours\":18231,\"fw\":\"2.4.1\",\"note\":\"\"}}"
+    );
+    let pad = "x".repeat(220_usize.saturating_sub(text.len()));
+    text.insert_str(text.len() - 2, &pad);
+    text.into_bytes()
+}
+
+fn measure(settings: &Settings, rules: &str) -> f64 {
+    let source = Source { file: "bench.toml".into(), text: rules.into() };
+    let report = Report::default();
+    let policy = policy::compile(&[source], &["desk"], &report).expect("rules");
+    let mut engine = Engine::new(settings.clone(), policy, START);
+    let topics: Vec<String> =
+        (0..DEVICES).map(|device| format!("plant/sh-1/machine/m-{device}/telemetry")).collect();
+    let payloads: Vec<Vec<u8>> = (0..97).map(payload).collect();
+    let mut effects = Effects::default();
+    let mut step = |number: usize| {
+        let now = START + TimeSpan::from_micros(number as i64 * 100);
+        let message = Message {
+            source: 0,
+            topic: topics[number % DEVICES].clone(),
+            payload: payloads[number % payloads.len()].clone(),
+            retain: false,
+            delivery: Delivery::Once,
+        };
+        engine.step(now, Input::Message(message), &mut effects);
+        effects.clear();
+    };
+    (0..2 * DEVICES).for_each(&mut step);
+    let began = Instant::now();
+    (2 * DEVICES..2 * DEVICES + MESSAGES).for_each(&mut step);
+    began.elapsed().as_nanos() as f64 / MESSAGES as f64
+}
