@@ -74,20 +74,6 @@ impl Default for JsonMapping {
     }
 }
 
-impl JsonMapping {
-    /// True when `pointer` is the place of something that the mapping names.
-    pub(super) fn is_named(&self, pointer: &str) -> bool {
-        let named = |path: &str| path == pointer;
-        self.timestamp.as_ref().is_some_and(|field| named(&field.path))
-            || self.device.as_deref().is_some_and(named)
-            || self.quality.as_ref().is_some_and(|quality| named(&quality.path))
-            || self.metrics.iter().any(|(_, path)| match path.pointer.split_once("/*") {
-                None => named(&path.pointer),
-                Some((head, _)) => pointer.starts_with(head) && !pointer.is_empty(),
-            })
-    }
-}
-
 /// Decoders of the format that this version does not have.
 const DECODERS_NOT_BUILT: [&str; 11] = [
     "senml",

@@ -5,6 +5,8 @@
 //! reading of bad quality, so that the rules see *unknown* and not a value.
 
 mod json;
+mod json_pass;
+mod json_path;
 mod mapping;
 mod time_field;
 mod topic;
@@ -115,16 +117,20 @@ impl Refusal {
     }
 }
 
+/// Tells whether some rule reads a metric of this name: nothing else need be kept.
+pub type Wanted<'a> = &'a dyn Fn(&str) -> bool;
+
 /// Reads one message. What can be read goes to `out`, what cannot goes to `refused`.
 pub fn decode(
     source: &SourceSpec,
     message: &Message,
     received: Timestamp,
+    wanted: Wanted<'_>,
     out: &mut Vec<Decoded>,
     refused: &mut Vec<Refusal>,
 ) {
     let first = out.len();
-    let read = read_message(source, message, received, out, refused);
+    let read = read_message(source, message, received, wanted, out, refused);
     if let Err(refusal) = read {
         refused.push(refusal);
     }
@@ -145,6 +151,7 @@ fn read_message(
     source: &SourceSpec,
     message: &Message,
     received: Timestamp,
+    wanted: Wanted<'_>,
     out: &mut Vec<Decoded>,
     refused: &mut Vec<Refusal>,
 ) -> Result<(), Refusal> {
@@ -174,7 +181,7 @@ fn read_message(
                 back_max: source.skew_back_max,
                 ahead_max: source.skew_ahead_max,
             };
-            json::read(mapping, captured, &message.payload, clock, out, refused)
+            json::read(mapping, captured, &message.payload, clock, wanted, out, refused)
         }
         Payload::Value => value::read_value(captured, &message.payload, out, refused),
         Payload::Raw => value::read_raw(captured, &message.payload, out),

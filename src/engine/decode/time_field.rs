@@ -43,25 +43,18 @@ pub(super) struct Clock {
     pub ahead_max: TimeSpan,
 }
 
-/// The time in `document`: `Ok(None)` when it has none.
+/// The time that `found` tells.
 ///
 /// # Errors
 /// A time that cannot be read, or that is too far from the receipt.
-pub(super) fn read(
-    field: &TimeField,
-    document: &Json,
-    clock: Clock,
-) -> Result<Option<Timestamp>, Refusal> {
-    let Some(found) = document.pointer(&field.path) else {
-        return Ok(None);
-    };
+pub(super) fn read(unit: TimeUnit, found: &Json, clock: Clock) -> Result<Timestamp, Refusal> {
     let refuse = |why: &str| Refusal::new(Rejection::Time, &format!("{found} {why}"));
-    let at = parse(field.unit, found).ok_or_else(|| refuse("is not a time"))?;
+    let at = parse(unit, found).ok_or_else(|| refuse("is not a time"))?;
     let lag = clock.received.since(at);
     if lag > clock.back_max || lag < TimeSpan::ZERO - clock.ahead_max {
         return Err(refuse("is too far from the time of receipt"));
     }
-    Ok(Some(at))
+    Ok(at)
 }
 
 fn parse(unit: TimeUnit, found: &Json) -> Option<Timestamp> {
@@ -145,12 +138,10 @@ mod tests {
             back_max: TimeSpan::from_secs(86_400),
             ahead_max: TimeSpan::from_secs(300),
         };
-        let field = TimeField { path: "/ts".into(), unit: TimeUnit::Seconds };
         for wrong in [json!(0), json!(4_102_444_800_i64), json!(i64::MAX), json!("soon"), json!({})]
         {
-            let refusal = read(&field, &json!({ "ts": wrong }), clock).expect_err("not believed");
+            let refusal = read(TimeUnit::Seconds, &wrong, clock).expect_err("not believed");
             assert_eq!(refusal.reason, Rejection::Time);
         }
-        assert_eq!(read(&field, &json!({}), clock), Ok(None));
     }
 }

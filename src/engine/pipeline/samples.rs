@@ -23,7 +23,9 @@ impl Engine {
             return;
         }
         let (mut decoded, mut refused) = (Vec::new(), Vec::new());
-        decode::decode(source, message, now, &mut decoded, &mut refused);
+        let metrics = &self.policy.metrics;
+        let wanted = |name: &str| metrics.find(name).is_some();
+        decode::decode(source, message, now, &wanted, &mut decoded, &mut refused);
         for Refusal { reason, detail } in refused {
             effects.decisions.push(Decision::Rejected { source: message.source, reason, detail });
         }
