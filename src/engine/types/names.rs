@@ -1,8 +1,9 @@
 //! Interned names: text once at the door, small numbers inside.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
+
+use xxhash_rust::xxh3::xxh3_64;
 
 /// A name interned by a [`Names`] table; compares and copies as a number.
 #[derive(Debug)]
@@ -62,32 +63,32 @@ impl<K> Ord for NameId<K> {
 #[derive(Debug)]
 pub struct Names<K> {
     texts: Vec<Arc<str>>,
-    ids: BTreeMap<Arc<str>, NameId<K>>,
+    index: Index,
+    kind: PhantomData<fn() -> K>,
 }
 
 impl<K> Default for Names<K> {
     fn default() -> Self {
-        Names { texts: Vec::new(), ids: BTreeMap::new() }
+        Names { texts: Vec::new(), index: Index::default(), kind: PhantomData }
     }
 }
 
 impl<K> Names<K> {
     /// The id of `text`, made on first sight.
     pub fn intern(&mut self, text: &str) -> NameId<K> {
-        if let Some(id) = self.ids.get(text) {
-            return *id;
+        if let Some(id) = self.find(text) {
+            return id;
         }
         let index = u32::try_from(self.texts.len()).unwrap_or(u32::MAX);
-        let id = NameId { index, kind: PhantomData };
-        let text: Arc<str> = text.into();
-        self.texts.push(text.clone());
-        self.ids.insert(text, id);
-        id
+        self.texts.push(text.into());
+        self.index.insert(index, &self.texts);
+        NameId { index, kind: PhantomData }
     }
 
     /// The id of `text` if it was seen before.
     pub fn find(&self, text: &str) -> Option<NameId<K>> {
-        self.ids.get(text).copied()
+        let index = self.index.find(text, &self.texts)?;
+        Some(NameId { index, kind: PhantomData })
     }
 
     /// The text of an id of this table; empty for an id of another one.
@@ -113,5 +114,82 @@ impl<K> Names<K> {
     /// All names in the order of their ids.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.texts.iter().map(|text| &**text)
+    }
+}
+
+/// Places of texts by their hashes: open addressing, at most half full. Nothing ever depends on its
+/// order.
+#[derive(Debug, Default)]
+struct Index {
+    slots: Vec<u32>,
+}
+
+/// A slot that is free.
+const FREE: u32 = u32::MAX;
+
+impl Index {
+    fn find(&self, text: &str, texts: &[Arc<str>]) -> Option<u32> {
+        let mut slot = self.first_slot(text)?;
+        loop {
+            let found = *self.slots.get(slot)?;
+            if found == FREE {
+                return None;
+            }
+            if texts.get(found as usize).is_some_and(|known| **known == *text) {
+                return Some(found);
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    /// Adds the text at `place` of `texts`, the newest of them.
+    fn insert(&mut self, place: u32, texts: &[Arc<str>]) {
+        if texts.len() * 2 > self.slots.len() {
+            let slots = (texts.len() * 4).next_power_of_two();
+            self.slots = vec![FREE; slots];
+            for (place, text) in (0..).zip(texts) {
+                self.put(place, text);
+            }
+        } else if let Some(text) = texts.get(place as usize) {
+            self.put(place, text);
+        }
+    }
+
+    fn put(&mut self, place: u32, text: &str) {
+        let Some(mut slot) = self.first_slot(text) else {
+            return;
+        };
+        while self.slots.get(slot).is_some_and(|found| *found != FREE) {
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+        if let Some(free) = self.slots.get_mut(slot) {
+            *free = place;
+        }
+    }
+
+    fn first_slot(&self, text: &str) -> Option<usize> {
+        let mask = self.slots.len().checked_sub(1)?;
+        // Only the low bits count, so that a narrower word loses nothing.
+        Some(xxh3_64(text.as_bytes()) as usize & mask)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_is_found_by_its_text_and_no_other_is() {
+        let mut names: Names<Metric> = Names::default();
+        let text = |number: usize| format!("温度_{number}");
+        assert_eq!(names.find(&text(0)), None);
+        let ids: Vec<MetricId> = (0..5_000).map(|number| names.intern(&text(number))).collect();
+        for (number, id) in ids.iter().enumerate() {
+            assert_eq!((id.index(), names.text(*id)), (number, text(number).as_str()));
+            assert_eq!(names.find(&text(number)), Some(*id));
+            assert_eq!(names.intern(&text(number)), *id);
+        }
+        assert_eq!(names.find(&text(5_000)), None);
+        assert_eq!(names.len(), 5_000);
     }
 }
