@@ -108,4 +108,6 @@ impl Condition {
 }
 
 #[cfg(test)]
+mod history_tests;
+#[cfg(test)]
 mod tests;
