@@ -181,7 +181,11 @@ pub async fn start(
     tasks.push(tokio::spawn(web::serve(listener, asker, metrics, desk, stopped.clone())));
 
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
-    let dispatcher = Dispatcher::new(upstreams(config, http)?, results);
+    let upstreams = upstreams(config, http)?;
+    for upstream in upstreams.values() {
+        tokio::spawn(check_upstream(Arc::clone(upstream)));
+    }
+    let dispatcher = Dispatcher::new(upstreams, results);
     let clock = match pace {
         Pace::Real => Clock::starting_at(alive_at.unwrap_or_default()),
         Pace::Fast { origin, speed } => Clock::fast(origin, speed),
@@ -223,6 +227,18 @@ fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<Strin
             Ok((upstream.name.clone(), Arc::new(connected)))
         })
         .collect()
+}
+
+/// Tells an operator at the start what would otherwise show with the first fault.
+async fn check_upstream(upstream: Arc<Upstream>) {
+    let name = upstream.name();
+    if let Err(reason) = upstream.check().await {
+        tracing::error!(
+            upstream = name,
+            reason,
+            "An upstream is not ready for tickets; they wait."
+        );
+    }
 }
 
 /// Name of the upstream that is the desk inside; empty for none.

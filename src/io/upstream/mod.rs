@@ -53,6 +53,27 @@ impl Upstream {
         &self.name
     }
 
+    /// Whether a create that was lost on the way could be looked up.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it. Creates are held until it can.
+    pub async fn check(&self) -> Result<(), String> {
+        let mut attempt = Attempt::default();
+        let checked = match &self.kind {
+            // A desk keeps idempotency keys.
+            Connector::Desk(_) => Ok(()),
+            Connector::RequestTracker(tracker) => tracker.check(&mut attempt).await,
+        };
+        match checked {
+            Ok(()) | Err(Outcome::Done { .. }) => Ok(()),
+            Err(
+                Outcome::Rejected { reason }
+                | Outcome::Later { reason, .. }
+                | Outcome::Unknown { reason },
+            ) => Err(reason),
+        }
+    }
+
     /// Makes one attempt at a call.
     pub async fn perform(&self, call: &Call) -> Delivered {
         let mut attempt = Attempt::default();
@@ -61,7 +82,8 @@ impl Upstream {
             Connector::RequestTracker(tracker) => tracker.perform(call, &mut attempt).await,
         };
         let outcome = match ended {
-            Ok(outcome) | Err(outcome) => outcome,
+            Ok(outcome) => outcome,
+            Err(outcome) => attempt.end(outcome),
         };
         Delivered { key: call.key, attempt: call.attempt, requests: attempt.requests, outcome }
     }
