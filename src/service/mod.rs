@@ -30,7 +30,7 @@ use crate::io::mqtt::external::Subscriber;
 use crate::io::mqtt::{self, Inbox};
 use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
-use crate::io::upstream::Upstream;
+use crate::io::upstream::{self, Upstream};
 use crate::io::web::{self, Asker};
 use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
@@ -175,10 +175,12 @@ pub async fn start(
     let (listener, http) = web::listen(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}; set `[http] listen`", config.listen))?;
-    let desk = block_in_place(|| Desk::open(&config.gateway.data.join("desk"), options))?;
+    let desk = open_desk(config, options)?;
     let changes = desk.changes();
-    let desk = desk::router(desk);
-    tasks.push(tokio::spawn(web::serve(listener, asker, metrics, desk, stopped.clone())));
+    let client = upstream::plain_client().context("webhooks of the desk")?;
+    tasks.push(tokio::spawn(desk.clone().tell_webhooks(client, stopped.clone())));
+    let (desk, hosts) = (desk::router(desk), config.hosts.clone());
+    tasks.push(tokio::spawn(web::serve(listener, asker, metrics, desk, hosts, stopped.clone())));
 
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
     let upstreams = upstreams(config, http)?;
@@ -216,6 +218,13 @@ pub async fn start(
     Ok(Running { http, mqtt, stories, stop, tasks, ended, brokers })
 }
 
+fn open_desk(config: &Config, options: StoreOptions) -> anyhow::Result<Desk> {
+    let token = config.desk_token.as_ref().map(Secret::resolve).transpose();
+    let token = token.context("`[desk] token`")?;
+    let folder = config.gateway.data.join("desk");
+    Ok(block_in_place(|| Desk::open(&folder, options, token.as_deref()))?)
+}
+
 /// The upstreams by name; the desk inside is reached where it really listens.
 fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<String, Arc<Upstream>>> {
     config
@@ -243,7 +252,7 @@ async fn check_upstream(upstream: Arc<Upstream>) {
 
 /// Name of the upstream that is the desk inside; empty for none.
 fn own_desk(config: &Config) -> String {
-    let own = config.upstreams.iter().find(|upstream| upstream.url.is_none());
+    let own = config.upstreams.iter().find(|upstream| upstream.is_own_desk());
     own.map(|upstream| upstream.name.clone()).unwrap_or_default()
 }
 

@@ -17,7 +17,7 @@ use crate::gateway::{HOT, Home, get, report};
 use crate::mosquitto::free_port;
 use crate::proxy::{Fate, Proxy};
 
-fn connect(toml: &str) -> Upstream {
+pub fn connect(toml: &str) -> Upstream {
     let source = Source { file: "upstream.toml".into(), text: toml.into() };
     let report = Report::default();
     let config = read_document(Place { source: &source, report: &report }, UpstreamConfig::read);
@@ -25,7 +25,7 @@ fn connect(toml: &str) -> Upstream {
     Upstream::connect(&config, "127.0.0.1:1".parse().expect("an address")).expect("connected")
 }
 
-fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call {
+pub fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call {
     Call {
         key: JobKey { ticket: TicketId(1), number },
         upstream: "u".into(),

@@ -64,6 +64,11 @@ impl UpstreamConfig {
         }
     }
 
+    /// True for this gateway's own desk.
+    pub fn is_own_desk(&self) -> bool {
+        self.kind == Kind::Desk && self.url.is_none()
+    }
+
     /// Reads one `[[upstream]]`.
     pub fn read(table: &Table<'_>) -> Option<UpstreamConfig> {
         for (key, instead) in [
