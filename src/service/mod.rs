@@ -4,6 +4,7 @@ pub mod backtest;
 mod dispatch;
 mod gateway;
 pub mod observe;
+mod poll;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -187,6 +188,14 @@ pub async fn start(
     for upstream in upstreams.values() {
         tokio::spawn(check_upstream(Arc::clone(upstream)));
     }
+    let since = alive_at.unwrap_or_else(clock::now);
+    let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
+    for upstream in &config.upstreams {
+        if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
+            let (there, told) = (Arc::clone(there), changes_told.clone());
+            tasks.push(tokio::spawn(poll::run(there, every, since, told, stopped.clone())));
+        }
+    }
     let dispatcher = Dispatcher::new(upstreams, results);
     let clock = match pace {
         Pace::Real => Clock::starting_at(alive_at.unwrap_or_default()),
@@ -213,7 +222,7 @@ pub async fn start(
         alive_at: now,
         own_desk: own_desk(config),
     };
-    let inlets = Inlets { arrivals, delivered, asked, desk: changes };
+    let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed };
     let ended = tokio::spawn(gateway.run(inlets, stopped));
     Ok(Running { http, mqtt, stories, stop, tasks, ended, brokers })
 }

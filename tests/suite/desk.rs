@@ -59,12 +59,7 @@ async fn who_takes_a_ticket_under_a_chinese_name_has_taken_it() {
         .header("x-actor", "王工".as_bytes())
         .json(&json!({ "status": "accepted" }));
     assert_eq!(send(change).await.0, StatusCode::OK);
-    let taken = |tickets: &Json| tickets["tickets"][0]["ack"]["by"] == "王工";
-    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(30);
-    while !taken(&gateway.get("/api/v1/tickets").await) {
-        assert!(tokio::time::Instant::now() < deadline, "nobody has taken it");
-        tokio::task::yield_now().await;
-    }
+    gateway.ticket_until(|ticket| ticket["ack"]["by"] == "王工").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,7 +13,7 @@ use faultgate::engine::types::time::Timestamp;
 use faultgate::io::upstream::{Upstream, UpstreamConfig};
 use serde_json::Value as Json;
 
-use crate::gateway::{HOT, Home, get, report};
+use crate::gateway::{HOT, Home, report};
 use crate::mosquitto::free_port;
 use crate::proxy::{Fate, Proxy};
 
@@ -244,6 +244,27 @@ impl Tracker {
         self.ask(&path).await["total"].as_u64().expect("a number")
     }
 
+    /// Changes its first ticket as one of its people.
+    async fn change_as(&self, user: &str, change: &Json) {
+        let client = faultgate::io::upstream::plain_client().expect("a client");
+        let url = format!("{}/ticket/1", self.setting("RT5_API"));
+        let password = format!("pw-{user}-1234");
+        let request = client.put(url).basic_auth(user, Some(password)).json(change);
+        let answer = request.send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    /// Waits until its first ticket has a status.
+    async fn status_until(&self, wanted: &str) {
+        for _ in 0..300 {
+            if self.ask("ticket/1").await["Status"] == wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("never {wanted}");
+    }
+
     async fn ask(&self, path: &str) -> Json {
         let client = faultgate::io::upstream::plain_client().expect("a client");
         let url = format!("{}/{path}", self.setting("RT5_API"));
@@ -291,15 +312,37 @@ async fn a_real_request_tracker_keeps_the_contract() {
     let home = Home::new(HOT, &extra);
     let gateway = home.start();
     gateway.publish(&[report("泵-1", "{\"temp_c\": 99}")]).await;
-    let key = loop {
-        let tickets = get(&format!("http://{}/api/v1/tickets", gateway.http)).await;
-        let ticket = &tickets["tickets"][0];
-        if ticket["external"].is_string() {
-            break ticket["fingerprint"].as_str().expect("a key").to_owned();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    };
-    assert_eq!(tracker.carrying(&key).await, 1, "one ticket carries the fingerprint");
+    let ticket = gateway.ticket_until(|ticket| ticket["external"].is_string()).await;
+    let key = ticket["fingerprint"].as_str().expect("a key");
+    assert_eq!(tracker.carrying(key).await, 1, "one ticket carries the fingerprint");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_ticket_at_a_real_request_tracker_stops_its_ladder() {
+    let Some(tracker) = Tracker::start() else { return };
+    let proxy = Proxy::start(tracker.server()).await;
+    let extra = format!("[[upstream]]\n{}poll = \"1s\"\n", tracker.toml(&proxy));
+    let home = Home::new(HOT, &extra);
+    let gateway = home.start();
+    let hot = |temp: u32| report("泵-1", &format!("{{\"temp_c\": {temp}}}"));
+    gateway.publish(&[hot(99)]).await;
+    gateway.ticket_until(|ticket| ticket["external"] == "1").await;
+
+    // What the gateway does itself takes nothing: a reopened ticket is open in Request Tracker.
+    gateway.publish(&[hot(60)]).await;
+    tracker.status_until("resolved").await;
+    gateway.publish(&[hot(99)]).await;
+    tracker.status_until("open").await;
+    tracker.change_as("alice", &serde_json::json!({ "Priority": 1 })).await;
+
+    tracker.change_as("bob", &serde_json::json!({ "Owner": "bob" })).await;
+    let ticket = gateway.ticket_until(|ticket| !ticket["ack"].is_null()).await;
+    assert_eq!(
+        (&ticket["ack"]["by"], &ticket["ack"]["via"]),
+        (&"bob".into(), &"upstream:u".into())
+    );
+    tracker.change_as("bob", &serde_json::json!({ "Status": "resolved" })).await;
+    gateway.ticket_until(|ticket| ticket["status"] == "resolved").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

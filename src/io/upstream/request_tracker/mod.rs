@@ -5,6 +5,7 @@
 //! silently, so that a ticket without its key can come of a create (see `lookup`); a subject over
 //! 200 characters is cut silently.
 
+mod changes;
 mod lookup;
 
 use std::collections::BTreeMap;
@@ -13,6 +14,7 @@ use reqwest::Method;
 use serde_json::{Value as Json, json};
 use tokio::sync::Mutex;
 
+pub use changes::Watch;
 use lookup::Proof;
 
 use super::config::UpstreamConfig;
