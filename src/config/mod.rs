@@ -39,6 +39,10 @@ pub struct Config {
     pub sources: Vec<SourceConfig>,
     /// Where the console, the API and the desk listen.
     pub listen: SocketAddr,
+    /// Names besides loopback under which a proxy in front reaches it.
+    pub hosts: Vec<String>,
+    /// What the desk's API asks for.
+    pub desk_token: Option<Secret>,
     /// The ticket systems, the default one first.
     pub upstreams: Vec<UpstreamConfig>,
     /// Most devices that are kept.
@@ -190,10 +194,15 @@ fn read(table: &Table<'_>) -> Option<Config> {
     if !table.has("source") {
         sources = vec![default_source(broker.max_payload)?];
     }
-    let listen = table.table("http", |entry| read_listen(entry)).unwrap_or(DEFAULT_LISTEN);
+    let http = table.table("http", |entry| Some((read_listen(entry), entry.or("hosts", vec![]))));
+    let (listen, hosts) = http.unwrap_or_default();
+    let desk_token = table.table("desk", |entry| entry.table("token", Secret::read));
     let mut upstreams = table.tables("upstream", UpstreamConfig::read);
     if !table.has("upstream") {
         upstreams = vec![UpstreamConfig::own_desk()];
+    }
+    for upstream in upstreams.iter_mut().filter(|upstream| upstream.is_own_desk()) {
+        upstream.token = upstream.token.take().or_else(|| desk_token.clone());
     }
     let devices_max = table.table("limits", |entry| Some(entry.or::<u32>("max_devices", 200_000)));
     let disk_free_min = table.table("store", read_store);
@@ -201,7 +210,9 @@ fn read(table: &Table<'_>) -> Option<Config> {
         gateway,
         broker,
         sources,
-        listen,
+        listen: listen.unwrap_or(DEFAULT_LISTEN),
+        hosts,
+        desk_token,
         upstreams,
         devices_max: devices_max.unwrap_or(200_000) as usize,
         disk_free_min: disk_free_min.unwrap_or(64 << 20),

@@ -19,10 +19,11 @@ use crate::engine::types::job::Delivered;
 use crate::engine::types::question::Question;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::io::clock::Clock;
-use crate::io::desk::Change;
+use crate::io::desk;
 use crate::io::journal::Journal;
 use crate::io::mqtt::{AckToken, Arrival, Incoming, MqttEvent};
 use crate::io::systemd;
+use crate::io::upstream::Change;
 use crate::io::web::Ask;
 
 /// Most inputs that one commit covers.
@@ -45,7 +46,9 @@ pub struct Inlets {
     /// Questions, and acts of operators.
     pub asked: mpsc::Receiver<Ask>,
     /// What people do at the desk inside.
-    pub desk: broadcast::Receiver<Change>,
+    pub desk: broadcast::Receiver<desk::Change>,
+    /// What people do in the upstreams of these names.
+    pub changed: mpsc::Receiver<(String, Change)>,
 }
 
 /// Why the loop has ended.
@@ -105,7 +108,12 @@ impl Gateway {
             tokio::select! {
                 biased;
                 _ = stop.changed() => {}
-                Ok(change) = inlets.desk.recv() => self.take_desk(change),
+                Ok(desk::Change { ticket, status, by }) = inlets.desk.recv() => {
+                    self.take_change(&self.own_desk.clone(), Change { ticket, status, by });
+                }
+                Some((upstream, change)) = inlets.changed.recv() => {
+                    self.take_change(&upstream, change);
+                }
                 _ = inlets.delivered.recv_many(&mut delivered, BATCH_MAX) => {}
                 _ = inlets.asked.recv_many(&mut asked, BATCH_MAX) => {}
                 _ = inlets.arrivals.recv_many(&mut arrivals, BATCH_MAX) => {}
@@ -167,15 +175,15 @@ impl Gateway {
         self.effects.clear();
     }
 
-    /// Somebody has taken or ended a ticket at the desk inside.
-    fn take_desk(&mut self, change: Change) {
+    /// Somebody has taken or ended a ticket in an upstream.
+    fn take_change(&mut self, upstream: &str, change: Change) {
         let now = self.clock.now();
         let Change { ticket, status, by } = change;
         let ours = self.engine.tickets().find(|known| {
-            known.upstream == self.own_desk && known.external.as_deref() == Some(ticket.as_str())
+            known.upstream == upstream && known.external.as_deref() == Some(ticket.as_str())
         });
         if let Some(id) = ours.map(|ticket| ticket.id) {
-            let via = format!("upstream:{}", self.own_desk);
+            let via = format!("upstream:{upstream}");
             let signature = Signature { by, at: now, via, reason: String::new() };
             self.step(now, Input::Ticket { id, status, signature });
         }

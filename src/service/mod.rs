@@ -4,6 +4,7 @@ pub mod backtest;
 mod dispatch;
 mod gateway;
 pub mod observe;
+mod poll;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ use crate::io::mqtt::external::Subscriber;
 use crate::io::mqtt::{self, Inbox};
 use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
-use crate::io::upstream::Upstream;
+use crate::io::upstream::{self, Upstream};
 use crate::io::web::{self, Asker};
 use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
@@ -175,13 +176,27 @@ pub async fn start(
     let (listener, http) = web::listen(config.listen)
         .await
         .with_context(|| format!("cannot listen on {}; set `[http] listen`", config.listen))?;
-    let desk = block_in_place(|| Desk::open(&config.gateway.data.join("desk"), options))?;
+    let desk = open_desk(config, options)?;
     let changes = desk.changes();
-    let desk = desk::router(desk);
-    tasks.push(tokio::spawn(web::serve(listener, asker, metrics, desk, stopped.clone())));
+    let client = upstream::plain_client().context("webhooks of the desk")?;
+    tasks.push(tokio::spawn(desk.clone().tell_webhooks(client, stopped.clone())));
+    let (desk, hosts) = (desk::router(desk), config.hosts.clone());
+    tasks.push(tokio::spawn(web::serve(listener, asker, metrics, desk, hosts, stopped.clone())));
 
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
-    let dispatcher = Dispatcher::new(upstreams(config, http)?, results);
+    let upstreams = upstreams(config, http)?;
+    for upstream in upstreams.values() {
+        tokio::spawn(check_upstream(Arc::clone(upstream)));
+    }
+    let since = alive_at.unwrap_or_else(clock::now);
+    let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
+    for upstream in &config.upstreams {
+        if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
+            let (there, told) = (Arc::clone(there), changes_told.clone());
+            tasks.push(tokio::spawn(poll::run(there, every, since, told, stopped.clone())));
+        }
+    }
+    let dispatcher = Dispatcher::new(upstreams, results);
     let clock = match pace {
         Pace::Real => Clock::starting_at(alive_at.unwrap_or_default()),
         Pace::Fast { origin, speed } => Clock::fast(origin, speed),
@@ -207,9 +222,16 @@ pub async fn start(
         alive_at: now,
         own_desk: own_desk(config),
     };
-    let inlets = Inlets { arrivals, delivered, asked, desk: changes };
+    let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed };
     let ended = tokio::spawn(gateway.run(inlets, stopped));
     Ok(Running { http, mqtt, stories, stop, tasks, ended, brokers })
+}
+
+fn open_desk(config: &Config, options: StoreOptions) -> anyhow::Result<Desk> {
+    let token = config.desk_token.as_ref().map(Secret::resolve).transpose();
+    let token = token.context("`[desk] token`")?;
+    let folder = config.gateway.data.join("desk");
+    Ok(block_in_place(|| Desk::open(&folder, options, token.as_deref()))?)
 }
 
 /// The upstreams by name; the desk inside is reached where it really listens.
@@ -225,9 +247,21 @@ fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<Strin
         .collect()
 }
 
+/// Tells an operator at the start what would otherwise show with the first fault.
+async fn check_upstream(upstream: Arc<Upstream>) {
+    let name = upstream.name();
+    if let Err(reason) = upstream.check().await {
+        tracing::error!(
+            upstream = name,
+            reason,
+            "An upstream is not ready for tickets; they wait."
+        );
+    }
+}
+
 /// Name of the upstream that is the desk inside; empty for none.
 fn own_desk(config: &Config) -> String {
-    let own = config.upstreams.iter().find(|upstream| upstream.url.is_none());
+    let own = config.upstreams.iter().find(|upstream| upstream.is_own_desk());
     own.map(|upstream| upstream.name.clone()).unwrap_or_default()
 }
 

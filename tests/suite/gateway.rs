@@ -138,6 +138,19 @@ impl Gateway {
         }
     }
 
+    /// Waits until the gateway's first ticket is as wanted.
+    pub async fn ticket_until(&self, wanted: impl Fn(&Json) -> bool) -> Json {
+        let deadline = tokio::time::Instant::now() + WITHIN;
+        loop {
+            let ticket = self.get("/api/v1/tickets").await["tickets"][0].take();
+            if wanted(&ticket) {
+                return ticket;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "still {ticket:#}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     pub async fn publish(&self, messages: &[(String, Vec<u8>)]) {
         publish(&self.mqtt, messages).await;
     }

@@ -13,11 +13,11 @@ use faultgate::engine::types::time::Timestamp;
 use faultgate::io::upstream::{Upstream, UpstreamConfig};
 use serde_json::Value as Json;
 
-use crate::gateway::{HOT, Home, get, report};
+use crate::gateway::{HOT, Home, report};
 use crate::mosquitto::free_port;
-use crate::proxy::Proxy;
+use crate::proxy::{Fate, Proxy};
 
-fn connect(toml: &str) -> Upstream {
+pub fn connect(toml: &str) -> Upstream {
     let source = Source { file: "upstream.toml".into(), text: toml.into() };
     let report = Report::default();
     let config = read_document(Place { source: &source, report: &report }, UpstreamConfig::read);
@@ -25,7 +25,7 @@ fn connect(toml: &str) -> Upstream {
     Upstream::connect(&config, "127.0.0.1:1".parse().expect("an address")).expect("connected")
 }
 
-fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call {
+pub fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call {
     Call {
         key: JobKey { ticket: TicketId(1), number },
         upstream: "u".into(),
@@ -63,20 +63,20 @@ async fn is_done(upstream: &Upstream, call: &Call) {
     assert!(matches!(outcome, Outcome::Done { .. }), "{outcome:?}");
 }
 
-/// The contract. `upstream` goes through the proxy; keys are unique to the run.
-async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) {
-    let key =
-        |name: &str| format!("{run}{name}{:0>width$}", "", width = 30 - run.len() - name.len());
+/// The contract. `upstream` goes through the proxy; keys are unique to the run. Returns the effects
+/// of the first ticket that left a comment, which must be there once each.
+async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) -> Vec<u32> {
+    let key = padded(run, "a");
     // Opened once, however often it is asked for.
-    let open = call(&key("a"), 1, None, draft("冷柜过热 -5 °C", None));
+    let open = call(&key, 1, None, draft("冷柜过热 -5 °C", None));
     let (first, found) = opened(upstream, &open).await;
     assert!(!found);
     let again = Call { uncertain: true, attempt: 2, ..open.clone() };
     assert_eq!(opened(upstream, &again).await, (first.clone(), true));
 
     // A create that had committed when the connection broke is unknown, and then found.
-    let open = call(&key("b"), 1, None, draft(&"长".repeat(300), None));
-    proxy.swallow_answers(1);
+    let open = call(&padded(run, "b"), 1, None, draft(&"长".repeat(300), None));
+    proxy.plan(&[Fate::Lose]);
     let delivered = upstream.perform(&open).await;
     assert!(matches!(delivered.outcome, Outcome::Unknown { .. }), "{delivered:?}");
     assert_eq!(delivered.requests, 1, "a request that was lost is billable");
@@ -84,21 +84,66 @@ async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) {
     let (second, found) = opened(upstream, &again).await;
     assert!(found && second != first);
 
-    // A comment that had committed is not there twice.
-    let comment = call(&key("a"), 2, Some(&first), Action::Comment { text: "恢复\nok".into() });
-    proxy.swallow_answers(1);
-    let outcome = upstream.perform(&comment).await.outcome;
-    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
-    is_done(upstream, &Call { uncertain: true, attempt: 2, ..comment }).await;
+    // The rest of a ticket's life: every action, broken at every step, in both ways.
+    let mut number = 1;
+    for action in [comment, escalate, resolve, reopen] {
+        for fate in [Fate::Lose, Fate::Refuse] {
+            for step in 0.. {
+                number += 1;
+                let call = call(&key, number, Some(&first), action(format!("第 {number} 条\nok")));
+                if !survives(upstream, proxy, &call, step, fate).await {
+                    assert!(step > 0, "{call:?} changes nothing");
+                    break;
+                }
+            }
+        }
+    }
+    (2..=number).collect()
+}
 
-    // The rest of a ticket's life.
-    let text = "nobody took it".to_owned();
-    let escalate = Action::Escalate { severity: Some(Severity::Critical), assign: None, text };
-    is_done(upstream, &call(&key("a"), 3, Some(&first), escalate)).await;
-    let text = "back to normal".to_owned();
-    is_done(upstream, &call(&key("a"), 4, Some(&first), Action::Resolve { text })).await;
-    let text = "hot again".to_owned();
-    is_done(upstream, &call(&key("a"), 5, Some(&first), Action::Reopen { text })).await;
+/// Breaks one step of a call, and makes it again until it is done. False when the call has not so
+/// many steps: then it is done already.
+async fn survives(
+    upstream: &Upstream,
+    proxy: &Proxy,
+    call: &Call,
+    step: usize,
+    fate: Fate,
+) -> bool {
+    let mut plan = vec![Fate::Pass; step];
+    plan.push(fate);
+    proxy.plan(&plan);
+    let outcome = upstream.perform(call).await.outcome;
+    if proxy.left() > 0 {
+        proxy.plan(&[]);
+        assert!(matches!(outcome, Outcome::Done { .. }), "{call:?}: {outcome:?}");
+        return false;
+    }
+    let uncertain = matches!(outcome, Outcome::Unknown { .. });
+    let certain = fate == Fate::Refuse && step == 0;
+    assert_eq!(uncertain, !certain, "{fate:?} at step {step} of {call:?}: {outcome:?}");
+    is_done(upstream, &Call { uncertain, attempt: 2, ..call.clone() }).await;
+    true
+}
+
+fn padded(run: &str, name: &str) -> String {
+    format!("{run}{name}{:0>width$}", "", width = 30 - run.len() - name.len())
+}
+
+fn comment(text: String) -> Action {
+    Action::Comment { text }
+}
+
+fn escalate(text: String) -> Action {
+    Action::Escalate { severity: Some(Severity::Critical), assign: None, text }
+}
+
+fn resolve(text: String) -> Action {
+    Action::Resolve { text }
+}
+
+fn reopen(text: String) -> Action {
+    Action::Reopen { text }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,11 +152,13 @@ async fn the_desk_inside_keeps_the_contract() {
     let gateway = home.start();
     let proxy = Proxy::start(&gateway.http).await;
     let toml = format!("name = \"u\"\nkind = \"desk\"\nurl = \"http://{}/\"\n", proxy.address);
-    holds(&connect(&toml), &proxy, "d").await;
+    let numbers = holds(&connect(&toml), &proxy, "d").await;
     let tickets = gateway.desk().await;
     assert_eq!(tickets.len(), 2);
     let history = tickets[0]["history"].as_array().expect("a history");
-    assert_eq!(history.len(), 4, "comment, escalation, resolve, reopen: {history:#?}");
+    let texts: Vec<&str> = history.iter().filter_map(|entry| entry["text"].as_str()).collect();
+    let once: Vec<String> = numbers.iter().map(|number| format!("第 {number} 条\nok")).collect();
+    assert_eq!(texts, once, "every effect is there once");
     assert_eq!(tickets[0]["status"], "reopened");
 
     let outcome = connect(&format!(
@@ -170,6 +217,54 @@ impl Tracker {
         found.map_or("", |(_, value)| value)
     }
 
+    fn server(&self) -> &str {
+        self.setting("RT5_BASE_URL").trim_start_matches("http://")
+    }
+
+    /// Its configuration, through a proxy.
+    fn toml(&self, proxy: &Proxy) -> String {
+        let token = self.data.path().join("token");
+        std::fs::write(&token, self.setting("RT5_TOKEN")).expect("written");
+        format!(
+            "name = \"u\"\nkind = \"request-tracker\"\nurl = \"http://{}/\"\n\
+             token = {{ file = \"{}\" }}\nqueue = \"Faults\"\nrate = {{ per_second = 100, burst = 100 }}\n",
+            proxy.address,
+            token.display()
+        )
+    }
+
+    /// How many tickets there are.
+    async fn total(&self) -> u64 {
+        self.ask("tickets?query=id>0").await["total"].as_u64().expect("a number")
+    }
+
+    /// How many tickets carry a key.
+    async fn carrying(&self, key: &str) -> u64 {
+        let path = format!("tickets?query=CF.%7BExternalKey%7D%3D'{key}'");
+        self.ask(&path).await["total"].as_u64().expect("a number")
+    }
+
+    /// Changes its first ticket as one of its people.
+    async fn change_as(&self, user: &str, change: &Json) {
+        let client = faultgate::io::upstream::plain_client().expect("a client");
+        let url = format!("{}/ticket/1", self.setting("RT5_API"));
+        let password = format!("pw-{user}-1234");
+        let request = client.put(url).basic_auth(user, Some(password)).json(change);
+        let answer = request.send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.status());
+    }
+
+    /// Waits until its first ticket has a status.
+    async fn status_until(&self, wanted: &str) {
+        for _ in 0..300 {
+            if self.ask("ticket/1").await["Status"] == wanted {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
+        panic!("never {wanted}");
+    }
+
     async fn ask(&self, path: &str) -> Json {
         let client = faultgate::io::upstream::plain_client().expect("a client");
         let url = format!("{}/{path}", self.setting("RT5_API"));
@@ -189,27 +284,24 @@ impl Drop for Tracker {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_request_tracker_keeps_the_contract() {
     let Some(tracker) = Tracker::start() else { return };
-    let server = tracker.setting("RT5_BASE_URL").trim_start_matches("http://").to_owned();
-    let proxy = Proxy::start(&server).await;
-    let token = tracker.data.path().join("token");
-    std::fs::write(&token, tracker.setting("RT5_TOKEN")).expect("written");
-    let toml = format!(
-        "name = \"u\"\nkind = \"request-tracker\"\nurl = \"http://{}/\"\ntoken = {{ file = \"{}\" }}\nqueue = \"Faults\"\n",
-        proxy.address,
-        token.display()
-    );
+    let proxy = Proxy::start(tracker.server()).await;
+    let toml = tracker.toml(&proxy);
     let upstream = connect(&toml);
-    holds(&upstream, &proxy, "r").await;
+    let numbers = holds(&upstream, &proxy, "r").await;
     let all = tracker.ask("tickets?query=id>0&fields=Subject,Status,Priority").await;
     assert_eq!(all["total"], 2, "{all:#}");
     let first = &all["items"][0];
     assert_eq!(first["Subject"], "冷柜过热 -5 °C");
     assert_eq!(first["Status"], "open");
-    let attachments = tracker.ask("ticket/1/attachments?fields=Subject").await;
-    assert_eq!(
-        attachments["count"], 5,
-        "the body and four comments, none doubled: {attachments:#}"
-    );
+    let attachments = tracker.ask("ticket/1/attachments?fields=Subject&per_page=100").await;
+    let items = attachments["items"].as_array().into_iter().flatten();
+    let mut subjects: Vec<&str> = items.filter_map(|item| item["Subject"].as_str()).collect();
+    let key = padded("r", "a");
+    let mut once: Vec<String> = numbers.iter().map(|n| format!("[faultgate {key}-{n}]")).collect();
+    once.push("冷柜过热 -5 °C".to_owned());
+    subjects.sort_unstable();
+    once.sort_unstable();
+    assert_eq!(subjects, once, "the body and every comment are there once");
 
     let unknown = call("q", 1, None, draft("x", Some("Nowhere")));
     let outcome = upstream.perform(&unknown).await.outcome;
@@ -220,14 +312,75 @@ async fn a_real_request_tracker_keeps_the_contract() {
     let home = Home::new(HOT, &extra);
     let gateway = home.start();
     gateway.publish(&[report("泵-1", "{\"temp_c\": 99}")]).await;
-    let key = loop {
-        let tickets = get(&format!("http://{}/api/v1/tickets", gateway.http)).await;
-        let ticket = &tickets["tickets"][0];
-        if ticket["external"].is_string() {
-            break ticket["fingerprint"].as_str().expect("a key").to_owned();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    };
-    let found = tracker.ask(&format!("tickets?query=CF.%7BExternalKey%7D%3D'{key}'")).await;
-    assert_eq!(found["total"], 1, "one ticket carries the fingerprint: {found:#}");
+    let ticket = gateway.ticket_until(|ticket| ticket["external"].is_string()).await;
+    let key = ticket["fingerprint"].as_str().expect("a key");
+    assert_eq!(tracker.carrying(key).await, 1, "one ticket carries the fingerprint");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_takes_a_ticket_at_a_real_request_tracker_stops_its_ladder() {
+    let Some(tracker) = Tracker::start() else { return };
+    let proxy = Proxy::start(tracker.server()).await;
+    let extra = format!("[[upstream]]\n{}poll = \"1s\"\n", tracker.toml(&proxy));
+    let home = Home::new(HOT, &extra);
+    let gateway = home.start();
+    let hot = |temp: u32| report("泵-1", &format!("{{\"temp_c\": {temp}}}"));
+    gateway.publish(&[hot(99)]).await;
+    gateway.ticket_until(|ticket| ticket["external"] == "1").await;
+
+    // What the gateway does itself takes nothing: a reopened ticket is open in Request Tracker.
+    gateway.publish(&[hot(60)]).await;
+    tracker.status_until("resolved").await;
+    gateway.publish(&[hot(99)]).await;
+    tracker.status_until("open").await;
+    tracker.change_as("alice", &serde_json::json!({ "Priority": 1 })).await;
+
+    tracker.change_as("bob", &serde_json::json!({ "Owner": "bob" })).await;
+    let ticket = gateway.ticket_until(|ticket| !ticket["ack"].is_null()).await;
+    assert_eq!(
+        (&ticket["ack"]["by"], &ticket["ack"]["via"]),
+        (&"bob".into(), &"upstream:u".into())
+    );
+    tracker.change_as("bob", &serde_json::json!({ "Status": "resolved" })).await;
+    gateway.ticket_until(|ticket| ticket["status"] == "resolved").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_opened_at_a_request_tracker_that_does_not_keep_the_key() {
+    let Some(tracker) = Tracker::start() else { return };
+    let proxy = Proxy::start(tracker.server()).await;
+    let toml = tracker.toml(&proxy);
+
+    // A field that is not there.
+    let wrong = connect(&format!("{toml}key_field = \"ExternalKye\"\n"));
+    let told = wrong.check().await.expect_err("the field is not there");
+    assert!(told.contains("`ExternalKye`") && told.contains("`key_field`"), "{told}");
+    is_held(&wrong, &call(&padded("k", "a"), 1, None, draft("held", None))).await;
+    assert_eq!(tracker.total().await, 0);
+
+    // A field whose value is dropped: the first ticket is known, the second waits for its key.
+    let upstream = connect(&toml);
+    upstream.check().await.expect("all is well");
+    let (first, second) = (padded("k", "b"), call(&padded("k", "c"), 1, None, draft("c", None)));
+    proxy.plan(&[Fate::DropKey, Fate::DropKey]);
+    opened(&upstream, &call(&first, 1, None, draft("b", None))).await;
+    is_held(&upstream, &second).await;
+    assert_eq!((tracker.total().await, tracker.carrying(&first).await), (1, 0));
+    opened(&upstream, &second).await;
+    assert_eq!((tracker.total().await, tracker.carrying(&first).await), (2, 1));
+
+    // The value and the answer are lost: it is not opened a second time.
+    let upstream = connect(&toml);
+    proxy.plan(&[Fate::DropKeyAndLose]);
+    let open = call(&padded("k", "d"), 1, None, draft("泵 'd' \\", None));
+    let outcome = upstream.perform(&open).await.outcome;
+    assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+    is_held(&upstream, &Call { uncertain: true, attempt: 2, ..open }).await;
+    assert_eq!(tracker.total().await, 3);
+}
+
+async fn is_held(upstream: &Upstream, call: &Call) {
+    let outcome = upstream.perform(call).await.outcome;
+    let held = matches!(&outcome, Outcome::Later { reason, .. } if reason.starts_with("held"));
+    assert!(held, "{outcome:?}");
 }

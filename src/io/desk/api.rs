@@ -3,34 +3,44 @@
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{DefaultBodyLimit, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use super::attachments::{self, ATTACHMENT_BYTES_MAX};
 use super::book::{BookError, Filter, Written};
-use super::ticket::{Change, NewTicket, Ticket};
-use super::{Change as Told, Desk};
+use super::request::{actor, failed, idempotency_key, refuse, unreadable};
+use super::ticket::{Change, NewTicket};
+use super::usage::{Used, door};
+use super::{Change as Told, Desk, webhooks};
 use crate::engine::types::time::Timestamp;
 use crate::io::clock;
 
 /// Largest body of a request, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// Longest idempotency key, in bytes.
-const KEY_BYTES_MAX: usize = 200;
 /// Most tickets in one list.
 const LIST_MAX: usize = 1_000;
 /// What the API promises, for machines.
 const OPENAPI: &str = include_str!("openapi.json");
 
 pub(super) fn router(desk: Desk) -> Router {
+    let files = post(attachments::attach)
+        .layer(DefaultBodyLimit::max(ATTACHMENT_BYTES_MAX))
+        .get(attachments::list);
     Router::new()
-        .route("/desk/api/v1/openapi.json", get(openapi))
         .route("/desk/api/v1/tickets", get(list).post(open))
         .route("/desk/api/v1/tickets/{id}", get(show).patch(change))
         .route("/desk/api/v1/tickets/{id}/comments", post(comment))
+        .route("/desk/api/v1/tickets/{id}/attachments", files)
+        .route("/desk/api/v1/tickets/{id}/attachments/{number}", get(attachments::fetch))
+        .route("/desk/api/v1/webhooks", get(webhooks::list).post(webhooks::subscribe))
+        .route("/desk/api/v1/webhooks/{id}", delete(webhooks::remove))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .route_layer(from_fn_with_state(desk.clone(), door))
+        .route("/desk/api/v1/openapi.json", get(openapi))
         .with_state(desk)
 }
 
@@ -83,8 +93,11 @@ async fn open(
         (Err(refusal), _) => return *refusal,
         (_, Err(wrong)) => return unreadable(&wrong),
     };
+    if let Some(refusal) = new.refusal() {
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "external_key", &refusal);
+    }
     let written = desk.book.open_ticket(key.as_deref(), new, clock::now()).await;
-    reply(&desk, StatusCode::CREATED, written).await
+    reply(&desk, StatusCode::CREATED, written)
 }
 
 async fn comment(
@@ -116,64 +129,33 @@ async fn change(
 
 /// Applies a change. Who makes it stands in `X-Actor`; without it, it is the gateway.
 async fn write(desk: &Desk, id: &str, headers: &HeaderMap, change: Change) -> Response {
-    let key = match idempotency_key(headers) {
-        Ok(key) => key,
-        Err(refusal) => return *refusal,
+    let (key, actor) = match (idempotency_key(headers), actor(headers)) {
+        (Ok(key), Ok(actor)) => (key, actor),
+        (Err(refusal), _) | (_, Err(refusal)) => return *refusal,
     };
-    let actor = headers.get("x-actor").and_then(|actor| actor.to_str().ok());
     let status = change.status;
-    let by = actor.unwrap_or("faultgate");
+    let by = actor.as_deref().unwrap_or("faultgate");
     let written = desk.book.change(key.as_deref(), id, change, by, clock::now()).await;
     if let (Some(by), Some(status), Ok(_)) = (actor, status, &written) {
-        desk.tell(Told { ticket: id.to_owned(), status, by: by.to_owned() });
+        desk.tell(Told { ticket: id.to_owned(), status, by });
     }
-    reply(desk, StatusCode::OK, written).await
+    reply(desk, StatusCode::OK, written)
 }
 
-/// The ticket, whether it was a repeat, and what has been used so far.
-async fn reply(desk: &Desk, fresh: StatusCode, written: Result<Written, BookError>) -> Response {
-    match written {
-        Ok(Written { ticket, replayed }) => {
-            let status = if replayed { StatusCode::OK } else { fresh };
-            let created = desk.book.created().await.to_string();
-            let repeat = if replayed { "true" } else { "false" };
-            let headers = [
-                ("x-usage-tickets-created", created),
-                ("x-usage-api-calls", "1".to_owned()),
-                ("idempotent-replayed", repeat.to_owned()),
-            ];
-            (status, headers, Json(body(&ticket, replayed))).into_response()
-        }
-        Err(error @ BookError::Missing(_)) => {
-            refuse(StatusCode::NOT_FOUND, "missing", &error.to_string())
-        }
-        Err(error @ (BookError::Store(_) | BookError::Json(_))) => {
-            refuse(StatusCode::SERVICE_UNAVAILABLE, "store", &error.to_string())
-        }
-    }
-}
-
-fn body(ticket: &Ticket, replayed: bool) -> Value {
-    let mut body = serde_json::to_value(ticket).unwrap_or_default();
+/// The ticket in short, and whether the request was a repeat. The answer stays small however long
+/// the ticket's history is: a client that cuts it could not tell what has become of its request.
+fn reply(desk: &Desk, fresh: StatusCode, written: Result<Written, BookError>) -> Response {
+    let (ticket, replayed) = match written {
+        Ok(Written { ticket, replayed, .. }) => (ticket, replayed),
+        Err(error) => return failed(&error),
+    };
+    desk.news.send_replace(());
+    let status = if replayed { StatusCode::OK } else { fresh };
+    let mut body = ticket.summary();
     body["replayed"] = json!(replayed);
-    body
-}
-
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Box<Response>> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    match key.to_str() {
-        Ok(key) if !key.is_empty() && key.len() <= KEY_BYTES_MAX => Ok(Some(key.to_owned())),
-        _ => {
-            let message = format!("an idempotency key has 1 to {KEY_BYTES_MAX} ASCII characters");
-            Err(Box::new(refuse(StatusCode::BAD_REQUEST, "idempotency-key", &message)))
-        }
-    }
-}
-
-fn unreadable(wrong: &JsonRejection) -> Response {
-    refuse(wrong.status(), "body", &wrong.body_text())
-}
-
-fn refuse(status: StatusCode, error: &str, message: &str) -> Response {
-    (status, Json(json!({ "error": error, "message": message }))).into_response()
+    let headers = [("idempotent-replayed", if replayed { "true" } else { "false" })];
+    let mut answer = (status, headers, Json(body)).into_response();
+    let tickets = u64::from(status == StatusCode::CREATED);
+    answer.extensions_mut().insert(Used { tickets, ..Used::default() });
+    answer
 }

@@ -3,31 +3,62 @@
 //! | key | value |
 //! | --- | --- |
 //! | `t/ID` | a ticket |
-//! | `i/KEY` | idempotency key -> id of the ticket that its request was about |
+//! | `i/KEY` | idempotency key -> `ID`, or `ID/NUMBER` of an attachment, that its request was about |
+//! | `a/ID/NUMBER` | content of an attachment |
+//! | `w/HOOK` | a webhook |
+//! | `e/HOOK/NUMBER` | an event that it has not been told yet |
+//! | `u/calls` | calls of the API so far |
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 use tokio::sync::Mutex;
 
-use super::ticket::{Change, NewTicket, Ticket};
+use super::hook::{Event, Hooks, News};
+use super::ticket::{Attachment, Change, NewTicket, Ticket};
 use crate::engine::types::time::Timestamp;
 use crate::io::store::{Batch, Store, StoreError, StoreOptions};
+
+/// Attachments of one ticket.
+const ATTACHMENTS_MAX: usize = 50;
 
 /// Tickets, in memory for reading and in the store for ever.
 #[derive(Debug)]
 pub struct Book {
-    store: Store,
-    shelf: Mutex<Shelf>,
+    pub(super) store: Store,
+    pub(super) shelf: Mutex<Shelf>,
+    /// Calls of the API. Written with every change: what was only read since the last one is
+    /// forgotten by a crash.
+    calls: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Shelf {
+pub(super) struct Shelf {
     tickets: BTreeMap<u64, Ticket>,
     by_key: BTreeMap<String, u64>,
-    done: BTreeMap<String, u64>,
+    done: BTreeMap<String, Done>,
     created: u64,
+    pub(super) hooks: Hooks,
+}
+
+/// What a request with an idempotency key was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Done {
+    ticket: u64,
+    attachment: Option<u32>,
+}
+
+/// A file to be attached.
+#[derive(Clone, Debug)]
+pub struct NewAttachment {
+    /// Name of the file.
+    pub name: String,
+    /// What kind of file.
+    pub content_type: String,
+    /// What is in it.
+    pub content: Vec<u8>,
 }
 
 /// What came of a request.
@@ -37,6 +68,8 @@ pub struct Written {
     pub ticket: Ticket,
     /// The request had been carried out before.
     pub replayed: bool,
+    /// The attachment that the request was about.
+    pub attachment: Option<u32>,
 }
 
 /// Why a request was not carried out.
@@ -45,6 +78,12 @@ pub enum BookError {
     /// No such ticket.
     #[error("there is no ticket {0}")]
     Missing(String),
+    /// The key belongs to another request.
+    #[error("this idempotency key was used for ticket {0}; give every request its own")]
+    KeyUsed(u64),
+    /// It has as many attachments as it may.
+    #[error("ticket {0} has {ATTACHMENTS_MAX} attachments, which is as many as are kept")]
+    Full(String),
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -85,11 +124,14 @@ impl Book {
         for record in store.scan(b"i/", b"") {
             let (key, value) = record?;
             let key = String::from_utf8_lossy(key.get(2..).unwrap_or_default()).into_owned();
-            let id = std::str::from_utf8(&value).ok().and_then(|id| id.parse().ok());
-            shelf.done.extend(id.map(|id| (key, id)));
+            let done = std::str::from_utf8(&value).ok().and_then(Done::parse);
+            shelf.done.extend(done.map(|done| (key, done)));
         }
         shelf.created = shelf.tickets.len() as u64;
-        Ok(Book { store, shelf: Mutex::new(shelf) })
+        shelf.hooks = Hooks::load(&store)?;
+        let calls = store.get(CALLS)?.and_then(|value| String::from_utf8(value).ok());
+        let calls = calls.and_then(|calls| calls.parse().ok()).unwrap_or(0);
+        Ok(Book { store, shelf: Mutex::new(shelf), calls: AtomicU64::new(calls) })
     }
 
     /// Opens a ticket, or finds the one that this key, or this external key, opened before.
@@ -100,16 +142,19 @@ impl Book {
         at: Timestamp,
     ) -> Result<Written, BookError> {
         let mut shelf = self.shelf.lock().await;
-        let known = key.and_then(|key| shelf.done.get(key)).or(shelf.by_key.get(&new.external_key));
-        if let Some(ticket) = known.and_then(|id| shelf.tickets.get(id)) {
-            return Ok(Written { ticket: ticket.clone(), replayed: true });
+        let by_key = key.and_then(|key| shelf.done.get(key)).map(|done| done.ticket);
+        let known = by_key.or(shelf.by_key.get(&new.external_key).copied());
+        if let Some(ticket) = known.and_then(|id| shelf.tickets.get(&id)) {
+            return Ok(Written { ticket: ticket.clone(), replayed: true, attachment: None });
         }
         let id = shelf.tickets.last_key_value().map_or(1, |(last, _)| last + 1);
         let ticket = Ticket::new(id, new, at);
-        self.write(&mut shelf, key, id, &ticket).await?;
+        let done = Done { ticket: id, attachment: None };
+        let news = News { event: Event::Opened, ticket: &ticket, at };
+        self.write(&mut shelf, key, done, &news, Batch::new()).await?;
         shelf.created += 1;
         shelf.by_key.insert(ticket.external_key.clone(), id);
-        Ok(Written { ticket, replayed: false })
+        Ok(Written { ticket, replayed: false, attachment: None })
     }
 
     /// Changes a ticket once for each key.
@@ -122,15 +167,58 @@ impl Book {
         at: Timestamp,
     ) -> Result<Written, BookError> {
         let mut shelf = self.shelf.lock().await;
-        let missing = || BookError::Missing(id.to_owned());
-        let number: u64 = id.parse().map_err(|_| missing())?;
-        let mut ticket = shelf.tickets.get(&number).cloned().ok_or_else(missing)?;
-        if key.is_some_and(|key| shelf.done.contains_key(key)) {
-            return Ok(Written { ticket, replayed: true });
+        let (number, mut ticket) = shelf.find(id)?;
+        if shelf.repeats(key, number)?.is_some() {
+            return Ok(Written { ticket, replayed: true, attachment: None });
         }
+        let event = if change.is_comment() { Event::Commented } else { Event::Changed };
         ticket.apply(change, by, at);
-        self.write(&mut shelf, key, number, &ticket).await?;
-        Ok(Written { ticket, replayed: false })
+        let done = Done { ticket: number, attachment: None };
+        let news = News { event, ticket: &ticket, at };
+        self.write(&mut shelf, key, done, &news, Batch::new()).await?;
+        Ok(Written { ticket, replayed: false, attachment: None })
+    }
+
+    /// Attaches a file to a ticket once for each key.
+    pub async fn attach(
+        &self,
+        key: Option<&str>,
+        id: &str,
+        file: NewAttachment,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<Written, BookError> {
+        let mut shelf = self.shelf.lock().await;
+        let (ticket_number, mut ticket) = shelf.find(id)?;
+        if let Some(done) = shelf.repeats(key, ticket_number)? {
+            return Ok(Written { ticket, replayed: true, attachment: done.attachment });
+        }
+        if ticket.attachments.len() >= ATTACHMENTS_MAX {
+            return Err(BookError::Full(id.to_owned()));
+        }
+        let NewAttachment { name, content_type, content } = file;
+        let number = ticket.attachments.last().map_or(1, |last| last.number + 1);
+        let bytes = content.len() as u64;
+        ticket.attach(Attachment { number, name, content_type, bytes, by: by.to_owned(), at });
+        let done = Done { ticket: ticket_number, attachment: Some(number) };
+        let news = News { event: Event::Attached, ticket: &ticket, at };
+        let content = vec![(content_key(ticket_number, number), Some(content))];
+        self.write(&mut shelf, key, done, &news, content).await?;
+        Ok(Written { ticket, replayed: false, attachment: Some(number) })
+    }
+
+    /// An attachment and what is in it.
+    pub async fn attachment(
+        &self,
+        id: &str,
+        number: u32,
+    ) -> Result<(Attachment, Vec<u8>), BookError> {
+        let missing = || BookError::Missing(format!("{id} with an attachment {number}"));
+        let (ticket_number, ticket) = self.shelf.lock().await.find(id)?;
+        let known = ticket.attachments.into_iter().find(|known| known.number == number);
+        let known = known.ok_or_else(missing)?;
+        let content = self.store.get(&content_key(ticket_number, number))?;
+        Ok((known, content.ok_or_else(missing)?))
     }
 
     /// One ticket.
@@ -154,33 +242,87 @@ impl Book {
         shelf.tickets.values().rev().filter(wanted).take(filter.limit).cloned().collect()
     }
 
-    /// How many tickets were ever opened.
-    pub async fn created(&self) -> u64 {
-        self.shelf.lock().await.created
+    /// How many tickets were ever opened, and how many bytes are attached to them.
+    pub async fn totals(&self) -> (u64, u64) {
+        let shelf = self.shelf.lock().await;
+        let files = shelf.tickets.values().flat_map(|ticket| &ticket.attachments);
+        (shelf.created, files.map(|file| file.bytes).sum())
     }
 
-    /// Ticket and key in one batch: what is answered is on disk.
+    /// Counts a call; how many there have been with it.
+    pub fn count_call(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Ticket, key and events in one batch: what is answered is on disk.
     async fn write(
         &self,
         shelf: &mut Shelf,
         key: Option<&str>,
-        id: u64,
-        ticket: &Ticket,
+        done: Done,
+        news: &News<'_>,
+        more: Batch,
     ) -> Result<(), BookError> {
-        let mut batch: Batch = vec![put(format!("t/{id:020}"), ticket)?];
+        let mut batch = more;
+        batch.push(put(format!("t/{:020}", done.ticket), news.ticket)?);
+        let calls = self.calls.load(Ordering::Relaxed).to_string();
+        batch.push((CALLS.to_vec(), Some(calls.into_bytes())));
         if let Some(key) = key {
-            batch.push((format!("i/{key}").into_bytes(), Some(id.to_string().into_bytes())));
+            batch.push((format!("i/{key}").into_bytes(), Some(done.to_string().into_bytes())));
         }
+        let told = shelf.hooks.tell(news, &mut batch)?;
         self.store.commit_async(batch).await?;
         if let Some(key) = key {
-            shelf.done.insert(key.to_owned(), id);
+            shelf.done.insert(key.to_owned(), done);
         }
-        shelf.tickets.insert(id, ticket.clone());
+        shelf.tickets.insert(done.ticket, news.ticket.clone());
+        shelf.hooks.told(told);
         Ok(())
     }
 }
 
-fn put(
+/// Key of [`Book::count_call`].
+const CALLS: &[u8] = b"u/calls";
+
+fn content_key(ticket: u64, number: u32) -> Vec<u8> {
+    format!("a/{ticket:020}/{number:010}").into_bytes()
+}
+
+impl Shelf {
+    fn find(&self, id: &str) -> Result<(u64, Ticket), BookError> {
+        let missing = || BookError::Missing(id.to_owned());
+        let number: u64 = id.parse().map_err(|_| missing())?;
+        let ticket = self.tickets.get(&number).cloned().ok_or_else(missing)?;
+        Ok((number, ticket))
+    }
+
+    /// What the request with this key did before, to this ticket.
+    fn repeats(&self, key: Option<&str>, ticket: u64) -> Result<Option<Done>, BookError> {
+        match key.and_then(|key| self.done.get(key)) {
+            Some(done) if done.ticket != ticket => Err(BookError::KeyUsed(done.ticket)),
+            done => Ok(done.copied()),
+        }
+    }
+}
+
+impl Done {
+    fn parse(text: &str) -> Option<Done> {
+        let (ticket, attachment) = match text.split_once('/') {
+            Some((ticket, attachment)) => (ticket, Some(attachment.parse().ok()?)),
+            None => (text, None),
+        };
+        Some(Done { ticket: ticket.parse().ok()?, attachment })
+    }
+}
+
+impl std::fmt::Display for Done {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "{}", self.ticket)?;
+        self.attachment.map_or(Ok(()), |number| write!(out, "/{number}"))
+    }
+}
+
+pub(super) fn put(
     key: String,
     record: &impl Serialize,
 ) -> Result<(Vec<u8>, Option<Vec<u8>>), serde_json::Error> {

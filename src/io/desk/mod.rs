@@ -4,15 +4,21 @@
 //! tickets in a store of its own.
 
 mod api;
+mod attachments;
 mod book;
+mod deliver;
+mod hook;
 mod pages;
+mod request;
 mod ticket;
+mod usage;
+mod webhooks;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::engine::types::ticket::TicketStatus;
 use crate::io::store::{StoreError, StoreOptions};
@@ -27,6 +33,10 @@ const CHANGES_MAX: usize = 1_024;
 pub struct Desk {
     book: Arc<Book>,
     changes: broadcast::Sender<Change>,
+    /// Something was written: webhooks may have to be told.
+    news: watch::Sender<()>,
+    /// What the API asks for; `None` for nothing.
+    token: Option<blake3::Hash>,
 }
 
 /// A ticket was changed by a person at the desk.
@@ -41,13 +51,24 @@ pub struct Change {
 }
 
 impl Desk {
-    /// Opens the desk in a folder of its own.
+    /// Opens the desk in a folder of its own. With a token its API takes nothing without it.
     ///
     /// # Errors
     /// See [`crate::io::store::Store::open`].
-    pub fn open(folder: &Path, options: StoreOptions) -> Result<Desk, StoreError> {
+    pub fn open(
+        folder: &Path,
+        options: StoreOptions,
+        token: Option<&str>,
+    ) -> Result<Desk, StoreError> {
         let (changes, _) = broadcast::channel(CHANGES_MAX);
-        Ok(Desk { book: Arc::new(Book::open(folder, options)?), changes })
+        let (news, _) = watch::channel(());
+        let token = token.map(|token| blake3::hash(token.as_bytes()));
+        Ok(Desk { book: Arc::new(Book::open(folder, options)?), changes, news, token })
+    }
+
+    /// Tells the webhooks until `stop` says so.
+    pub async fn tell_webhooks(self, client: reqwest::Client, stop: watch::Receiver<bool>) {
+        deliver::run(self, client, stop).await;
     }
 
     /// What people change at the desk.

@@ -66,7 +66,7 @@ async fn list(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     let filter = Filter { limit: LIST_MAX, ..Filter::default() };
     let tickets = desk.book.list(&filter).await;
     let rows: Vec<minijinja::Value> = tickets.iter().map(|ticket| row(ticket, zh)).collect();
-    page("list.html", context! { zh => zh, tickets => rows, created => desk.book.created().await })
+    page("list.html", context! { zh => zh, tickets => rows, created => desk.book.totals().await.0 })
 }
 
 async fn show(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Response {
@@ -148,6 +148,7 @@ async fn act(
     let change = Change { status: Some(act.status), comment: act.comment, ..Change::default() };
     match desk.book.change(None, &id, change, by, clock::now()).await {
         Ok(_) => {
+            desk.news.send_replace(());
             desk.tell(Told { ticket: id.clone(), status: act.status, by: by.to_owned() });
             Redirect::to(&format!("/desk/tickets/{id}")).into_response()
         }

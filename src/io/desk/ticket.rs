@@ -1,6 +1,7 @@
 //! A ticket of the desk.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketStatus;
@@ -8,6 +9,10 @@ use crate::engine::types::time::Timestamp;
 
 /// Entries of a ticket's history that are kept.
 pub const HISTORY_MAX: usize = 1_000;
+/// Text in a ticket's history that is kept, in bytes; the store takes 16 MiB.
+const HISTORY_BYTES_MAX: usize = 4 << 20;
+/// Longest external key, in bytes.
+pub const EXTERNAL_KEY_BYTES_MAX: usize = 200;
 
 /// One ticket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,6 +49,26 @@ pub struct Ticket {
     pub updated_at: Timestamp,
     /// What happened, oldest first.
     pub history: Vec<Entry>,
+    /// Files, oldest first; what is in them is kept apart.
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
+}
+
+/// A file of a ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Number in the ticket, from 1.
+    pub number: u32,
+    /// Name of the file.
+    pub name: String,
+    /// What kind of file, as whoever sent it says.
+    pub content_type: String,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Who attached it.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// One thing that happened to a ticket.
@@ -99,6 +124,32 @@ pub struct Change {
     pub comment: String,
 }
 
+impl Change {
+    /// Nothing but a comment.
+    pub fn is_comment(&self) -> bool {
+        self.status.is_none()
+            && self.severity.is_none()
+            && self.assignee.is_none()
+            && self.queue.is_none()
+    }
+}
+
+impl NewTicket {
+    /// Why it cannot be opened, if so.
+    pub fn refusal(&self) -> Option<String> {
+        let bytes = self.external_key.trim().len();
+        if bytes == 0 {
+            return Some(
+                "`external_key` is empty: give each fault a key of its own, under which its \
+                 ticket is found again"
+                    .to_owned(),
+            );
+        }
+        (bytes > EXTERNAL_KEY_BYTES_MAX)
+            .then(|| format!("`external_key` is longer than {EXTERNAL_KEY_BYTES_MAX} bytes"))
+    }
+}
+
 impl Ticket {
     /// A new ticket.
     pub fn new(id: u64, new: NewTicket, at: Timestamp) -> Ticket {
@@ -119,7 +170,18 @@ impl Ticket {
             created_at: at,
             updated_at: at,
             history: Vec::new(),
+            attachments: Vec::new(),
         }
+    }
+
+    /// The ticket without its body and history, which may be long: what a change answers.
+    pub fn summary(&self) -> Json {
+        let mut summary = serde_json::to_value(self).unwrap_or_default();
+        if let Some(fields) = summary.as_object_mut() {
+            fields.remove("body");
+            fields.remove("history");
+        }
+        summary
     }
 
     /// Applies a change and remembers it.
@@ -141,11 +203,25 @@ impl Ticket {
             what.push(format!("queue → {queue}"));
             self.queue = queue;
         }
-        let entry = Entry { at, by: by.to_owned(), what: what.join(", "), text: change.comment };
-        if self.history.len() >= HISTORY_MAX {
-            self.history.remove(0);
-        }
+        self.remember(Entry { at, by: by.to_owned(), what: what.join(", "), text: change.comment });
+    }
+
+    /// Adds a file, whose content is kept elsewhere.
+    pub fn attach(&mut self, attachment: Attachment) {
+        let Attachment { number, name, by, at, .. } = &attachment;
+        let what = format!("attachment {number}: {name}");
+        self.remember(Entry { at: *at, by: by.clone(), what, text: String::new() });
+        self.attachments.push(attachment);
+    }
+
+    fn remember(&mut self, entry: Entry) {
+        self.updated_at = entry.at;
         self.history.push(entry);
-        self.updated_at = at;
+        let mut bytes: usize = self.history.iter().map(|entry| entry.text.len()).sum();
+        while self.history.len() > HISTORY_MAX
+            || (bytes > HISTORY_BYTES_MAX && self.history.len() > 1)
+        {
+            bytes -= self.history.remove(0).text.len();
+        }
     }
 }

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::engine::types::diagnostic::did_you_mean;
 use crate::engine::types::document::{Located, Table, Word};
 use crate::engine::types::severity::Severity;
+use crate::engine::types::time::TimeSpan;
 use crate::io::secret::Secret;
 
 /// One `[[upstream]]`.
@@ -27,6 +28,8 @@ pub struct UpstreamConfig {
     pub priority: BTreeMap<Severity, i64>,
     /// Requests a second, and how many may come at once.
     pub rate: Rate,
+    /// How often to look what people did there; `None` where the system tells by itself.
+    pub poll: Option<TimeSpan>,
 }
 
 /// Which system.
@@ -47,6 +50,11 @@ pub struct Rate {
     pub burst: f64,
 }
 
+/// How often Request Tracker is asked what people did there.
+const POLL_DEFAULT: TimeSpan = TimeSpan::from_secs(30);
+/// The least of it.
+const POLL_MIN: TimeSpan = TimeSpan::from_secs(1);
+
 const KINDS_NOT_BUILT: [&str; 6] = ["zammad", "jira", "servicenow", "redmine", "pagerduty", "http"];
 
 impl UpstreamConfig {
@@ -61,7 +69,13 @@ impl UpstreamConfig {
             key_field: String::new(),
             priority: BTreeMap::new(),
             rate: Rate { per_second: 1_000.0, burst: 1_000.0 },
+            poll: None,
         }
+    }
+
+    /// True for this gateway's own desk.
+    pub fn is_own_desk(&self) -> bool {
+        self.kind == Kind::Desk && self.url.is_none()
     }
 
     /// Reads one `[[upstream]]`.
@@ -98,7 +112,9 @@ impl UpstreamConfig {
         } else {
             Rate { per_second: 5.0, burst: 10.0 }
         };
+        let poll = read_poll(table, kind);
         Some(UpstreamConfig {
+            poll,
             queue: table.or("queue", "General".to_owned()),
             key_field: table.or("key_field", "ExternalKey".to_owned()),
             rate: rate.unwrap_or(default),
@@ -159,6 +175,26 @@ fn read_token(table: &Table<'_>) -> Option<Secret> {
         return None;
     }
     table.table("token", Secret::read)
+}
+
+fn read_poll(table: &Table<'_>, kind: Option<Kind>) -> Option<TimeSpan> {
+    let given = table.optional::<Located<TimeSpan>>("poll");
+    match (kind, given) {
+        (Some(Kind::RequestTracker), None) => Some(POLL_DEFAULT),
+        (Some(Kind::RequestTracker), Some(given)) if given.value >= POLL_MIN => Some(given.value),
+        (Some(Kind::RequestTracker), Some(given)) => {
+            let message = "`poll` is at least 1 s";
+            table.place().error(given.span, "wrong-value", message, "for example \"30s\"");
+            None
+        }
+        (Some(Kind::Desk), Some(given)) => {
+            let message = "`poll`: a desk is not polled in this version";
+            let hint = "leave it out; the desk inside tells by itself";
+            table.place().error(given.span, "not-supported", message, hint);
+            None
+        }
+        (Some(Kind::Desk) | None, _) => None,
+    }
 }
 
 /// Request Tracker counts priorities from 0 to 100.

@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
-use super::http::{Answer, Attempt, Http, rejected};
+use super::http::{Answer, Attempt, Http};
 use super::known_ticket;
 use crate::engine::types::job::{Action, Call, Draft, Outcome};
 
@@ -87,7 +87,9 @@ impl DeskClient {
         let key = Some(call.idempotency_key.as_str());
         let answer = self.http.send(attempt, method, path, &[], key, Some(body)).await?;
         let Answer { body, .. } = answer.success()?;
-        let external = body["id"].as_str().ok_or_else(|| rejected("the desk named no ticket"))?;
+        let external = body["id"]
+            .as_str()
+            .ok_or_else(|| Outcome::Unknown { reason: "the desk named no ticket".to_owned() })?;
         let found = body["replayed"] == Json::Bool(true);
         Ok(Outcome::Done { external: external.to_owned(), found })
     }

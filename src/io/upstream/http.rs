@@ -66,10 +66,31 @@ fn client(headers: HeaderMap) -> Result<Client, reqwest::Error> {
         .build()
 }
 
-/// Counts the requests of one attempt: each of them is billable.
+/// What one attempt at a call has done so far.
 #[derive(Debug, Default)]
 pub(super) struct Attempt {
+    /// Requests that were made: each of them is billable.
     pub requests: u32,
+    /// A request that changes something was sent.
+    wrote: bool,
+    /// One such was answered with a success.
+    changed: bool,
+}
+
+impl Attempt {
+    /// What the end of its last request means for the whole attempt. After a step that succeeded
+    /// the rest is looked up before anything is sent again; before the first step nothing can
+    /// have happened.
+    pub fn end(&self, outcome: Outcome) -> Outcome {
+        match outcome {
+            Outcome::Later { reason, .. } if self.changed => Outcome::Unknown { reason },
+            Outcome::Unknown { reason } if !self.wrote => Outcome::Later { reason, after: None },
+            other @ (Outcome::Done { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Later { .. }
+            | Outcome::Unknown { .. }) => other,
+        }
+    }
 }
 
 /// A client of one upstream.
@@ -133,6 +154,7 @@ impl Http {
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
+        let writes = method != Method::GET;
         let mut request = self.client.request(method, url);
         if let Some(key) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
             request = request.header(HeaderName::from_static("idempotency-key"), key);
@@ -149,10 +171,13 @@ impl Http {
             }
             Err(error) => {
                 attempt.requests += 1;
+                attempt.wrote |= writes;
                 return Err(Outcome::Unknown { reason: reason(&chain(&error)) });
             }
         };
         attempt.requests += 1;
+        attempt.wrote |= writes;
+        attempt.changed |= writes && response.status().is_success();
         read_answer(response).await
     }
 }
@@ -166,13 +191,21 @@ async fn read_answer(mut response: reqwest::Response) -> Result<Answer, Outcome>
             Ok(Some(chunk)) if bytes.len() + chunk.len() <= ANSWER_BYTES_MAX => {
                 bytes.extend_from_slice(&chunk);
             }
-            Ok(Some(_)) => break,
-            Ok(None) => break,
+            Ok(Some(_) | None) => break,
             Err(error) => return Err(Outcome::Unknown { reason: reason(&chain(&error)) }),
         }
     }
-    let body = serde_json::from_slice(&bytes).unwrap_or(Json::Null);
-    Ok(Answer { status, body, text: String::from_utf8_lossy(&bytes).into_owned(), retry_after })
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let body = match serde_json::from_slice(&bytes) {
+        Ok(body) => body,
+        // It says that it was carried out, and not what: not ours to call it refused.
+        Err(_) if status.is_success() => {
+            let what = format!("{status}, and an answer that cannot be read: {text}");
+            return Err(Outcome::Unknown { reason: reason(&what) });
+        }
+        Err(_) => Json::Null,
+    };
+    Ok(Answer { status, body, text, retry_after })
 }
 
 impl Answer {

@@ -11,9 +11,11 @@ mod request_tracker;
 use std::net::SocketAddr;
 
 use crate::engine::types::job::{Call, Delivered, Outcome};
+use crate::engine::types::ticket::TicketStatus;
 
 pub use config::{Kind, UpstreamConfig};
 pub use http::{ConnectError, plain_client};
+pub use request_tracker::Watch;
 
 use desk::DeskClient;
 use http::{Attempt, Http};
@@ -30,6 +32,17 @@ pub struct Upstream {
 enum Connector {
     Desk(DeskClient),
     RequestTracker(Box<RequestTracker>),
+}
+
+/// A ticket was changed by a person in its system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The system's id of the ticket.
+    pub ticket: String,
+    /// Its state now.
+    pub status: TicketStatus,
+    /// Who changed it.
+    pub by: String,
 }
 
 impl Upstream {
@@ -53,6 +66,35 @@ impl Upstream {
         &self.name
     }
 
+    /// Whether a create that was lost on the way could be looked up.
+    ///
+    /// # Errors
+    /// Why not, and what to do about it. Creates are held until it can.
+    pub async fn check(&self) -> Result<(), String> {
+        let mut attempt = Attempt::default();
+        let checked = match &self.kind {
+            // A desk keeps idempotency keys.
+            Connector::Desk(_) => Ok(()),
+            Connector::RequestTracker(tracker) => tracker.check(&mut attempt).await,
+        };
+        checked.map_err(why)
+    }
+
+    /// What people have done to tickets since the last look.
+    ///
+    /// # Errors
+    /// Why it cannot be told; the next look goes on where this one began.
+    pub async fn changes(&self, watch: &mut Watch) -> Result<Vec<Change>, String> {
+        let mut attempt = Attempt::default();
+        match &self.kind {
+            // A desk tells by itself.
+            Connector::Desk(_) => Ok(Vec::new()),
+            Connector::RequestTracker(tracker) => {
+                tracker.changes(watch, &mut attempt).await.map_err(why)
+            }
+        }
+    }
+
     /// Makes one attempt at a call.
     pub async fn perform(&self, call: &Call) -> Delivered {
         let mut attempt = Attempt::default();
@@ -61,9 +103,20 @@ impl Upstream {
             Connector::RequestTracker(tracker) => tracker.perform(call, &mut attempt).await,
         };
         let outcome = match ended {
-            Ok(outcome) | Err(outcome) => outcome,
+            Ok(outcome) => outcome,
+            Err(outcome) => attempt.end(outcome),
         };
         Delivered { key: call.key, attempt: call.attempt, requests: attempt.requests, outcome }
+    }
+}
+
+/// Why a request has failed.
+fn why(outcome: Outcome) -> String {
+    match outcome {
+        Outcome::Done { .. } => String::new(),
+        Outcome::Rejected { reason }
+        | Outcome::Later { reason, .. }
+        | Outcome::Unknown { reason } => reason,
     }
 }
 

@@ -4,11 +4,14 @@
 //! gateway's loop into JSON.
 
 mod api;
+mod hosts;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::middleware::from_fn_with_state;
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::Value as Json;
 use tokio::net::TcpListener;
@@ -16,6 +19,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tower_http::limit::RequestBodyLimitLayer;
 
 use crate::engine::types::question::Question;
+
+use hosts::Hosts;
 
 /// Questions that may wait for the loop.
 pub const QUESTIONS_MAX: usize = 256;
@@ -87,10 +92,13 @@ pub async fn serve(
     asker: Asker,
     metrics: PrometheusHandle,
     desk: Router,
+    hosts: Vec<String>,
     mut stop: watch::Receiver<bool>,
 ) {
     let router = api::router(asker, metrics).layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX));
-    let router = router.merge(desk);
+    let at = listener.local_addr().ok();
+    let hosts = Arc::new(Hosts::new(at, hosts));
+    let router = router.merge(desk).layer(from_fn_with_state(hosts, hosts::door));
     let stopped = async move {
         drop(stop.wait_for(|stop| *stop).await);
     };

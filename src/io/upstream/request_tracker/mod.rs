@@ -2,11 +2,20 @@
 //!
 //! What it does that one would not expect (measured on 5.0.3): an unknown queue is 403; a change
 //! that it does not accept is 200 with a text that says so; an unknown custom field is dropped
-//! silently, so that `key_field` must name one that is there, or no look-up finds a ticket; a
-//! subject over 200 characters is cut silently.
+//! silently, so that a ticket without its key can come of a create (see `lookup`); a subject over
+//! 200 characters is cut silently.
+
+mod changes;
+mod lookup;
+
+use std::collections::BTreeMap;
 
 use reqwest::Method;
 use serde_json::{Value as Json, json};
+use tokio::sync::Mutex;
+
+pub use changes::Watch;
+use lookup::Proof;
 
 use super::config::UpstreamConfig;
 use super::http::{Answer, Attempt, Http, rejected};
@@ -19,8 +28,6 @@ use crate::engine::types::text::{cut_bytes, cut_chars};
 const SUBJECT_CHARS_MAX: usize = 200;
 /// Longest content, in bytes.
 const CONTENT_BYTES_MAX: usize = 256 << 10;
-/// Attachments of a ticket that a look-up for a comment reads.
-const ATTACHMENTS_MAX: &str = "100";
 
 /// A client of Request Tracker.
 #[derive(Debug)]
@@ -28,7 +35,9 @@ pub(super) struct RequestTracker {
     http: Http,
     queue: String,
     key_field: String,
-    priority: std::collections::BTreeMap<Severity, i64>,
+    priority: BTreeMap<Severity, i64>,
+    /// By queue: whether what is opened there can be found again.
+    proofs: Mutex<BTreeMap<String, Proof>>,
 }
 
 impl RequestTracker {
@@ -38,7 +47,13 @@ impl RequestTracker {
             queue: config.queue.clone(),
             key_field: config.key_field.clone(),
             priority: config.priority.clone(),
+            proofs: Mutex::default(),
         }
+    }
+
+    /// Whether tickets of the default queue could be found again.
+    pub async fn check(&self, attempt: &mut Attempt) -> Result<(), Outcome> {
+        self.guard(&self.queue, attempt).await.map(|_| ())
     }
 
     pub async fn perform(&self, call: &Call, attempt: &mut Attempt) -> Result<Outcome, Outcome> {
@@ -75,45 +90,35 @@ impl RequestTracker {
         draft: &Draft,
         attempt: &mut Attempt,
     ) -> Result<Outcome, Outcome> {
-        if call.uncertain
-            && let Some(external) = self.find(call, attempt).await?
-        {
-            return Ok(Outcome::Done { external, found: true });
+        let queue = draft.queue.as_ref().unwrap_or(&self.queue);
+        let subject = cut_chars(&draft.title, SUBJECT_CHARS_MAX);
+        let key = &call.fingerprint.0;
+        let proven = self.guard(queue, attempt).await?;
+        if call.uncertain {
+            if let Some(external) = self.find(key, attempt).await? {
+                return Ok(Outcome::Done { external, found: true });
+            }
+            if !proven {
+                self.no_lost_twin(queue, subject, attempt).await?;
+            }
         }
         let body = json!({
-            "Queue": draft.queue.as_ref().unwrap_or(&self.queue),
-            "Subject": cut_chars(&draft.title, SUBJECT_CHARS_MAX),
+            "Queue": queue,
+            "Subject": subject,
             "Content": cut_bytes(&draft.body, CONTENT_BYTES_MAX),
             "ContentType": "text/plain",
             "Priority": self.priority.get(&draft.severity),
-            "CustomFields": { &self.key_field: call.fingerprint.0 },
+            "CustomFields": { &self.key_field: key },
         });
-        let key = Some(call.idempotency_key.as_str());
-        let answer = self.http.send(attempt, Method::POST, "ticket", &[], key, Some(&body)).await?;
+        let sent = Some(call.idempotency_key.as_str());
+        let answer =
+            self.http.send(attempt, Method::POST, "ticket", &[], sent, Some(&body)).await?;
         let Answer { body, .. } = answer.success()?;
         let external = id(&body["id"]).ok_or_else(|| Outcome::Unknown {
             reason: "Request Tracker named no ticket".to_owned(),
         })?;
+        self.read_back(queue, &external, key, attempt).await?;
         Ok(Outcome::Done { external, found: false })
-    }
-
-    /// The ticket that carries our key. Every hit is compared here: a search that was not
-    /// understood must not adopt somebody else's ticket.
-    async fn find(&self, call: &Call, attempt: &mut Attempt) -> Result<Option<String>, Outcome> {
-        let field = &self.key_field;
-        let key = &call.fingerprint.0;
-        let query = format!("CF.{{{field}}} = '{key}'");
-        let query = [
-            ("query", query.as_str()),
-            ("fields", "CustomFields"),
-            ("orderby", "id"),
-            ("order", "ASC"),
-        ];
-        let answer = self.http.send(attempt, Method::GET, "tickets", &query, None, None).await?;
-        let Answer { body, .. } = answer.success()?;
-        let hits = body["items"].as_array().into_iter().flatten();
-        let ours = hits.filter(|hit| carries(&hit["CustomFields"], field, key));
-        Ok(ours.filter_map(|hit| id(&hit["id"])).next())
     }
 
     async fn set_status(
@@ -177,25 +182,6 @@ impl RequestTracker {
         let answer = self.http.send(attempt, Method::POST, &path, &[], key, Some(&body)).await?;
         answer.success().map(|_| ())
     }
-
-    async fn has_comment(
-        &self,
-        ticket: &str,
-        subject: &str,
-        attempt: &mut Attempt,
-    ) -> Result<bool, Outcome> {
-        let path = format!("ticket/{ticket}/attachments");
-        let query = [
-            ("fields", "Subject"),
-            ("per_page", ATTACHMENTS_MAX),
-            ("orderby", "id"),
-            ("order", "DESC"),
-        ];
-        let answer = self.http.send(attempt, Method::GET, &path, &query, None, None).await?;
-        let Answer { body, .. } = answer.success()?;
-        let mut items = body["items"].as_array().into_iter().flatten();
-        Ok(items.any(|item| item["Subject"].as_str() == Some(subject)))
-    }
 }
 
 fn done(ticket: &str) -> Result<Outcome, Outcome> {
@@ -206,12 +192,4 @@ fn done(ticket: &str) -> Result<Outcome, Outcome> {
 fn id(value: &Json) -> Option<String> {
     let text = value.as_str().map(str::to_owned);
     text.or_else(|| value.as_u64().map(|number| number.to_string()))
-}
-
-/// True when the list of custom fields holds our key under its name.
-fn carries(fields: &Json, name: &str, key: &str) -> bool {
-    fields.as_array().into_iter().flatten().any(|field| {
-        field["name"].as_str() == Some(name)
-            && field["values"].as_array().into_iter().flatten().any(|v| v.as_str() == Some(key))
-    })
 }
