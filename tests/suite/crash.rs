@@ -27,6 +27,8 @@ async fn each_fault_has_one_ticket_whenever_the_gateway_is_killed() {
     );
     let home = Home::new(HOT, &extra);
     let mut gateway = home.start();
+    // What is published before the broker knows us is kept by nobody.
+    gateway.ready().await;
     for round in 0..rounds {
         let faults: Vec<_> =
             (0..FAULTS).map(|n| report(&format!("m-{round}-{n}"), "{\"temp_c\": 90}")).collect();

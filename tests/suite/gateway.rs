@@ -110,6 +110,15 @@ impl Gateway {
         get(&format!("http://{}{path}", self.http)).await
     }
 
+    /// Waits until the gateway hears its brokers.
+    pub async fn ready(&self) {
+        let deadline = tokio::time::Instant::now() + WITHIN;
+        while self.get("/readyz").await["ready"] != true {
+            assert!(tokio::time::Instant::now() < deadline, "not ready in time");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// The metrics as Prometheus reads them.
     pub async fn metrics(&self) -> String {
         let client = faultgate::io::upstream::plain_client().expect("a client");

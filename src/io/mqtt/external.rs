@@ -141,7 +141,8 @@ impl Reader {
         self.reason = None;
         let was_known = self.is_known;
         // The first time also with a session: the topics may not be those of the last run.
-        if !session_present || !was_known {
+        let is_subscribing = !session_present || !was_known;
+        if is_subscribing {
             let qos = match self.qos {
                 0 => QoS::AtMostOnce,
                 _ => QoS::AtLeastOnce,
@@ -155,14 +156,18 @@ impl Reader {
                 self.tell(MqttEvent::Disconnected { reason }).await?;
             }
         }
-        self.tell(MqttEvent::Connected).await?;
+        if !is_subscribing {
+            self.tell(MqttEvent::Connected).await?;
+        }
         if !session_present && was_known {
             self.tell(MqttEvent::SessionLost).await?;
         }
         Ok(())
     }
 
+    /// Only now the broker keeps what is published for us.
     async fn subscribed(&self, ack: &SubAck) -> Result<(), Closed> {
+        self.tell(MqttEvent::Connected).await?;
         for (topic, code) in self.filters.iter().zip(&ack.return_codes) {
             if *code == SubscribeReasonCode::Failure {
                 let topic = topic.clone();
