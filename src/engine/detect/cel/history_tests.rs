@@ -126,6 +126,8 @@ fn a_band_is_the_short_mean_in_deviations_of_the_long_before_it() {
     // Long, 0 < t <= 20: 1, 3, 1, 3 with mean 2 and deviation 1. Short, 20 < t <= 30: 4, 6.
     let samples = [(5, 1.0), (10, 3.0), (15, 1.0), (20, 3.0), (25, 4.0), (30, 6.0)];
     check("x.deviation(10s, 20s)", &samples, 30, 3.0);
+    let late = [(5, 1.0), (15, 1.0), (20, 3.0), (30, 6.0), (25, 4.0), (10, 3.0)];
+    check("x.deviation(10s, 20s)", &late, 30, 3.0);
 }
 
 #[test]
