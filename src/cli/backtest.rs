@@ -9,8 +9,9 @@ use indicatif::ProgressBar;
 
 use super::console::table;
 use super::{Format, Globals};
+use crate::config::rules::{self, Refused};
 use crate::config::{self, Config, files, report};
-use crate::engine::policy::{self, Policy};
+use crate::engine::policy::Policy;
 use crate::engine::rating::{self, Plan};
 use crate::engine::types::diagnostic::Report;
 use crate::engine::types::document::{Place, read_document};
@@ -67,19 +68,11 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 }
 
 /// Reads a set of rules, or fails with every mistake rendered.
-pub fn read_policy(config: &Config, rules: &[PathBuf]) -> anyhow::Result<Policy> {
-    let sources = files::read_all(rules)?;
-    let upstreams = config.upstream_names();
-    let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
-    let report = Report::default();
-    match policy::compile(&sources, &names, &report) {
-        Some(policy) => Ok(policy),
-        None => {
-            let text =
-                report::render(&report.into_sorted(), &sources, super::console::colour_on_stderr());
-            anyhow::bail!("the rules have errors\n{text}")
-        }
-    }
+pub fn read_policy(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Policy> {
+    rules::load(config, paths)?.map_err(|Refused { sources, diagnostics }| {
+        let colour = super::console::colour_on_stderr();
+        anyhow::anyhow!("the rules have errors\n{}", report::render(&diagnostics, &sources, colour))
+    })
 }
 
 /// Reads a price plan, or fails with every mistake rendered.

@@ -48,9 +48,7 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
             tokio::select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                _ = hangup.recv() => tracing::warn!(
-                    "This version takes new rules with a restart; no timer and no ticket is lost by it."
-                ),
+                _ = hangup.recv() => running.reload().await,
                 error = running.ended() => return Err(error),
             }
         }

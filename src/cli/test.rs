@@ -6,10 +6,9 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Format, Globals};
-use crate::config::{self, files, report};
-use crate::engine::policy;
+use crate::config::rules::{self, Refused};
+use crate::config::{self, report};
 use crate::engine::trial;
-use crate::engine::types::diagnostic::Report;
 
 /// What to test.
 #[derive(Debug, clap::Args)]
@@ -41,17 +40,10 @@ struct Tested {
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let config = config::require(globals.config.as_deref())?;
     let paths = if args.paths.is_empty() { &config.gateway.rules } else { &args.paths };
-    let sources = files::read_all(paths)?;
-    let upstreams = config.upstream_names();
-    let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
-    let compile = || {
-        let report = Report::default();
-        let policy = policy::compile(&sources, &names, &report);
-        policy.ok_or_else(|| report.into_sorted())
-    };
-    let tests = match compile() {
+    let compile = || rules::load(&config, paths);
+    let tests = match compile()? {
         Ok(policy) => policy.tests,
-        Err(diagnostics) => {
+        Err(Refused { sources, diagnostics }) => {
             let colour = super::console::colour_on_stderr();
             eprint!("{}", report::render(&diagnostics, &sources, colour));
             return Ok(ExitCode::from(2));
@@ -60,7 +52,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let settings = config.settings()?;
     let mut outcome = Outcome { passed: 0, failed: 0, tests: Vec::new() };
     for test in &tests {
-        let Ok(policy) = compile() else { continue };
+        let Ok(policy) = compile()? else { continue };
         let verdict = trial::run(test, &settings, policy);
         if verdict.ok {
             outcome.passed += 1;

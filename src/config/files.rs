@@ -1,6 +1,8 @@
 //! Reading the files that operators write.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use anyhow::Context;
 
@@ -21,6 +23,25 @@ pub fn read_all(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     files.sort();
     files.dedup();
     files.iter().map(|path| read(path)).collect()
+}
+
+/// What shows that a file is another one than it was: path, size, time of the last change, inode.
+pub type Stamp = (PathBuf, u64, Option<SystemTime>, u64);
+
+/// The stamps of all files that [`read_all`] would read; none where it would fail.
+pub fn stamps(paths: &[PathBuf]) -> Vec<Stamp> {
+    let mut files = Vec::new();
+    for path in paths {
+        if collect(path, &mut files).is_err() {
+            return Vec::new();
+        }
+    }
+    files.sort();
+    let stamp = |path: PathBuf| {
+        let found = std::fs::metadata(&path).ok()?;
+        Some((path, found.len(), found.modified().ok(), found.ino()))
+    };
+    files.into_iter().filter_map(stamp).collect()
 }
 
 /// Reads one file.

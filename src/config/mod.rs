@@ -4,6 +4,7 @@
 
 pub mod files;
 pub mod report;
+pub mod rules;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -12,6 +12,7 @@ use super::dispatch::Dispatcher;
 use super::observe::Observer;
 use super::view::{self, Health};
 use crate::engine::pipeline::Engine;
+use crate::engine::policy::Policy;
 use crate::engine::types::alarm::Signature;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::Input;
@@ -45,6 +46,8 @@ pub struct Inlets {
     pub delivered: mpsc::Receiver<Delivered>,
     /// Questions, and acts of operators.
     pub asked: mpsc::Receiver<Ask>,
+    /// Rules that are to be taken in place of those that run.
+    pub policies: mpsc::Receiver<Policy>,
     /// What people do at the desk inside.
     pub desk: broadcast::Receiver<desk::Change>,
     /// What people do in the upstreams of these names.
@@ -108,6 +111,7 @@ impl Gateway {
             tokio::select! {
                 biased;
                 _ = stop.changed() => {}
+                Some(policy) = inlets.policies.recv() => self.reload(policy),
                 Ok(desk::Change { ticket, status, by }) = inlets.desk.recv() => {
                     self.take_change(&self.own_desk.clone(), Change { ticket, status, by });
                 }
@@ -187,6 +191,12 @@ impl Gateway {
             let signature = Signature { by, at: now, via, reason: String::new() };
             self.step(now, Input::Ticket { id, status, signature });
         }
+    }
+
+    fn reload(&mut self, policy: Policy) {
+        let now = self.clock.now();
+        self.step(now, Input::Tick);
+        self.engine.reload(now, policy, &mut self.effects);
     }
 
     fn step(&mut self, now: Timestamp, input: Input) {

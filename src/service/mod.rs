@@ -5,6 +5,7 @@ mod dispatch;
 mod gateway;
 pub mod observe;
 mod poll;
+mod reload;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -32,7 +33,7 @@ use crate::io::mqtt::{self, Inbox};
 use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
 use crate::io::upstream::{self, Upstream};
-use crate::io::web::{self, Asker};
+use crate::io::web::{self, Asker, Reloader};
 use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
 use observe::{Observer, Story};
@@ -50,6 +51,7 @@ pub struct Running {
     pub mqtt: Option<SocketAddr>,
     /// What happens to tickets, for whoever wants to tell it.
     pub stories: broadcast::Sender<Story>,
+    reloader: Reloader,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
     ended: JoinHandle<Ended>,
@@ -117,6 +119,13 @@ impl Running {
         }
     }
 
+    /// Has the rule files read anew; what came of it is logged.
+    pub async fn reload(&self) {
+        if let Err(error) = self.reloader.reload().await {
+            tracing::warn!(%error, "The rules are not read anew.");
+        }
+    }
+
     /// Takes nothing more in, commits what was taken, waits a little for calls that are under way.
     pub async fn stop(self) {
         self.stop.send_replace(true);
@@ -181,7 +190,11 @@ pub async fn start(
     let client = upstream::plain_client().context("webhooks of the desk")?;
     tasks.push(tokio::spawn(desk.clone().tell_webhooks(client, stopped.clone())));
     let (desk, hosts) = (desk::router(desk), config.hosts.clone());
-    tasks.push(tokio::spawn(web::serve(listener, asker, metrics, desk, hosts, stopped.clone())));
+    let (reloader, reloads) = Reloader::new();
+    let asks = (asker, reloader.clone());
+    tasks.push(tokio::spawn(web::serve(listener, asks, metrics, desk, hosts, stopped.clone())));
+    let (taken, policies) = mpsc::channel(1);
+    tasks.push(tokio::spawn(reload::run(config.clone(), reloads, taken, stopped.clone())));
 
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
     let upstreams = upstreams(config, http)?;
@@ -222,9 +235,9 @@ pub async fn start(
         alive_at: now,
         own_desk: own_desk(config),
     };
-    let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed };
+    let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies };
     let ended = tokio::spawn(gateway.run(inlets, stopped));
-    Ok(Running { http, mqtt, stories, stop, tasks, ended, brokers })
+    Ok(Running { http, mqtt, stories, reloader, stop, tasks, ended, brokers })
 }
 
 fn open_desk(config: &Config, options: StoreOptions) -> anyhow::Result<Desk> {

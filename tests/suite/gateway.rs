@@ -38,6 +38,11 @@ impl Home {
         self.folder.path()
     }
 
+    /// Puts other rules in place of those that are there.
+    pub fn write_rules(&self, rules: &str) {
+        std::fs::write(self.path().join("rules/rules.toml"), rules).expect("written");
+    }
+
     /// Starts the gateway and waits until it is ready.
     pub fn start(&self) -> Gateway {
         self.try_start(&[]).expect("the gateway is ready")
@@ -108,6 +113,15 @@ impl Gateway {
 
     pub async fn get(&self, path: &str) -> Json {
         get(&format!("http://{}{path}", self.http)).await
+    }
+
+    /// Posts nothing; status and answer.
+    pub async fn post(&self, path: &str) -> (u16, Json) {
+        let client = faultgate::io::upstream::plain_client().expect("a client");
+        let answer = client.post(format!("http://{}{path}", self.http)).send().await;
+        let answer = answer.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or_default())
     }
 
     /// Waits until the gateway hears its brokers.

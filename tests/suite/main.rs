@@ -15,6 +15,7 @@ mod mqtt_traps;
 mod one_ticket;
 mod proxy;
 mod redelivery;
+mod reload;
 mod service_manager;
 mod store_crash;
 mod store_disk;

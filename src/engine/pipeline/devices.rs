@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::profile::Profile;
+use super::reload::Change;
 use super::{Engine, Timer};
 use crate::engine::detect::{DeviceMemory, RuleMemory};
 use crate::engine::types::alarm::{AlarmRecord, AlarmState};
@@ -156,7 +157,7 @@ impl Engine {
             if device.facts != facts && moved(&device.facts, &facts) {
                 device.facts = facts;
                 effects.writes.push(Write::Device(Box::new(device.facts.clone())));
-                self.attach_rules(id);
+                self.attach(id, None);
             }
             return Some(id);
         }
@@ -186,12 +187,13 @@ impl Engine {
             raised: Vec::new(),
             newest_payload: None,
         });
-        self.attach_rules(id);
+        self.attach(id, None);
         id
     }
 
-    /// Finds the rules that look at a device anew, keeping the alarms that it has.
-    fn attach_rules(&mut self, id: DeviceId) {
+    /// Finds the rules that look at a device anew, keeping the alarms that it has. `change` says
+    /// where everything stands in the policy, if that is a new one.
+    pub(super) fn attach(&mut self, id: DeviceId, change: Option<&Change>) {
         let Some(facts) = self.devices.get(id.index()).map(|device| device.facts.clone()) else {
             return;
         };
@@ -199,27 +201,41 @@ impl Engine {
         let Some(device) = self.devices.get_mut(id.index()) else {
             return;
         };
-        let known = std::mem::replace(&mut device.memory, profile.memory.clone());
+        let mut known = std::mem::replace(&mut device.memory, profile.memory.clone());
+        if let Some(change) = change {
+            known.rename(|metric| change.metric(metric));
+        }
         device.memory.inherit(known);
         let before = std::mem::replace(&mut device.profile, Arc::clone(&profile));
         let mut learned: Vec<Option<RuleMemory>> =
             std::mem::take(&mut device.learned).into_iter().map(Some).collect();
         for rule in &profile.learning {
-            let known = before.learning.binary_search(rule).ok();
+            let Some(fresh) = self.policy.rules.get(*rule).map(|rule| rule.memory()) else {
+                continue;
+            };
+            let old = change.map_or(Some(*rule), |change| change.same_rule_before(*rule));
+            let known = old.and_then(|old| before.learning.binary_search(&old).ok());
             let known = known.and_then(|at| learned.get_mut(at)?.take());
-            let fresh = self.policy.rules.get(*rule).map(|rule| rule.memory());
-            device.learned.extend(known.or(fresh));
+            device.learned.push(match known {
+                Some(known) => fresh.inheriting(known),
+                None => fresh,
+            });
         }
         let alarms = std::mem::take(&mut device.alarms);
         let had_timers = alarms.iter().any(|alarm| alarm.timer.is_some());
         for mut alarm in alarms {
             alarm.timer = None;
-            if profile.rules.binary_search(&alarm.rule).is_ok() {
-                device.alarms.push(alarm);
+            let rule = change.map_or(Some(alarm.rule), |change| change.rule(alarm.rule));
+            let rule = rule.filter(|rule| profile.rules.binary_search(rule).is_ok());
+            if let Some(rule) = rule {
+                device.alarms.push(Alarm { rule, ..alarm });
             } else if let Some(record) = alarm.record {
                 self.orphans.insert(record.id.clone(), *record);
             }
         }
+        let raised = device.alarms.iter().filter(|alarm| alarm.state().is_raised());
+        let raised = raised.filter_map(|alarm| Some(self.policy.rules.get(alarm.rule)?.id));
+        device.raised = raised.collect();
         let count = device.alarms.len();
         if had_timers {
             self.timers.retain(|(_, timer)| !matches!(timer, Timer::Alarm(of, _) if *of == id));

@@ -16,6 +16,7 @@ mod people;
 mod profile;
 mod readers;
 mod redelivery;
+mod reload;
 mod restore;
 mod samples;
 

@@ -83,33 +83,40 @@ impl Engine {
     }
 
     fn restore_alarm(&mut self, mut record: AlarmRecord, resume: bool, now: Timestamp) {
+        if !resume {
+            restart_delay(&mut record.state, now);
+        }
+        self.put_record(record);
+    }
+
+    /// Gives a device the alarm that it had; one whose device or rule is not there is kept apart.
+    pub(super) fn put_record(&mut self, record: AlarmRecord) {
         let device = self.names.find(&record.id.device);
         let rule = self.policy.rules.iter().position(|rule| rule.spec.id == record.id.rule);
         let found = device.zip(rule).filter(|(id, rule)| {
             let device = self.devices.get(id.index());
             device.is_some_and(|device| device.profile.rules.binary_search(rule).is_ok())
         });
-        let Some((id, rule)) = found else {
+        let Some((id, index)) = found else {
             self.orphans.insert(record.id.clone(), record);
             return;
         };
-        if !resume {
-            restart_delay(&mut record.state, now);
-        }
-        let Some(device) = self.devices.get_mut(id.index()) else {
+        let (Some(device), Some(rule)) =
+            (self.devices.get_mut(id.index()), self.policy.rules.get(index))
+        else {
             return;
         };
         for seen in &record.seen {
-            if let Some(metric) = self.policy.metrics.find(&seen.metric) {
+            if let Some(metric) = self.policy.metrics.find(&seen.metric)
+                && device.memory.latest(metric).is_none_or(|(newest, _)| newest < seen.at)
+            {
                 device.memory.absorb(seen.at, metric, &seen.reading);
             }
         }
-        if record.state.is_raised()
-            && let Some(rule) = self.policy.rules.get(rule)
-        {
+        if record.state.is_raised() {
             device.raised.push(rule.id);
         }
-        let mut alarm = Alarm::new(rule);
+        let mut alarm = Alarm::new(index);
         alarm.record = Some(Box::new(record));
         device.alarms.push(alarm);
     }

@@ -9,7 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Asker, NoAnswer};
+use super::{Asker, NoAnswer, Reloader};
 use crate::engine::types::alarm::AlarmId;
 use crate::engine::types::input::OperatorAction;
 use crate::engine::types::job::JobKey;
@@ -22,11 +22,12 @@ const OPENAPI: &str = include_str!("openapi.json");
 #[derive(Clone)]
 struct Served {
     asker: Asker,
+    reloader: Reloader,
     metrics: PrometheusHandle,
 }
 
 /// The routes.
-pub(super) fn router(asker: Asker, metrics: PrometheusHandle) -> Router {
+pub(super) fn router(asker: Asker, reloader: Reloader, metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/", get(async || Redirect::temporary("/desk")))
         .route("/healthz", get(async || Json(json!({ "alive": true }))))
@@ -43,7 +44,17 @@ pub(super) fn router(asker: Asker, metrics: PrometheusHandle) -> Router {
         .route("/api/v1/tickets/{id}/ack", post(acknowledge_ticket))
         .route("/api/v1/dead-letters/{ticket}/{number}/retry", post(retry))
         .route("/api/v1/dead-letters/{ticket}/{number}/drop", post(drop_letter))
-        .with_state(Served { asker, metrics })
+        .route("/api/v1/rules/reload", post(reload))
+        .with_state(Served { asker, reloader, metrics })
+}
+
+/// Has the rule files read anew; a set with errors is 422 and changes nothing.
+async fn reload(State(served): State<Served>) -> Response {
+    match served.reloader.reload().await {
+        Ok(told) if told["accepted"] == Value::Bool(true) => Json(told).into_response(),
+        Ok(told) => (StatusCode::UNPROCESSABLE_ENTITY, Json(told)).into_response(),
+        Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
+    }
 }
 
 /// Body of every act.

@@ -5,6 +5,7 @@
 
 mod api;
 mod hosts;
+mod reload;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,6 +22,8 @@ use tower_http::limit::RequestBodyLimitLayer;
 use crate::engine::types::question::Question;
 
 use hosts::Hosts;
+
+pub use reload::{Reloader, Waiting};
 
 /// Questions that may wait for the loop.
 pub const QUESTIONS_MAX: usize = 256;
@@ -89,13 +92,14 @@ pub async fn listen(at: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)
 /// Serves until `stop` says so.
 pub async fn serve(
     listener: TcpListener,
-    asker: Asker,
+    (asker, reloader): (Asker, Reloader),
     metrics: PrometheusHandle,
     desk: Router,
     hosts: Vec<String>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let router = api::router(asker, metrics).layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX));
+    let router =
+        api::router(asker, reloader, metrics).layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX));
     let at = listener.local_addr().ok();
     let hosts = Arc::new(Hosts::new(at, hosts));
     let router = router.merge(desk).layer(from_fn_with_state(hosts, hosts::door));

@@ -1,0 +1,107 @@
+//! A new set of rules, taken in while the gateway runs.
+//!
+//! A rule is known by its id. An alarm whose condition still holds stays the same episode on the
+//! same ticket, one that no longer does returns, and the alarm of a rule that has gone is kept with
+//! its ticket. What devices said is kept as far as the new rules read it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::profile::Profiles;
+use super::{Engine, Timer};
+use crate::engine::detect::Rule;
+use crate::engine::policy::Policy;
+use crate::engine::types::effect::Effects;
+use crate::engine::types::names::{DeviceId, MetricId};
+use crate::engine::types::time::Timestamp;
+
+/// Where the names and rules of the former set stand in the new one.
+#[derive(Debug)]
+pub(super) struct Change {
+    metrics: Vec<Option<MetricId>>,
+    rules: Vec<Option<Moved>>,
+}
+
+/// A rule that is in both sets.
+#[derive(Clone, Copy, Debug)]
+struct Moved {
+    to: usize,
+    /// It fires when it did before.
+    is_same: bool,
+}
+
+impl Change {
+    fn new(old: &Policy, new: &Policy) -> Change {
+        let metrics = old.metrics.texts().map(|metric| new.metrics.find(metric)).collect();
+        let places: BTreeMap<&str, usize> =
+            new.rules.iter().enumerate().map(|(at, rule)| (rule.spec.id.as_str(), at)).collect();
+        let moved = |rule: &Arc<Rule>| {
+            let to = *places.get(rule.spec.id.as_str())?;
+            let is_same = new.rules.get(to)?.spec.revision == rule.spec.revision;
+            Some(Moved { to, is_same })
+        };
+        Change { metrics, rules: old.rules.iter().map(moved).collect() }
+    }
+
+    pub fn metric(&self, old: MetricId) -> Option<MetricId> {
+        self.metrics.get(old.index()).copied().flatten()
+    }
+
+    /// Where a rule stands now.
+    pub fn rule(&self, old: usize) -> Option<usize> {
+        self.rules.get(old).copied().flatten().map(|moved| moved.to)
+    }
+
+    /// Where the rule stood that is at `new` and fires as it did.
+    pub fn same_rule_before(&self, new: usize) -> Option<usize> {
+        self.rules
+            .iter()
+            .position(|moved| moved.is_some_and(|Moved { to, is_same }| to == new && is_same))
+    }
+}
+
+impl Engine {
+    /// Goes on with other rules. Opens nothing by itself: a new rule is looked at with the next
+    /// sample, and alarms that are under way are looked at now.
+    pub fn reload(&mut self, now: Timestamp, policy: Policy, effects: &mut Effects) {
+        let old = std::mem::replace(&mut self.policy, policy);
+        let change = Change::new(&old, &self.policy);
+        self.profiles = Profiles::default();
+        self.unknown = vec![0; self.policy.rules.len()];
+        self.timers.retain(|(_, timer)| matches!(timer, Timer::Ladder(_)));
+        let ids: Vec<DeviceId> =
+            self.devices.iter().filter_map(|device| self.names.find(&device.facts.id)).collect();
+        for id in &ids {
+            if let Some(device) = self.devices.get_mut(id.index()) {
+                device.next_due = None;
+                device.alarms.iter_mut().for_each(|alarm| alarm.timer = None);
+            }
+            self.attach(*id, Some(&change));
+        }
+        self.adopt_orphans();
+        for id in ids {
+            self.look_again(now, id, effects);
+        }
+        let tickets: Vec<_> =
+            self.tickets.values().filter(|ticket| ticket.ladder.is_some()).cloned().collect();
+        tickets.iter().for_each(|ticket| self.set_ladder_timer(ticket));
+    }
+
+    /// Alarms whose rule is there again.
+    fn adopt_orphans(&mut self) {
+        for (_, record) in std::mem::take(&mut self.orphans) {
+            self.put_record(record);
+        }
+    }
+
+    /// Looks at the alarms of a device that are under way.
+    fn look_again(&mut self, now: Timestamp, id: DeviceId, effects: &mut Effects) {
+        let Some(device) = self.devices.get(id.index()) else {
+            return;
+        };
+        let event = device.clock.at(now);
+        let mut rules = Vec::new();
+        device.concerned(&[], &mut rules);
+        self.look_at(now, id, &rules, event, effects);
+    }
+}
