@@ -72,6 +72,7 @@ async fn a_broker_that_forgot_us_is_subscribed_again_and_nothing_after_it_is_los
     next_message(&mut arrivals).await.ack.ack();
     mosquitto.restart();
     wait_for(&mut arrivals, &MqttEvent::SessionLost).await;
+    wait_for(&mut arrivals, &MqttEvent::Connected).await;
     // The publisher must not be the first to be back: what nobody subscribes, no broker keeps.
     publish(&publisher, "设备/2", 1..51).await;
     publisher.confirmed(LIMIT).await.unwrap();

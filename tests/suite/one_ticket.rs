@@ -178,3 +178,35 @@ async fn a_ticket_is_explained_with_its_calls_and_what_they_cost() {
         assert!(told.contains(line), "{line} in\n{told}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_fault_code_of_a_device_is_a_fault_of_its_own() {
+    let rules = "[[rule]]\nid = \"code\"\nkey = [\"code\"]\nwhen = \"code != 0\"\n\
+                 title = { zh = \"故障码 {{ code }}\", en = \"Code {{ code }}\" }\n";
+    let home = Home::new(rules, "");
+    let gateway = home.start();
+    let code = |number: i32| [report("变频器-1", &format!("{{\"code\": {number}}}"))];
+    let states = |tickets: &[serde_json::Value]| {
+        let word =
+            |ticket: &serde_json::Value, key: &str| ticket[key].as_str().unwrap_or("").to_owned();
+        tickets
+            .iter()
+            .map(|t| format!("{} {}", word(t, "title"), word(t, "status")))
+            .collect::<Vec<_>>()
+    };
+    for (number, wanted) in [
+        (14, vec!["Code 14 · 变频器-1 new"]),
+        (15, vec!["Code 14 · 变频器-1 resolved", "Code 15 · 变频器-1 new"]),
+        (0, vec!["Code 14 · 变频器-1 resolved", "Code 15 · 变频器-1 resolved"]),
+        (14, vec!["Code 14 · 变频器-1 reopened", "Code 15 · 变频器-1 resolved"]),
+    ] {
+        gateway.publish(&code(number)).await;
+        gateway.desk_until(|tickets| states(tickets) == wanted).await;
+    }
+    gateway.kill();
+    // After a restart the alarms are those that they were.
+    let gateway = home.start();
+    gateway.publish(&code(0)).await;
+    let wanted = ["Code 14 · 变频器-1 resolved", "Code 15 · 变频器-1 resolved"];
+    gateway.desk_until(|tickets| states(tickets) == wanted).await;
+}

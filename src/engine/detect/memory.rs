@@ -53,6 +53,11 @@ impl DeviceMemory {
         memory
     }
 
+    /// Makes room for a metric that no condition reads.
+    pub fn keep(&mut self, metric: MetricId) {
+        self.slot_for(metric);
+    }
+
     fn slot_for(&mut self, metric: MetricId) -> &mut Slot {
         let at = match self.slots.binary_search_by_key(&metric, |slot| slot.metric) {
             Ok(at) => at,

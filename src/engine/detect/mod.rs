@@ -10,7 +10,7 @@ mod rule_file;
 mod rule_test;
 mod window;
 
-use crate::engine::types::names::RuleId;
+use crate::engine::types::names::{MetricId, RuleId};
 use crate::engine::types::rule::RuleSpec;
 
 pub use cel::{Condition, Evaluation, Gate, Scene, Side, Truth, Unknown};
@@ -26,6 +26,8 @@ pub struct Rule {
     pub id: RuleId,
     /// Everything but its conditions.
     pub spec: RuleSpec,
+    /// The metrics whose values tell its alarms on one device apart.
+    pub key: Vec<MetricId>,
     /// When it holds.
     pub when: Condition,
     /// When it no longer holds; `None` for the opposite of `when`.

@@ -89,8 +89,10 @@ pub fn compile(
                 Some(Some(condition)) => Some(condition),
                 None => None,
             };
+            let key = draft.spec.key.iter().map(|metric| metrics.intern(metric)).collect();
             Some(Rule {
                 id: rules.intern(&draft.id.value),
+                key,
                 spec: draft.spec,
                 when: when?,
                 clear_when,
@@ -133,6 +135,7 @@ fn within(source: &Source, text: &Located<String>, part: Range<usize>) -> Range<
 #[derive(Clone, Debug, Default)]
 struct Keys {
     selector: Option<Selector>,
+    key: Option<Vec<String>>,
     when: Option<Located<String>>,
     clear_when: Option<Located<String>>,
     on_delay: Option<TimeSpan>,
@@ -161,7 +164,6 @@ struct TicketKeys {
 
 fn read_keys(table: &Table<'_>) -> Keys {
     for (key, instead) in [
-        ("key", "leave it out: one alarm for each rule and device"),
         ("on_remove", "tickets of a removed rule are kept open"),
         ("renamed_from", "keep the id"),
         ("code_table", "write one rule for each code"),
@@ -171,6 +173,7 @@ fn read_keys(table: &Table<'_>) -> Keys {
     }
     Keys {
         selector: table.table("match", |entry| Some(read_selector(entry))),
+        key: table.optional("key"),
         when: table.optional("when"),
         clear_when: table.optional("clear_when"),
         on_delay: table.optional("on_delay"),
@@ -290,6 +293,7 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
     };
     let mut spec = RuleSpec {
         selector: own.selector.or_else(|| defaults.selector.clone()).unwrap_or_default(),
+        key: own.key.or_else(|| defaults.key.clone()).unwrap_or_default(),
         when: when.value.clone(),
         clear_when: clear_when.as_ref().map(|text| text.value.clone()),
         on_delay: own.on_delay.or(defaults.on_delay).unwrap_or(TimeSpan::ZERO),
@@ -346,8 +350,9 @@ fn check_occurrences(table: &Table<'_>, occurrences: Option<Located<u32>>) -> u3
 /// Hash of the fields that decide when a rule fires: editing anything else keeps every timer.
 fn revision(spec: &RuleSpec) -> String {
     let fields = format!(
-        "{:?}\u{1f}{}\u{1f}{:?}\u{1f}{}\u{1f}{}\u{1f}{}\u{1f}{}\u{1f}{:?}\u{1f}{}\u{1f}{}",
+        "{:?}\u{1f}{:?}\u{1f}{}\u{1f}{:?}\u{1f}{}\u{1f}{}\u{1f}{}\u{1f}{}\u{1f}{:?}\u{1f}{}\u{1f}{}",
         spec.selector,
+        spec.key,
         spec.when,
         spec.clear_when,
         spec.on_delay,

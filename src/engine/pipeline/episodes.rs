@@ -14,7 +14,7 @@ use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
 use crate::engine::types::effect::Effects;
 use crate::engine::types::job::Action;
 use crate::engine::types::message::{Reading, Value};
-use crate::engine::types::names::DeviceId;
+use crate::engine::types::names::{DeviceId, MetricId};
 use crate::engine::types::rule::Mode;
 use crate::engine::types::ticket::{LadderProgress, TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
@@ -233,7 +233,10 @@ impl Engine {
             return;
         };
         if let Some(device) = self.devices.get_mut(id.index()) {
-            device.raised.retain(|raised| *raised != rule.id);
+            // One of them: alarms with other key values may be raised still.
+            if let Some(at) = device.raised.iter().position(|raised| *raised == rule.id) {
+                device.raised.swap_remove(at);
+            }
         }
         let latched = rule.spec.latch;
         let mut over = None;
@@ -391,7 +394,9 @@ impl Engine {
             }
             (_, Reading::Bad) => None,
         };
-        rule.when.metrics().iter().filter_map(|metric| latest(*metric)).collect()
+        let mut metrics: Vec<MetricId> = rule.key.clone();
+        metrics.extend(rule.when.metrics().iter().filter(|metric| !rule.key.contains(metric)));
+        metrics.into_iter().filter_map(latest).collect()
     }
 
     fn siblings(&self, id: DeviceId, rule: &Rule) -> Vec<String> {

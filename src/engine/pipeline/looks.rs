@@ -9,13 +9,28 @@ use crate::engine::lifecycle::{self, Observation, Policy, Truth};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, SeenReading};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::names::{DeviceId, Metric, Names, RuleId};
+use crate::engine::types::message::Reading;
+use crate::engine::types::names::{DeviceId, Metric, MetricId, Names, RuleId};
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::time::Timestamp;
 
 /// Most looks at one device's alarms while its clock moves to one sample. Each look is at a later
 /// time; a rule that wants more (a gap of days re-checked each second) goes on from the sample.
 const LOOKS_MAX: usize = 100_000;
+
+/// Alarms of one rule on one device, told apart by the values of its key: a device that sends junk
+/// for a fault code cannot fill the memory.
+const KEYS_MAX: usize = 256;
+
+/// One look at a rule of a device.
+#[derive(Clone, Copy, Debug)]
+struct Look<'a> {
+    rule: &'a Rule,
+    event: Timestamp,
+    /// Values of the rule's key metrics.
+    key: &'a [String],
+    seen: Seen,
+}
 
 /// What the conditions of a rule say, and when they may say something else.
 #[derive(Clone, Copy, Debug)]
@@ -129,18 +144,90 @@ impl Engine {
         let Some(seen) = self.evaluate(now, id, rule_index, &rule, event, effects) else {
             return false;
         };
-        let Some(device) = self.devices.get_mut(id.index()) else {
+        let key = self.key_of(id, &rule);
+        let mut look = Look { rule: &rule, event, key: key.as_deref().unwrap_or(&[]), seen };
+        let mut happened = false;
+        if !rule.key.is_empty() {
+            happened |= self.look_at_other_keys(now, id, rule_index, look, key.is_some(), effects);
+        }
+        if key.is_none() {
+            // Whose alarm it would be cannot be told.
+            look.seen = Seen { when: Truth::Unknown, clear: Truth::Unknown, ..seen };
+        }
+        match self.slot_for(id, rule_index, look, effects) {
+            Some(index) => self.observe(now, id, index, look, effects) || happened,
+            None => happened,
+        }
+    }
+
+    /// The values of the rule's key metrics now; `None` while one of them cannot be told.
+    fn key_of(&self, id: DeviceId, rule: &Rule) -> Option<Vec<String>> {
+        let memory = &self.devices.get(id.index())?.memory;
+        let value = |metric: &MetricId| match memory.latest(*metric)? {
+            (_, Reading::Good(value)) => Some(value.to_string()),
+            (_, Reading::Bad) => None,
+        };
+        rule.key.iter().map(value).collect()
+    }
+
+    /// The alarms of a rule whose key values are others than those of now: their fault is over,
+    /// unless the values cannot be told.
+    fn look_at_other_keys(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        rule_index: usize,
+        look: Look<'_>,
+        is_known: bool,
+        effects: &mut Effects,
+    ) -> bool {
+        let gone = Seen { when: Truth::Fails, clear: Truth::Holds, recheck_at: None };
+        let unknown = Seen { when: Truth::Unknown, clear: Truth::Unknown, recheck_at: None };
+        let look = Look { seen: if is_known { gone } else { unknown }, ..look };
+        let Some(count) = self.devices.get(id.index()).map(|device| device.alarms.len()) else {
             return false;
         };
-        let index = match device.alarms.iter().position(|alarm| alarm.rule == rule_index) {
-            Some(index) => index,
-            None if seen.when != Truth::Holds && seen.recheck_at.is_none() => return false,
-            None => {
-                device.alarms.push(Alarm::new(rule_index));
-                device.alarms.len() - 1
+        let mut happened = false;
+        for index in 0..count {
+            let is_other = self.alarm_mut(id, index).is_some_and(|alarm| {
+                let record = alarm.record.as_ref();
+                alarm.rule == rule_index
+                    && record.is_some_and(|record| !is_known || record.id.key != look.key)
+            });
+            if is_other {
+                happened |= self.observe(now, id, index, look, effects);
             }
-        };
-        self.observe(now, id, index, &rule, event, seen, effects)
+        }
+        happened
+    }
+
+    /// Where the alarm of a rule with these key values is kept; made when it is needed.
+    fn slot_for(
+        &mut self,
+        id: DeviceId,
+        rule_index: usize,
+        look: Look<'_>,
+        effects: &mut Effects,
+    ) -> Option<usize> {
+        let device = self.devices.get_mut(id.index())?;
+        let of_rule = || device.alarms.iter().enumerate().filter(|(_, a)| a.rule == rule_index);
+        let has_key = |alarm: &Alarm| alarm.record.as_ref().is_some_and(|r| r.id.key == look.key);
+        let known = of_rule().find(|(_, alarm)| has_key(alarm));
+        let known = known.or_else(|| of_rule().find(|(_, alarm)| alarm.record.is_none()));
+        if let Some((index, _)) = known {
+            return Some(index);
+        }
+        if look.seen.when != Truth::Holds && look.seen.recheck_at.is_none() {
+            return None;
+        }
+        if of_rule().count() >= KEYS_MAX {
+            let detail = format!("more than {KEYS_MAX} values of the key");
+            let rule = look.rule.id;
+            effects.decisions.push(Decision::RuleError { rule, device: id, detail });
+            return None;
+        }
+        device.alarms.push(Alarm::new(rule_index));
+        Some(device.alarms.len() - 1)
     }
 
     /// Evaluates the conditions of a rule. That of the return counts only while an alarm is raised.
@@ -186,17 +273,15 @@ impl Engine {
     }
 
     /// Moves one alarm on what its conditions say. True when it was raised or returned.
-    #[allow(clippy::too_many_arguments, reason = "each is one fact of the look")]
     fn observe(
         &mut self,
         now: Timestamp,
         id: DeviceId,
         index: usize,
-        rule: &Rule,
-        event: Timestamp,
-        seen: Seen,
+        look: Look<'_>,
         effects: &mut Effects,
     ) -> bool {
+        let Look { rule, event, key, seen } = look;
         let Some(device) = self.devices.get_mut(id.index()) else {
             return false;
         };
@@ -209,7 +294,7 @@ impl Engine {
             Some(record) => record,
             None if seen.when == Truth::Holds => {
                 let (rule, device) = (rule.spec.id.clone(), device.facts.id.clone());
-                let id = AlarmId { rule, device, key: Vec::new() };
+                let id = AlarmId { rule, device, key: key.to_vec() };
                 fresh.insert(Box::new(AlarmRecord::new(id, String::new())))
             }
             None => {
@@ -285,7 +370,7 @@ impl Engine {
 fn seen_readings(rule: &Rule, memory: &DeviceMemory, names: &Names<Metric>) -> Vec<SeenReading> {
     let clear = rule.clear_when.iter().flat_map(|condition| condition.metrics());
     let mut seen: Vec<SeenReading> = Vec::new();
-    for id in rule.when.metrics().iter().chain(clear) {
+    for id in rule.when.metrics().iter().chain(&rule.key).chain(clear) {
         let metric = names.text(*id);
         if let Some((at, reading)) = memory.latest(*id)
             && seen.iter().all(|known| known.metric != metric)

@@ -37,13 +37,17 @@ impl Profile {
     fn new(policy: &Policy, rules: Vec<usize>) -> Profile {
         let mut profile = Profile::default();
         let mut readers: BTreeMap<MetricId, Readers> = BTreeMap::new();
-        let mut conditions = Vec::new();
+        let (mut conditions, mut keys) = (Vec::new(), Vec::new());
         for (index, rule) in rules.iter().filter_map(|at| Some((*at, policy.rules.get(*at)?))) {
             conditions.push(&rule.when);
             conditions.extend(rule.clear_when.as_ref());
+            keys.extend_from_slice(&rule.key);
             for metric in rule.when.metrics() {
                 let gate = rule.when.gate().filter(|gate| gate.metric == *metric);
                 readers.entry(*metric).or_default().add(index, gate);
+            }
+            for metric in rule.key.iter().filter(|key| !rule.when.metrics().contains(key)) {
+                readers.entry(*metric).or_default().add(index, None);
             }
             for asked in rule.when.rules() {
                 profile.askers.entry(*asked).or_default().push(index);
@@ -59,6 +63,7 @@ impl Profile {
             }
         }
         profile.memory = DeviceMemory::new(&conditions);
+        keys.into_iter().for_each(|metric| profile.memory.keep(metric));
         profile.readers = readers.into_iter().collect();
         profile.rules = rules;
         profile

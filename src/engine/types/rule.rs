@@ -16,6 +16,8 @@ pub struct RuleSpec {
     pub id: String,
     /// Which devices it looks at.
     pub selector: Selector,
+    /// Metrics whose values are part of an alarm's identity.
+    pub key: Vec<String>,
     /// Condition as written.
     pub when: String,
     /// Condition of the return as written; `None` for `not when`.
