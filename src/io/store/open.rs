@@ -4,11 +4,14 @@ use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{StoreError, StoreOptions};
 
 const OWNER_FILE: &str = "owner";
 const ASIDE_DIR: &str = "aside";
+const LOCK_WITHIN: Duration = Duration::from_secs(1);
+const LOCK_ATTEMPTS: u32 = 20;
 
 /// What had to be done to open the store; empty after an orderly stop.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,7 +46,7 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<(Files, OpenNote
     let failed = |error: std::io::Error| StoreError::io(dir, &error, free_bytes(dir));
     fs::create_dir_all(dir).map_err(failed)?;
     let mut notes = OpenNotes::default();
-    let db = match open_once(dir, options, &mut notes) {
+    let db = match open_unlocked(dir, options, &mut notes) {
         Err(StoreError::Damaged { cause, .. }) => {
             move_snapshots_aside(dir, &mut notes).map_err(failed)?;
             notes.damage = Some(cause);
@@ -67,6 +70,23 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<(Files, OpenNote
 /// Bytes that an unprivileged process can still write to the disk of `dir`.
 pub(super) fn free_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// A process that is just ending, or one that it is just starting, may hold the lock a moment
+/// longer: only one that holds it for [`LOCK_WITHIN`] is another gateway.
+#[allow(clippy::disallowed_methods, reason = "sled cannot wait for its lock")]
+fn open_unlocked(
+    dir: &Path,
+    options: StoreOptions,
+    notes: &mut OpenNotes,
+) -> Result<sled::Db, StoreError> {
+    for _ in 1..LOCK_ATTEMPTS {
+        match open_once(dir, options, notes) {
+            Err(StoreError::InUse { .. }) => std::thread::sleep(LOCK_WITHIN / LOCK_ATTEMPTS),
+            other => return other,
+        }
+    }
+    open_once(dir, options, notes)
 }
 
 fn open_once(
