@@ -127,16 +127,16 @@ async fn publish_fleet(
         // Kept until the signal, so that nobody takes the end of this task for a stop.
         std::future::pending::<()>().await;
     });
-    let summary = publish::run(fleet, target, speed, limit, progress, stopped).await;
+    let summary = publish::run(fleet, target, speed, limit, progress, stopped).await?;
     shown.abort();
     bar.finish_and_clear();
     println!(
-        "{} devices, {} messages sent, {} acknowledged",
+        "{} devices, {} messages sent, {} acknowledged, {} connections came back",
         scenario.devices(),
         summary.sent,
-        summary.confirmed
+        summary.confirmed,
+        summary.reconnected
     );
-    // Devices that lose their connection lose messages too, as real ones do.
     let lost = summary.sent - summary.confirmed.min(summary.sent);
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }

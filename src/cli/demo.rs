@@ -190,7 +190,7 @@ async fn publish(
             let target = Target::parse(&url).context("no address")?;
             let fleet = Fleet::new(&Scenario::demo()?, seed, origin.micros());
             let progress = Arc::new(Progress::default());
-            device_sim::publish::run(fleet, &target, speed, None, progress, stopped).await;
+            device_sim::publish::run(fleet, &target, speed, None, progress, stopped).await?;
             Ok(())
         }
     }
