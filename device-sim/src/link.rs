@@ -23,9 +23,10 @@ const PACKET_BYTES_MAX: usize = 16 << 20;
 /// First and longest pause before a lost connection is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
-/// Retained payloads of a presence topic.
-pub(crate) const ONLINE: &str = "online";
-pub(crate) const OFFLINE: &str = "offline";
+/// Retained payload of a presence topic while the device is there.
+pub const ONLINE: &str = "online";
+/// And when it is not: its goodbye, or its last will.
+pub const OFFLINE: &str = "offline";
 
 /// How far a run has come; shared with whoever shows it.
 #[derive(Debug, Default)]

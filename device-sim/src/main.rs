@@ -175,16 +175,24 @@ fn record(
     let mut recorder = Recorder::create(output)?;
     let bar = bar(Some(limit.as_secs()));
     let mut count = 0_u64;
-    for planned in Fleet::new(scenario, seed, start_us) {
+    let fleet = Fleet::new(scenario, seed, start_us);
+    let presence: Vec<String> = fleet.devices().map(|device| device.presence.clone()).collect();
+    for planned in fleet {
         if planned.at >= limit {
             break;
         }
-        if let Action::Publish { topic, payload } = planned.action {
-            let at_us = start_us + i64::try_from(planned.at.as_micros())?;
-            recorder.write(&Recorded { at_us, topic, payload, retain: false, qos: 1 })?;
-            count += 1;
-            bar.set_position(planned.at.as_secs());
-        }
+        let presence = presence.get(planned.device).filter(|topic| !topic.is_empty()).cloned();
+        let (topic, payload, retain) = match (planned.action, presence) {
+            (Action::Publish { topic, payload }, _) => (topic, payload, false),
+            (Action::Connect, Some(topic)) => (topic, publish::ONLINE.into(), true),
+            // What the broker publishes: the last will.
+            (Action::Drop, Some(topic)) => (topic, publish::OFFLINE.into(), true),
+            (Action::Connect | Action::Drop, None) => continue,
+        };
+        let at_us = start_us.saturating_add(i64::try_from(planned.at.as_micros())?);
+        recorder.write(&Recorded { at_us, topic, payload, retain, qos: 1 })?;
+        count += 1;
+        bar.set_position(planned.at.as_secs());
     }
     recorder.finish()?;
     bar.finish_and_clear();

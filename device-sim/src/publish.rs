@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
 use crate::fleet::{Action, DeviceInfo, Fleet, Planned};
-pub use crate::link::Progress;
 use crate::link::{Identity, Link};
+pub use crate::link::{OFFLINE, ONLINE, Progress};
 use crate::open_files::{self, OpenFilesError};
 
 /// Connections of the devices that have none of their own.

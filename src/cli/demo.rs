@@ -48,8 +48,6 @@ const RULES: [(&str, &str); 7] = [
 const PLAN: &str = include_str!("../../docs/examples/plans/plan-payg-ticket.toml");
 /// Speed of a recording where none is asked for.
 const REPLAY_SPEED: f64 = 60.0;
-/// How long the end waits for the devices' goodbyes: Ctrl-C must end all within ten seconds.
-const DEVICES_LEAVE_WITHIN: Duration = Duration::from_secs(5);
 /// How long a recording that is over waits for the last timers and calls.
 const LAST_CALLS: Duration = Duration::from_secs(3);
 
@@ -202,18 +200,13 @@ async fn show(
     let bar = origin.bar();
     let teller = Teller::new(speech, plan, bar.clone());
     let teller = tokio::spawn(teller.tell(running.stories.subscribe()));
-    let (stop, stopped) = watch::channel(false);
     let url = format!("mqtt://{mqtt}");
-    let mut source = tokio::spawn(publish(origin, speed, url, begins, bar.clone(), stopped));
+    let mut source = tokio::spawn(publish(origin, speed, url, begins, bar.clone()));
     let end = wait(&mut running, &mut source, args.limit).await;
-    stop.send_replace(true);
-    if !source.is_finished()
-        && tokio::time::timeout(DEVICES_LEAVE_WITHIN, &mut source).await.is_err()
-    {
-        source.abort();
-    }
     bar.finish_and_clear();
+    // The gateway first: devices that go would be faults to it.
     running.stop().await;
+    source.abort();
     drop(tokio::time::timeout(Duration::from_secs(2), teller).await);
     end
 }
@@ -273,7 +266,6 @@ async fn publish(
     url: String,
     begins: Timestamp,
     bar: ProgressBar,
-    mut stopped: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     match origin {
         Origin::Recording { paths, csv, .. } => {
@@ -285,10 +277,7 @@ async fn publish(
                 true => message,
                 false => Recorded { topic: reclassed(&message.topic), ..message },
             });
-            tokio::select! {
-                sent = super::replay::publish(&publisher, messages, speed, &bar) => drop(sent?),
-                _ = stopped.wait_for(|stopped| *stopped) => return Ok(()),
-            }
+            super::replay::publish(&publisher, messages, speed, &bar).await?;
             publisher.confirmed(Duration::from_secs(10)).await?;
             bar.suspend(|| recordings::tell_notes(&recording));
             Ok(())
@@ -297,6 +286,8 @@ async fn publish(
             let target = Target::parse(&url).context("no address")?;
             let fleet = Fleet::new(&Scenario::demo()?, seed, begins.micros());
             let progress = Arc::new(Progress::default());
+            // Never told to stop: the end of the demo ends it where it stands.
+            let (_running, stopped) = watch::channel(false);
             device_sim::publish::run(fleet, &target, speed, None, progress, stopped).await?;
             Ok(())
         }

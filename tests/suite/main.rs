@@ -6,12 +6,14 @@
 mod child;
 mod commands;
 mod crash;
+mod demo;
 mod gateway;
 mod layers;
 mod mosquitto;
 mod mqtt_traps;
 mod one_ticket;
 mod proxy;
+mod recordings;
 mod store_crash;
 mod store_disk;
 mod store_journal;

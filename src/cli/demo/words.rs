@@ -66,9 +66,11 @@ impl Speech {
         ticket: &TicketRecord,
         at: Timestamp,
     ) -> Option<String> {
+        // An opening is told when the ticket is there, not when it was decided on.
+        let is_opening = matches!(event, TicketEvent::Delivered { action: "open", .. });
+        let at = if is_opening { ticket.opened_at } else { at };
         let (word, rest) = match event {
-            // Told when the ticket is there, not when it was decided on.
-            TicketEvent::Delivered { action: "open", .. } => {
+            TicketEvent::Delivered { .. } if is_opening => {
                 (self.say("开单", "opened"), ticket.title.clone())
             }
             TicketEvent::Joined => (self.say("并入", "joined"), ticket.title.clone()),
