@@ -37,6 +37,18 @@ pub struct Progress {
     pub confirmed: AtomicU64,
     /// Connections made, the first of each included.
     pub connected: AtomicU64,
+    trouble: Mutex<Option<String>>,
+}
+
+impl Progress {
+    /// Why a connection could not be made, or was lost, since the last one was made.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
+    }
 }
 
 /// Who connects: a client id, and the topic of its last will, empty for none.
@@ -136,6 +148,7 @@ impl Shared {
         events.pending = again.map(|kept| Request::Publish(kept.publish.clone())).collect();
         outbox.client = Some(client.clone());
         self.progress.connected.fetch_add(1, Ordering::Relaxed);
+        self.progress.set_trouble(None);
     }
 
     /// The connection is lost: packet ids mean nothing any more.
@@ -284,7 +297,8 @@ async fn carry(mut events: EventLoop, client: AsyncClient, shared: Arc<Shared>) 
             Ok(Event::Incoming(Packet::PubAck(ack))) => shared.confirmed(ack.pkid),
             Ok(Event::Outgoing(Outgoing::Disconnect)) => return,
             Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
-            Err(_) => {
+            Err(error) => {
+                shared.progress.set_trouble(Some(error.to_string()));
                 shared.disconnected();
                 events.clean();
                 events.pending.clear();

@@ -127,7 +127,7 @@ async fn publish_fleet(
         // Kept until the signal, so that nobody takes the end of this task for a stop.
         std::future::pending::<()>().await;
     });
-    let summary = publish::run(fleet, target, speed, limit, progress, stopped).await?;
+    let summary = publish::run(fleet, target, speed, limit, Arc::clone(&progress), stopped).await?;
     shown.abort();
     bar.finish_and_clear();
     println!(
@@ -137,7 +137,11 @@ async fn publish_fleet(
         summary.confirmed,
         summary.reconnected
     );
-    let lost = summary.sent - summary.confirmed.min(summary.sent);
+    let lost = summary.sent.saturating_sub(summary.confirmed);
+    if lost > 0 {
+        let why = progress.trouble().unwrap_or_else(|| "the broker is too slow".to_owned());
+        eprintln!("device-sim: {lost} messages were not acknowledged: {why}");
+    }
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -149,6 +153,8 @@ fn now() -> DateTime<chrono::Utc> {
 async fn show(bar: ProgressBar, progress: Arc<Progress>) {
     loop {
         bar.set_position(progress.sent.load(Ordering::Relaxed));
+        let trouble = progress.trouble().map(|why| format!("no connection: {why}"));
+        bar.set_message(trouble.unwrap_or_default());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -157,7 +163,7 @@ fn bar(length: Option<u64>) -> ProgressBar {
     let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
     let style = match length {
         Some(_) => "{bar:40} {percent}% {msg}",
-        None => "{spinner} {pos} messages, {per_sec}",
+        None => "{spinner} {pos} messages, {per_sec} {msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);

@@ -84,6 +84,7 @@ pub async fn run(
 ) -> Result<Summary, OpenFilesError> {
     let mut connections = Connections::new(&fleet, target, Arc::clone(&progress))?;
     let began = Instant::now();
+    let ends = limit.filter(|_| speed > 0.0).map(|limit| began + limit.div_f64(speed));
     for planned in fleet {
         if limit.is_some_and(|limit| planned.at >= limit) {
             break;
@@ -97,14 +98,23 @@ pub async fn run(
         } else if *stop.borrow() {
             break;
         }
-        // A broker that is down takes nothing: the stop must not wait for it.
+        // A broker that is down takes nothing: neither stop nor end must wait for it.
         tokio::select! {
             () = connections.carry_out(planned) => {}
+            () = at(ends) => break,
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
     let within = if *stop.borrow() { STOP_WITHIN } else { CONFIRM_WITHIN };
     Ok(connections.finish(&progress, within).await)
+}
+
+/// Waits until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Connections {
@@ -189,7 +199,29 @@ impl Connections {
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::*;
+    use crate::Scenario;
+
+    /// The end of the run, and of the wait for confirmations that never come.
+    const WITHIN: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_run_ends_in_time_where_no_broker_is() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let target = Target { host: "127.0.0.1".to_owned(), port, user: None };
+        let fleet = Fleet::new(&Scenario::demo().expect("a scenario"), 1, 0);
+        let progress = Arc::new(Progress::default());
+        let (stop, stopped) = watch::channel(false);
+        let limit = Some(Duration::from_secs(3_600));
+        // More than the windows take, so that the run is held up long before its end.
+        let run = run(fleet, &target, 36_000.0, limit, Arc::clone(&progress), stopped);
+        let summary = tokio::time::timeout(WITHIN, run).await.expect("it still runs");
+        assert_eq!(summary.map(|summary| summary.confirmed), Ok(0));
+        assert!(progress.trouble().is_some_and(|told| told.contains("refused")));
+        drop(stop);
+    }
 
     #[test]
     fn broker_addresses_are_read() {
