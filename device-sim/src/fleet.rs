@@ -9,7 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::{Map, Value};
 
-use crate::scenario::{Class, Fault, Metric, Scenario};
+use crate::scenario::{Class, Fault, Metric, Outage, Scenario};
 
 /// How late a message comes at most that is out of order.
 const LATE_MAX: Duration = Duration::from_secs(5);
@@ -74,7 +74,17 @@ struct Device {
     topic: String,
     clock_off_us: i64,
     random: ChaCha8Rng,
-    away: bool,
+    state: State,
+}
+
+/// Whether a device can be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Online,
+    /// For a while.
+    Away,
+    /// Until its outage is over.
+    Dead,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,6 +92,8 @@ enum Step {
     Connect,
     Report,
     Drop,
+    Die,
+    Revive,
     Late(Vec<u8>),
 }
 
@@ -125,10 +137,27 @@ impl Fleet {
         let phase = class.every.mul_f64(random.random::<f64>());
         let info = DeviceInfo { id: named(&class.device), presence: named(&class.presence) };
         let topic = named(&class.topic);
-        let class = class_index;
-        self.devices.push(Device { info, class, number, topic, clock_off_us, random, away: false });
+        let (class, state) = (class_index, State::Away);
+        self.devices.push(Device { info, class, number, topic, clock_off_us, random, state });
         self.push(Duration::ZERO, index, Step::Connect);
+        self.plan_outages(index, number);
         self.push(phase, index, Step::Report);
+    }
+
+    fn plan_outages(&mut self, index: usize, number: u32) {
+        let class = self.devices.get(index).map(|device| device.class);
+        let Some(class) = class.and_then(|class| self.scenario.classes.get(class)) else { return };
+        let hits = |outage: &&Outage| {
+            outage.class == class.name && within(outage.first, outage.devices, number)
+        };
+        let outages: Vec<Outage> = self.scenario.outages.iter().filter(hits).cloned().collect();
+        for outage in outages {
+            let later = outage.spread * number.saturating_sub(outage.first);
+            self.push(outage.start + later, index, Step::Die);
+            if let Some(end) = outage.end {
+                self.push(end + later, index, Step::Revive);
+            }
+        }
     }
 
     fn push(&mut self, at: Duration, device: usize, step: Step) {
@@ -148,14 +177,14 @@ impl Fleet {
         let (junk, drops) = (chance(disturbance.junk), chance(disturbance.disconnects));
         let delay = LATE_MAX.mul_f64(device.random.random::<f64>());
         let kind = device.random.random_range(0..JUNK_KINDS);
-        let away = device.away;
+        let is_online = device.state == State::Online;
         let has_presence = !device.info.presence.is_empty();
         self.push(at + every, index, Step::Report);
-        if drops && has_presence && !away {
-            self.push(at, index, Step::Drop);
-        }
-        if away {
+        if !is_online {
             return None;
+        }
+        if drops && has_presence {
+            self.push(at, index, Step::Drop);
         }
         if twice {
             self.push(at, index, Step::Late(payload.clone()));
@@ -178,28 +207,37 @@ impl Iterator for Fleet {
         loop {
             let Reverse((at, _, index, step)) = self.queue.pop()?;
             let planned = |action| Some(Planned { at, device: index, action });
+            let device = self.devices.get_mut(index)?;
+            let was = device.state;
             match step {
                 Step::Report => {
                     if let Some(planned) = self.report(at, index) {
                         return Some(planned);
                     }
                 }
-                Step::Connect => {
-                    self.devices.get_mut(index)?.away = false;
+                Step::Connect if was == State::Away => {
+                    device.state = State::Online;
                     return planned(Action::Connect);
                 }
-                Step::Drop => {
-                    self.devices.get_mut(index)?.away = true;
+                Step::Revive => {
+                    device.state = State::Online;
+                    return planned(Action::Connect);
+                }
+                Step::Drop if was == State::Online => {
+                    device.state = State::Away;
                     self.push(at + AWAY, index, Step::Connect);
                     return planned(Action::Drop);
                 }
-                Step::Late(payload) => {
-                    let device = self.devices.get(index)?;
-                    if !device.away {
-                        let topic = device.topic.clone();
-                        return planned(Action::Publish { topic, payload });
-                    }
+                Step::Die => {
+                    device.state = State::Dead;
+                    return planned(Action::Drop);
                 }
+                Step::Late(payload) if was == State::Online => {
+                    let topic = device.topic.clone();
+                    return planned(Action::Publish { topic, payload });
+                }
+                // A device that is dead stays dead, and one that is away says nothing.
+                Step::Connect | Step::Drop | Step::Late(_) => {}
             }
         }
     }
@@ -220,7 +258,7 @@ fn payload(
         for fault in scenario.faults.iter().filter(|fault| {
             fault.class == class.name && fault.metric == metric.name && hits(fault, device.number)
         }) {
-            value += (fault.target - value) * strength(fault, device.number, at);
+            value += (target(fault, at) - value) * strength(fault, device.number, at);
         }
         object.insert(metric.name.clone(), rounded(value, metric.digits));
     }
@@ -247,7 +285,17 @@ fn gaussian(random: &mut ChaCha8Rng) -> f64 {
 }
 
 fn hits(fault: &Fault, number: u32) -> bool {
-    (fault.first..fault.first.saturating_add(fault.devices)).contains(&number)
+    within(fault.first, fault.devices, number)
+}
+
+fn within(first: u32, count: u32, number: u32) -> bool {
+    (first..first.saturating_add(count)).contains(&number)
+}
+
+/// Where a fault draws the value to.
+fn target(fault: &Fault, at: Duration) -> f64 {
+    let since = at.saturating_sub(fault.start).as_secs_f64();
+    fault.target + fault.wobble * (since / fault.wobble_every.as_secs_f64() * TAU).sin()
 }
 
 /// From 0, no fault, to 1, at its worst.
@@ -278,42 +326,4 @@ fn junk_payload(kind: u32) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn first(seed: u64, count: usize) -> Vec<Planned> {
-        let scenario = Scenario::demo().expect("the demo's scenario is right");
-        Fleet::new(&scenario, seed, 1_767_225_600_000_000).take(count).collect()
-    }
-
-    #[test]
-    fn the_same_seed_makes_the_same_bytes_and_another_seed_others() {
-        assert_eq!(first(1, 5_000), first(1, 5_000));
-        assert_ne!(first(1, 5_000), first(2, 5_000));
-    }
-
-    #[test]
-    fn actions_come_in_the_order_of_time() {
-        let planned = first(3, 20_000);
-        assert!(planned.windows(2).all(|pair| pair[0].at <= pair[1].at));
-    }
-
-    #[test]
-    fn a_fault_shows_in_its_metric_from_its_start_to_its_end() {
-        let worst = |from: u64, to: u64| {
-            first(1, 4_000)
-                .into_iter()
-                .filter(|p| p.at >= Duration::from_secs(from) && p.at < Duration::from_secs(to))
-                .filter_map(|planned| match planned.action {
-                    Action::Publish { topic, payload } if topic.contains("冷柜-3/") => {
-                        serde_json::from_slice::<Value>(&payload).ok()?["temp_c"].as_f64()
-                    }
-                    Action::Publish { .. } | Action::Connect | Action::Drop => None,
-                })
-                .fold(f64::NEG_INFINITY, f64::max)
-        };
-        assert!(worst(0, 6) < -17.0);
-        assert!(worst(12, 50) > -6.0);
-        assert!(worst(56, 90) < -17.0);
-    }
-}
+mod tests;

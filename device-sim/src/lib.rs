@@ -5,6 +5,8 @@
 //! sends either of them to a broker.
 
 pub mod fleet;
+mod link;
+pub mod open_files;
 pub mod publish;
 pub mod recording;
 pub mod scenario;

@@ -127,17 +127,21 @@ async fn publish_fleet(
         // Kept until the signal, so that nobody takes the end of this task for a stop.
         std::future::pending::<()>().await;
     });
-    let summary = publish::run(fleet, target, speed, limit, progress, stopped).await;
+    let summary = publish::run(fleet, target, speed, limit, Arc::clone(&progress), stopped).await?;
     shown.abort();
     bar.finish_and_clear();
     println!(
-        "{} devices, {} messages sent, {} acknowledged",
+        "{} devices, {} messages sent, {} acknowledged, {} connections came back",
         scenario.devices(),
         summary.sent,
-        summary.confirmed
+        summary.confirmed,
+        summary.reconnected
     );
-    // Devices that lose their connection lose messages too, as real ones do.
-    let lost = summary.sent - summary.confirmed.min(summary.sent);
+    let lost = summary.sent.saturating_sub(summary.confirmed);
+    if lost > 0 {
+        let why = progress.trouble().unwrap_or_else(|| "the broker is too slow".to_owned());
+        eprintln!("device-sim: {lost} messages were not acknowledged: {why}");
+    }
     Ok(if lost == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -149,6 +153,8 @@ fn now() -> DateTime<chrono::Utc> {
 async fn show(bar: ProgressBar, progress: Arc<Progress>) {
     loop {
         bar.set_position(progress.sent.load(Ordering::Relaxed));
+        let trouble = progress.trouble().map(|why| format!("no connection: {why}"));
+        bar.set_message(trouble.unwrap_or_default());
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
@@ -157,7 +163,7 @@ fn bar(length: Option<u64>) -> ProgressBar {
     let bar = length.map_or_else(ProgressBar::no_length, ProgressBar::new);
     let style = match length {
         Some(_) => "{bar:40} {percent}% {msg}",
-        None => "{spinner} {pos} messages, {per_sec}",
+        None => "{spinner} {pos} messages, {per_sec} {msg}",
     };
     if let Ok(style) = ProgressStyle::with_template(style) {
         bar.set_style(style);
@@ -175,16 +181,24 @@ fn record(
     let mut recorder = Recorder::create(output)?;
     let bar = bar(Some(limit.as_secs()));
     let mut count = 0_u64;
-    for planned in Fleet::new(scenario, seed, start_us) {
+    let fleet = Fleet::new(scenario, seed, start_us);
+    let presence: Vec<String> = fleet.devices().map(|device| device.presence.clone()).collect();
+    for planned in fleet {
         if planned.at >= limit {
             break;
         }
-        if let Action::Publish { topic, payload } = planned.action {
-            let at_us = start_us + i64::try_from(planned.at.as_micros())?;
-            recorder.write(&Recorded { at_us, topic, payload, retain: false, qos: 1 })?;
-            count += 1;
-            bar.set_position(planned.at.as_secs());
-        }
+        let presence = presence.get(planned.device).filter(|topic| !topic.is_empty()).cloned();
+        let (topic, payload, retain) = match (planned.action, presence) {
+            (Action::Publish { topic, payload }, _) => (topic, payload, false),
+            (Action::Connect, Some(topic)) => (topic, publish::ONLINE.into(), true),
+            // What the broker publishes: the last will.
+            (Action::Drop, Some(topic)) => (topic, publish::OFFLINE.into(), true),
+            (Action::Connect | Action::Drop, None) => continue,
+        };
+        let at_us = start_us.saturating_add(i64::try_from(planned.at.as_micros())?);
+        recorder.write(&Recorded { at_us, topic, payload, retain, qos: 1 })?;
+        count += 1;
+        bar.set_position(planned.at.as_secs());
     }
     recorder.finish()?;
     bar.finish_and_clear();

@@ -5,26 +5,29 @@
 //! disconnecting alone loses what is still under way.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use rumqttc::{AsyncClient, Event, LastWill, MqttOptions, Packet, QoS};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::Instant;
 
-use crate::fleet::{Action, Fleet, Planned};
+use crate::fleet::{Action, DeviceInfo, Fleet, Planned};
+use crate::link::{Identity, Link};
+pub use crate::link::{OFFLINE, ONLINE, Progress};
+use crate::open_files::{self, OpenFilesError};
 
 /// Connections of the devices that have none of their own.
 pub const SHARED_CONNECTIONS: usize = 4;
-/// Largest packet, in bytes: rumqttc's own limit is 10 KiB.
-const PACKET_BYTES_MAX: usize = 16 << 20;
-/// Messages of one connection that wait to be sent.
-const WAITING_MAX: usize = 256;
-/// Pauses before a lost connection is tried again.
-const PAUSE: Duration = Duration::from_millis(500);
-/// How long the end waits for acknowledgements.
+/// Handshakes at one time: a broker's queue of new connections is short.
+const HANDSHAKES_MAX: usize = 64;
+/// Unconfirmed messages of a shared connection, and of a device's own.
+const SHARED_WINDOW: u16 = 500;
+const OWN_WINDOW: u16 = 32;
+/// How long the end waits for acknowledgements, and then for goodbyes.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(10);
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// How long it waits after a stop: somebody is waiting for the prompt.
+const STOP_WITHIN: Duration = Duration::from_secs(3);
 
 /// Where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,15 +58,6 @@ impl Target {
     }
 }
 
-/// How far a run has come; shared with whoever shows it.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Messages handed to a connection.
-    pub sent: AtomicU64,
-    /// Messages that a broker has acknowledged.
-    pub confirmed: AtomicU64,
-}
-
 /// What a run has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Summary {
@@ -71,15 +65,15 @@ pub struct Summary {
     pub sent: u64,
     /// Of them acknowledged.
     pub confirmed: u64,
-}
-
-struct Connection {
-    client: AsyncClient,
-    task: JoinHandle<()>,
+    /// Times that a connection came back after it was lost.
+    pub reconnected: u64,
 }
 
 /// Carries a fleet's actions out until `limit` of its own time, or until `stop` says so. At speed
 /// 0 as fast as the broker takes them.
+///
+/// # Errors
+/// More connections than this process may open.
 pub async fn run(
     fleet: Fleet,
     target: &Target,
@@ -87,9 +81,10 @@ pub async fn run(
     limit: Option<Duration>,
     progress: Arc<Progress>,
     mut stop: watch::Receiver<bool>,
-) -> Summary {
-    let mut connections = Connections::new(&fleet, target, Arc::clone(&progress));
+) -> Result<Summary, OpenFilesError> {
+    let mut connections = Connections::new(&fleet, target, Arc::clone(&progress))?;
     let began = Instant::now();
+    let ends = limit.filter(|_| speed > 0.0).map(|limit| began + limit.div_f64(speed));
     for planned in fleet {
         if limit.is_some_and(|limit| planned.at >= limit) {
             break;
@@ -103,130 +98,130 @@ pub async fn run(
         } else if *stop.borrow() {
             break;
         }
-        // A broker that is down takes nothing: the stop must not wait for it.
+        // A broker that is down takes nothing: neither stop nor end must wait for it.
         tokio::select! {
             () = connections.carry_out(planned) => {}
+            () = at(ends) => break,
             _ = stop.wait_for(|stop| *stop) => break,
         }
     }
-    connections.finish(&progress).await
+    let within = if *stop.borrow() { STOP_WITHIN } else { CONFIRM_WITHIN };
+    Ok(connections.finish(&progress, within).await)
+}
+
+/// Waits until then; for ever without a time.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Connections {
-    target: Target,
-    shared: Vec<Connection>,
-    own: Vec<Option<Connection>>,
-    devices: Vec<crate::fleet::DeviceInfo>,
-    progress: Arc<Progress>,
+    shared: Vec<Link>,
+    /// By the number of the device; `None` for those that share.
+    own: Vec<Option<Link>>,
+    made: u64,
 }
 
 impl Connections {
-    fn new(fleet: &Fleet, target: &Target, progress: Arc<Progress>) -> Connections {
-        let devices: Vec<_> = fleet.devices().cloned().collect();
-        let own = devices.iter().map(|_| None).collect();
-        let shared = (0..SHARED_CONNECTIONS)
-            .map(|index| {
-                let id = format!("device-sim-{}-{index}", std::process::id());
-                connect(options(target, &id), Arc::clone(&progress))
-            })
+    fn new(
+        fleet: &Fleet,
+        target: &Target,
+        progress: Arc<Progress>,
+    ) -> Result<Connections, OpenFilesError> {
+        let own = fleet.devices().filter(|device| !device.presence.is_empty()).count();
+        open_files::allow(own + SHARED_CONNECTIONS)?;
+        let door = Arc::new(Semaphore::new(HANDSHAKES_MAX));
+        let link = |client_id: String, presence: &str, window| {
+            let identity = Identity { client_id, presence: presence.to_owned(), window };
+            Link::new(identity, target, Arc::clone(&progress), Arc::clone(&door))
+        };
+        let own = |device: &DeviceInfo| {
+            let has_own = !device.presence.is_empty();
+            has_own.then(|| link(device.id.clone(), &device.presence, OWN_WINDOW))
+        };
+        let own = fleet.devices().map(own).collect();
+        let mut shared: Vec<Link> = (0..SHARED_CONNECTIONS)
+            .map(|index| format!("device-sim-{}-{index}", std::process::id()))
+            .map(|client_id| link(client_id, "", SHARED_WINDOW))
             .collect();
-        Connections { target: target.clone(), shared, own, devices, progress }
+        shared.iter_mut().for_each(Link::connect);
+        Ok(Connections { shared, own, made: SHARED_CONNECTIONS as u64 })
     }
 
     async fn carry_out(&mut self, planned: Planned) {
         let index = planned.device;
+        let own = self.own.get_mut(index).and_then(Option::as_mut);
         match planned.action {
-            Action::Connect => self.come_online(index).await,
+            Action::Connect => {
+                if let Some(link) = own {
+                    link.connect();
+                    self.made += 1;
+                }
+            }
             Action::Drop => {
-                // Aborted without a DISCONNECT: the broker publishes the last will.
-                if let Some(connection) = self.own.get_mut(index).and_then(Option::take) {
-                    connection.task.abort();
+                if let Some(link) = own {
+                    link.cut();
                 }
             }
             Action::Publish { topic, payload } => {
-                let own = self.own.get(index).and_then(Option::as_ref);
                 let shared = self.shared.get(index % SHARED_CONNECTIONS);
-                if let Some(connection) = own.or(shared) {
-                    self.send(connection, topic, payload, false).await;
+                if let Some(link) = own.as_deref().or(shared) {
+                    link.publish(topic, payload).await;
                 }
             }
         }
     }
 
-    async fn come_online(&mut self, index: usize) {
-        let Some(device) = self.devices.get(index) else { return };
-        if device.presence.is_empty() {
-            return;
-        }
-        let mut options = options(&self.target, &device.id);
-        let will = LastWill::new(&device.presence, "offline", QoS::AtLeastOnce, true);
-        options.set_last_will(will);
-        let topic = device.presence.clone();
-        let connection = connect(options, Arc::clone(&self.progress));
-        self.send(&connection, topic, b"online".to_vec(), true).await;
-        if let Some(own) = self.own.get_mut(index) {
-            *own = Some(connection);
-        }
-    }
-
-    async fn send(&self, connection: &Connection, topic: String, payload: Vec<u8>, retain: bool) {
-        let sent = connection.client.publish(topic, QoS::AtLeastOnce, retain, payload).await;
-        if sent.is_ok() {
-            self.progress.sent.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    async fn finish(self, progress: &Progress) -> Summary {
+    async fn finish(self, progress: &Progress, within: Duration) -> Summary {
         let figures = || Summary {
             sent: progress.sent.load(Ordering::Relaxed),
             confirmed: progress.confirmed.load(Ordering::Relaxed),
+            reconnected: progress.connected.load(Ordering::Relaxed).saturating_sub(self.made),
         };
-        let deadline = Instant::now() + CONFIRM_WITHIN;
+        let deadline = Instant::now() + within;
+        self.own.iter().flatten().for_each(Link::announce_end);
         while figures().confirmed < figures().sent && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        for connection in self.shared.into_iter().chain(self.own.into_iter().flatten()) {
-            let leaving = connection.client.disconnect();
-            drop(tokio::time::timeout(Duration::from_millis(200), leaving).await);
-            drop(tokio::time::timeout(Duration::from_millis(200), connection.task).await);
+        let summary = figures();
+        let links: Vec<Link> =
+            self.shared.into_iter().chain(self.own.into_iter().flatten()).collect();
+        links.iter().for_each(Link::leave);
+        let deadline = Instant::now() + LEAVE_WITHIN;
+        for link in links {
+            link.close(deadline).await;
         }
-        figures()
+        summary
     }
-}
-
-fn options(target: &Target, client_id: &str) -> MqttOptions {
-    let mut options = MqttOptions::new(client_id, &target.host, target.port);
-    options.set_keep_alive(Duration::from_secs(30));
-    options.set_max_packet_size(PACKET_BYTES_MAX, PACKET_BYTES_MAX);
-    if let Some((user, password)) = &target.user {
-        options.set_credentials(user, password);
-    }
-    options
-}
-
-fn connect(options: MqttOptions, progress: Arc<Progress>) -> Connection {
-    let (client, mut events) = AsyncClient::new(options, WAITING_MAX);
-    events.network_options.set_tcp_nodelay(true);
-    let task = tokio::spawn(async move {
-        loop {
-            match events.poll().await {
-                Ok(Event::Incoming(Packet::PubAck(_))) => {
-                    progress.confirmed.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(Event::Outgoing(rumqttc::Outgoing::Disconnect)) => return,
-                Ok(_) => {}
-                // A device keeps nothing: what was under way when the link broke is lost, as it
-                // is with real ones.
-                Err(_) => tokio::time::sleep(PAUSE).await,
-            }
-        }
-    });
-    Connection { client, task }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::*;
+    use crate::Scenario;
+
+    /// The end of the run, and of the wait for confirmations that never come.
+    const WITHIN: Duration = Duration::from_secs(30);
+
+    #[tokio::test]
+    async fn a_run_ends_in_time_where_no_broker_is() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("an address").port();
+        drop(listener);
+        let target = Target { host: "127.0.0.1".to_owned(), port, user: None };
+        let fleet = Fleet::new(&Scenario::demo().expect("a scenario"), 1, 0);
+        let progress = Arc::new(Progress::default());
+        let (stop, stopped) = watch::channel(false);
+        let limit = Some(Duration::from_secs(3_600));
+        // More than the windows take, so that the run is held up long before its end.
+        let run = run(fleet, &target, 36_000.0, limit, Arc::clone(&progress), stopped);
+        let summary = tokio::time::timeout(WITHIN, run).await.expect("it still runs");
+        assert_eq!(summary.map(|summary| summary.confirmed), Ok(0));
+        assert!(progress.trouble().is_some_and(|told| told.contains("refused")));
+        drop(stop);
+    }
 
     #[test]
     fn broker_addresses_are_read() {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Deserializer, de};
 /// The ready-made fleet of `faultgate demo`.
 const DEMO: &str = include_str!("../scenarios/demo.toml");
 
+/// Most devices of a fleet.
+const DEVICES_MAX: u64 = 100_000;
+
 /// A fleet.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -18,6 +21,9 @@ pub struct Scenario {
     /// What breaks.
     #[serde(default, rename = "fault")]
     pub faults: Vec<Fault>,
+    /// What goes dead.
+    #[serde(default, rename = "outage")]
+    pub outages: Vec<Outage>,
     /// How badly the devices and their links behave.
     #[serde(default)]
     pub disturbance: Disturbance,
@@ -100,6 +106,36 @@ pub struct Fault {
     /// How much later it begins at each further device.
     #[serde(default, deserialize_with = "duration")]
     pub spread: Duration,
+    /// How far the value swings around `target`, like a sine.
+    #[serde(default)]
+    pub wobble: f64,
+    /// Time of one swing.
+    #[serde(default = "swing", deserialize_with = "duration")]
+    pub wobble_every: Duration,
+}
+
+/// Devices that go dead, without a goodbye: the broker publishes the last will of those that have
+/// a presence topic, the others just fall silent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Outage {
+    /// Class of the devices.
+    pub class: String,
+    /// Number of the first of them, from 1.
+    #[serde(default = "first")]
+    pub first: u32,
+    /// How many.
+    #[serde(default = "first")]
+    pub devices: u32,
+    /// When the first goes dead.
+    #[serde(deserialize_with = "duration")]
+    pub start: Duration,
+    /// When it is back; without it, never.
+    #[serde(default, deserialize_with = "some_duration")]
+    pub end: Option<Duration>,
+    /// How much later each further device goes.
+    #[serde(default, deserialize_with = "duration")]
+    pub spread: Duration,
 }
 
 /// Shares from 0 to 1 of messages or devices that misbehave.
@@ -147,8 +183,8 @@ pub enum ScenarioError {
         /// What is wrong.
         cause: &'static str,
     },
-    /// A fault names something that is not there.
-    #[error("{file}: a fault names `{name}`, which no class has")]
+    /// A fault or an outage names something that is not there.
+    #[error("{file}: a fault or an outage names `{name}`, which no class has")]
     Unknown {
         /// The file.
         file: String,
@@ -185,11 +221,15 @@ impl Scenario {
             Err(cause) => return Err(ScenarioError::Toml { file, cause: Box::new(cause) }),
         };
         scenario.check(&file)?;
+        let named = |name: &str| match scenario.classes.iter().find(|class| class.name == name) {
+            Some(class) => Ok(class),
+            None => Err(ScenarioError::Unknown { file: file.clone(), name: name.to_owned() }),
+        };
+        for outage in &scenario.outages {
+            named(&outage.class)?;
+        }
         for fault in &scenario.faults {
-            let class = scenario.classes.iter().find(|class| class.name == fault.class);
-            let Some(class) = class else {
-                return Err(ScenarioError::Unknown { file, name: fault.class.clone() });
-            };
+            let class = named(&fault.class)?;
             if class.metrics.iter().all(|metric| metric.name != fault.metric) {
                 return Err(ScenarioError::Unknown { file, name: fault.metric.clone() });
             }
@@ -202,14 +242,46 @@ impl Scenario {
         let wrong = |name: &str, cause| {
             Err(ScenarioError::Range { file: file.to_owned(), name: name.to_owned(), cause })
         };
+        if self.classes.iter().map(|class| u64::from(class.count)).sum::<u64>() > DEVICES_MAX {
+            return wrong("count", "adds up to more than 100000 devices");
+        }
         for class in &self.classes {
             if class.every.is_zero() {
                 return wrong(&class.name, "reports every 0s: write a longer time");
+            }
+            if class.count > 1 && !class.device.contains("{n}") {
+                return wrong(
+                    &class.name,
+                    "has several devices of one id: write {n} into `device`",
+                );
+            }
+            let same = self.classes.iter().filter(|other| other.device == class.device);
+            if !class.presence.is_empty() && same.count() > 1 {
+                return wrong(
+                    &class.name,
+                    "has the ids of another class: they would share a client id",
+                );
+            }
+            let finite =
+                |m: &Metric| [m.base, m.noise, m.daily, m.peak_hour].iter().all(|n| n.is_finite());
+            if let Some(metric) = class.metrics.iter().find(|metric| !finite(metric)) {
+                return wrong(&metric.name, "has a number that is not finite");
             }
         }
         for fault in &self.faults {
             if fault.end.is_some_and(|end| end <= fault.start) {
                 return wrong(&fault.metric, "ends before it starts");
+            }
+            if !fault.target.is_finite() || !fault.wobble.is_finite() {
+                return wrong(&fault.metric, "has a fault with a number that is not finite");
+            }
+            if fault.wobble_every.is_zero() {
+                return wrong(&fault.metric, "swings every 0s: write a longer time");
+            }
+        }
+        for outage in &self.outages {
+            if outage.end.is_some_and(|end| end <= outage.start) {
+                return wrong(&outage.class, "has an outage that ends before it starts");
             }
         }
         let Disturbance { duplicates, out_of_order, junk, disconnects, wrong_clock } =
@@ -250,6 +322,10 @@ fn first() -> u32 {
     1
 }
 
+fn swing() -> Duration {
+    Duration::from_secs(60)
+}
+
 fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     parse_duration(&text).ok_or_else(|| {
@@ -277,4 +353,40 @@ pub fn parse_duration(text: &str) -> Option<Duration> {
         _ => return None,
     };
     Some(Duration::from_millis(number.checked_mul(millis)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLASS: &str = "[[class]]\nname = \"泵\"\ncount = 2\ndevice = \"p-{n}\"\nevery = \"1s\"\n\
+                         presence = \"p/{device}\"\n[[class.metric]]\nname = \"t\"\nbase = 1\n";
+
+    fn told(text: &str) -> String {
+        Scenario::parse("s.toml", text).map_or_else(|error| error.to_string(), |_| String::new())
+    }
+
+    #[test]
+    fn a_scenario_that_makes_no_sense_is_refused_with_the_reason() {
+        assert_eq!(told(CLASS), "");
+        let fault = format!(
+            "{CLASS}[[fault]]\nclass = \"泵\"\nmetric = \"t\"\ntarget = 1\nstart = \"5s\"\n"
+        );
+        let cases = [
+            (CLASS.replace("1s", "0s"), "`泵` reports every 0s"),
+            (CLASS.replace("p-{n}", "p"), "write {n} into `device`"),
+            (CLASS.replace("count = 2", "count = 100001"), "more than 100000"),
+            (CLASS.replace("base = 1", "base = nan"), "`t` has a number that is not finite"),
+            (format!("{CLASS}{CLASS}"), "they would share a client id"),
+            (fault.replace("\"t\"\ntarget", "\"x\"\ntarget"), "names `x`, which no class has"),
+            (format!("{fault}end = \"5s\"\n"), "ends before it starts"),
+            (format!("{fault}wobble_every = \"0s\"\n"), "swings every 0s"),
+            (format!("{CLASS}[[outage]]\nclass = \"x\"\nstart = \"5s\"\n"), "names `x`"),
+            (format!("{CLASS}[disturbance]\njunk = 2\n"), "`junk` is a share"),
+            (CLASS.replace("\"1s\"", "\"1 s\""), "is not a duration"),
+        ];
+        for (text, part) in cases {
+            assert!(told(&text).contains(part), "{part} in {:?}", told(&text));
+        }
+    }
 }

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context;
-use device_sim::recording::{self, CsvMapping, Recorded as Line};
+use device_sim::recording::{self, Recorded as Line, Recording};
 use indicatif::ProgressBar;
 
 use super::console::table;
+use super::recordings::{self, CsvArgs};
 use super::{Format, Globals};
 use crate::config::rules::{self, Refused};
 use crate::config::{self, Config, files, report};
@@ -22,7 +22,7 @@ use crate::service::backtest::{Backtest, Outcome, Recorded};
 /// What to play.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings: JSON Lines, also gzip or zstd, or CSV with --csv-class; several are merged by time
+    /// Recordings (JSON Lines, captures, CSV; also gzip or zstd) or folders; several are merged by time
     #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
     input: Vec<PathBuf>,
     /// Rule files or folders, in place of those of the configuration
@@ -34,12 +34,8 @@ pub struct Args {
     /// Price plans
     #[arg(long, num_args = 1.., value_name = "FILE")]
     plan: Vec<PathBuf>,
-    /// Source that CSV rows are read as; the device is the file's name
-    #[arg(long, value_name = "NAME")]
-    csv_source: Option<String>,
-    /// Class of the devices in CSV files
-    #[arg(long, value_name = "CLASS", default_value = "device")]
-    csv_class: String,
+    #[command(flatten)]
+    csv: CsvArgs,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -51,9 +47,9 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let plans = args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let rules =
         if args.rules.is_empty() { config.gateway.rules.clone() } else { args.rules.clone() };
-    let outcome = play(args, &config, &rules, &plans)?;
+    let (outcome, recording) = play(args, &config, &rules, &plans)?;
     let before = match &args.against {
-        Some(against) => Some(play(args, &config, std::slice::from_ref(against), &plans)?),
+        Some(against) => Some(play(args, &config, std::slice::from_ref(against), &plans)?.0),
         None => None,
     };
     match (args.format, before) {
@@ -64,7 +60,8 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         }
         (Format::Text, before) => print_text(&outcome, before.as_ref()),
     }
-    Ok(ExitCode::SUCCESS)
+    let is_whole = recordings::tell_notes(&recording);
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// Reads a set of rules, or fails with every mistake rendered.
@@ -93,28 +90,22 @@ pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
     }
 }
 
+/// What has come of it, and the recording, read to its end.
 fn play(
     args: &Args,
     config: &Config,
     rules: &[PathBuf],
     plans: &[Plan],
-) -> anyhow::Result<Outcome> {
+) -> anyhow::Result<(Outcome, Recording)> {
     let policy = read_policy(config, rules)?;
     let mut backtest = Backtest::new(config.settings()?, policy);
-    let source = match &args.csv_source {
-        None => 0,
-        Some(name) => config
-            .sources
-            .iter()
-            .position(|source| source.spec.name == *name)
-            .with_context(|| format!("there is no source `{name}`"))?,
-    };
+    let named = args.csv.source(config)?.map(|source| source.spec.name.as_str());
+    let source = config.sources.iter().position(|source| Some(source.spec.name.as_str()) == named);
     let progress = ProgressBar::new_spinner();
     let mut played = 0_u64;
-    let mapping = CsvMapping { class: args.csv_class.clone(), ..CsvMapping::default() };
-    for line in recording::open_all(&args.input, &mapping)? {
-        let Line { at_us, topic, payload, retain, .. } = line?;
-        let source = if args.csv_source.is_some() { source } else { source_of(config, &topic) };
+    let mut recording = recording::open(&args.input, &args.csv.mapping(config)?)?;
+    for Line { at_us, topic, payload, retain, .. } in &mut recording {
+        let source = source.unwrap_or_else(|| source_of(config, &topic));
         let message = Message { source, topic, payload, retain, delivery: Delivery::Once };
         backtest.play(Recorded { at: Timestamp::from_micros(at_us), message });
         played += 1;
@@ -124,7 +115,7 @@ fn play(
         }
     }
     progress.finish_and_clear();
-    Ok(backtest.finish(plans)?)
+    Ok((backtest.finish(plans)?, recording))
 }
 
 /// The first source whose pattern fits the topic, else the first one, which refuses it.

@@ -1,5 +1,7 @@
 //! `faultgate demo`: broker, store, desk and a fleet in a temporary folder.
 
+mod words;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,12 +10,15 @@ use std::time::Duration;
 
 use anyhow::Context;
 use device_sim::publish::{Progress, Target};
-use device_sim::recording::{self, CsvMapping, Messages, Recorded};
+use device_sim::recording::{self, CsvMapping, Recorded};
 use device_sim::scenario::parse_duration;
 use device_sim::{Fleet, Scenario};
+use indicatif::ProgressBar;
 use rust_decimal::Decimal;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 
+use super::recordings::{self, CsvArgs, Extent};
 use super::{Globals, LogFormat};
 use crate::config::{self, Config};
 use crate::engine::rating::{Plan, running_bill};
@@ -21,13 +26,14 @@ use crate::engine::types::decision::TicketEvent;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::ledger::Meter;
-use crate::engine::types::ticket::TicketRecord;
+use crate::engine::types::text::Language;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::engine::{policy, rating};
 use crate::io::mqtt::publish::Publisher;
 use crate::io::{clock, telemetry};
 use crate::service::observe::Story;
 use crate::service::{self, Pace, Running};
+use words::{Counts, Speech};
 
 /// The rules of the demo are the ones that come with the project.
 const RULES: [(&str, &str); 7] = [
@@ -42,16 +48,17 @@ const RULES: [(&str, &str); 7] = [
 const PLAN: &str = include_str!("../../docs/examples/plans/plan-payg-ticket.toml");
 /// Speed of a recording where none is asked for.
 const REPLAY_SPEED: f64 = 60.0;
+/// How long a recording that is over waits for the last timers and calls.
+const LAST_CALLS: Duration = Duration::from_secs(3);
 
 /// What to show.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// A recording in place of the fleet: a folder with devices/*.csv, or files
-    #[arg(long, value_name = "DIR")]
-    replay: Option<PathBuf>,
-    /// Class of the devices in CSV files; without it by the name of the folder
-    #[arg(long, value_name = "CLASS")]
-    csv_class: Option<String>,
+    /// Recordings in place of the fleet: files, or a folder with devices/*.csv
+    #[arg(long, num_args = 1.., value_name = "PATH")]
+    replay: Vec<PathBuf>,
+    #[command(flatten)]
+    csv: CsvArgs,
     /// How many times faster than real time; 1 for the fleet, 60 for a recording
     #[arg(long)]
     speed: Option<f64>,
@@ -67,6 +74,28 @@ pub struct Args {
     /// Seed of the fleet
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Language of the demo and its tickets; without it that of the configuration or the locale
+    #[arg(long, value_enum)]
+    language: Option<Spoken>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Spoken {
+    /// 简体中文
+    #[value(name = "zh-CN", alias = "zh")]
+    Chinese,
+    /// English
+    #[value(name = "en")]
+    English,
+}
+
+impl From<Spoken> for Language {
+    fn from(spoken: Spoken) -> Language {
+        match spoken {
+            Spoken::Chinese => Language::Chinese,
+            Spoken::English => Language::English,
+        }
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -81,7 +110,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     };
     telemetry::start_logs(style, "error,rumqttd=off");
     let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let config = configuration(globals, folder.path(), args.port)?;
+    let config = configuration(args, globals, folder.path())?;
     let plan = match &args.plan {
         Some(path) => super::backtest::read_plan(path)?,
         None => read_default_plan()?,
@@ -93,16 +122,59 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 }
 
 /// The defaults, on free ports and in a folder of its own.
-fn configuration(globals: &Globals, folder: &Path, port: u16) -> anyhow::Result<Config> {
+fn configuration(args: &Args, globals: &Globals, folder: &Path) -> anyhow::Result<Config> {
     let mut config = match &globals.config {
         Some(path) => config::require(Some(path))?,
         None => config::defaults()?,
     };
+    let of_file = globals.config.as_ref().map(|_| config.gateway.language);
+    let spoken = args.language.map(Language::from).or(of_file);
+    config.gateway.language = spoken.unwrap_or_else(words::of_environment);
     let loopback = std::net::IpAddr::V4(Ipv4Addr::LOCALHOST);
     config.gateway.data = globals.data.clone().unwrap_or_else(|| folder.to_owned());
-    config.listen = SocketAddr::new(loopback, port);
+    config.listen = SocketAddr::new(loopback, args.port);
     config.broker.listen = SocketAddr::new(loopback, 0);
     Ok(config)
+}
+
+/// Where the messages come from.
+#[derive(Clone, Debug)]
+enum Origin {
+    Fleet { seed: u64 },
+    Recording { paths: Vec<PathBuf>, csv: CsvMapping, extent: Extent },
+}
+
+impl Origin {
+    fn new(args: &Args, config: &Config) -> anyhow::Result<Origin> {
+        if args.replay.is_empty() {
+            return Ok(Origin::Fleet { seed: args.seed });
+        }
+        let (paths, csv) = (args.replay.clone(), args.csv.mapping(config)?);
+        let extent = recordings::measure(&paths, &csv)?;
+        Ok(Origin::Recording { paths, csv, extent })
+    }
+
+    fn begins(&self) -> Timestamp {
+        match self {
+            Origin::Fleet { .. } => clock::now(),
+            Origin::Recording { extent, .. } => extent.first - TimeSpan::from_secs(1),
+        }
+    }
+
+    fn speed(&self) -> f64 {
+        match self {
+            Origin::Fleet { .. } => 1.0,
+            Origin::Recording { .. } => REPLAY_SPEED,
+        }
+    }
+
+    /// A bar where the end is known.
+    fn bar(&self) -> ProgressBar {
+        match self {
+            Origin::Fleet { .. } => ProgressBar::hidden(),
+            Origin::Recording { extent, .. } => recordings::bar(extent.messages),
+        }
+    }
 }
 
 async fn show(
@@ -112,42 +184,63 @@ async fn show(
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> anyhow::Result<()> {
     let policy = read_rules(config)?;
-    let speed = args.speed.unwrap_or(if args.replay.is_some() { REPLAY_SPEED } else { 1.0 });
+    let origin = Origin::new(args, config)?;
+    let speed = args.speed.unwrap_or(origin.speed());
     anyhow::ensure!((0.001..=1e6).contains(&speed), "--speed is from 0.001 to 1000000");
-    let origin = match &args.replay {
-        Some(path) => first_time(args, path)?,
-        None => clock::now(),
-    };
-    let pace = Pace::Fast { origin, speed };
+    let begins = origin.begins();
+    let pace = Pace::Fast { origin: begins, speed };
     let mut running = service::start(config, policy, metrics, pace).await?;
     let mqtt = running.mqtt.context("the demo needs the embedded broker")?;
-    println!("Desk      http://{}/desk", running.http);
-    println!("API       http://{}/api/v1/tickets", running.http);
-    println!("Broker    mqtt://{mqtt}");
-    println!("Plan      {} ({})\n", plan.id, plan.currency);
-    let teller = tokio::spawn(tell(running.stories.subscribe(), plan));
-    let (stop, stopped) = watch::channel(false);
+    let speech = Speech {
+        language: config.gateway.language,
+        zone: config.gateway.zone,
+        with_date: !args.replay.is_empty(),
+    };
+    print_head(speech, &running, &origin, &plan, speed);
+    let bar = origin.bar();
+    let teller = Teller::new(speech, plan, bar.clone());
+    let teller = tokio::spawn(teller.tell(running.stories.subscribe()));
     let url = format!("mqtt://{mqtt}");
-    let source = tokio::spawn(publish(
-        args.replay.clone(),
-        args.csv_class.clone(),
-        args.seed,
-        speed,
-        url,
-        origin,
-        stopped,
-    ));
-    let end = wait(&mut running, source, args.limit).await;
-    stop.send_replace(true);
+    let mut source = tokio::spawn(publish(origin, speed, url, begins, bar.clone()));
+    let end = wait(&mut running, &mut source, args.limit).await;
+    bar.finish_and_clear();
+    // The gateway first: devices that go would be faults to it.
     running.stop().await;
+    source.abort();
     drop(tokio::time::timeout(Duration::from_secs(2), teller).await);
     end
+}
+
+fn print_head(speech: Speech, running: &Running, origin: &Origin, plan: &Plan, speed: f64) {
+    let entry = |zh: &str, en: &str, value: String| println!("{}", speech.entry(zh, en, &value));
+    entry("工单台", "Desk", format!("http://{}/desk", running.http));
+    entry("接口", "API", format!("http://{}/api/v1/tickets", running.http));
+    if let Some(mqtt) = running.mqtt {
+        entry("MQTT", "Broker", format!("mqtt://{mqtt}"));
+    }
+    entry("价目", "Plan", format!("{} ({})", plan.id, plan.currency));
+    let times = speech.say("倍速", "times as fast");
+    match origin {
+        Origin::Fleet { seed } => {
+            let devices = Scenario::demo().map(|scenario| scenario.devices()).unwrap_or_default();
+            let of = speech.say("台模拟设备，种子", "simulated devices, seed");
+            entry("设备", "Devices", format!("{devices} {of} {seed}, {speed} {times}"));
+        }
+        Origin::Recording { extent, .. } => {
+            let (from, to) = (speech.time(extent.first), speech.time(extent.last));
+            let of = speech.say("条消息", "messages");
+            let value = format!("{} {of}, {from} – {to}, {speed} {times}", extent.messages);
+            entry("录制", "Recording", value);
+        }
+    }
+    let hint = speech.say("按 Ctrl-C 结束", "Ctrl-C ends it");
+    println!("\n{hint}\n");
 }
 
 /// Waits for Ctrl-C, the time limit, or the end of the recording.
 async fn wait(
     running: &mut Running,
-    source: tokio::task::JoinHandle<anyhow::Result<()>>,
+    source: &mut JoinHandle<anyhow::Result<()>>,
     limit: Option<Duration>,
 ) -> anyhow::Result<()> {
     let limit = async {
@@ -161,82 +254,114 @@ async fn wait(
         () = limit => Ok(()),
         error = running.ended() => Err(error),
         ended = source => {
-            // The last timers and calls of a recording that is over.
-            tokio::time::sleep(Duration::from_secs(3)).await;
+            tokio::time::sleep(LAST_CALLS).await;
             ended.context("the messages could not be published")?
         }
     }
 }
 
 async fn publish(
-    replay: Option<PathBuf>,
-    csv_class: Option<String>,
-    seed: u64,
+    origin: Origin,
     speed: f64,
     url: String,
-    origin: Timestamp,
-    stopped: watch::Receiver<bool>,
+    begins: Timestamp,
+    bar: ProgressBar,
 ) -> anyhow::Result<()> {
-    match replay {
-        Some(path) => {
+    match origin {
+        Origin::Recording { paths, csv, .. } => {
             let (transport, _) = super::replay::transport(&url).context("no address")?;
             let publisher = Publisher::start(&transport, None)?;
-            let messages = messages(&path, csv_class.as_deref())?;
-            super::replay::publish(&publisher, messages, speed).await?;
+            let mut recording = recording::open(&paths, &csv)?;
+            let is_classed = csv.class.is_some();
+            let messages = (&mut recording).map(|message| match is_classed {
+                true => message,
+                false => Recorded { topic: reclassed(&message.topic), ..message },
+            });
+            super::replay::publish(&publisher, messages, speed, &bar).await?;
             publisher.confirmed(Duration::from_secs(10)).await?;
+            bar.suspend(|| recordings::tell_notes(&recording));
             Ok(())
         }
-        None => {
+        Origin::Fleet { seed } => {
             let target = Target::parse(&url).context("no address")?;
-            let fleet = Fleet::new(&Scenario::demo()?, seed, origin.micros());
+            let fleet = Fleet::new(&Scenario::demo()?, seed, begins.micros());
             let progress = Arc::new(Progress::default());
-            device_sim::publish::run(fleet, &target, speed, None, progress, stopped).await;
+            // Never told to stop: the end of the demo ends it where it stands.
+            let (_running, stopped) = watch::channel(false);
+            device_sim::publish::run(fleet, &target, speed, None, progress, stopped).await?;
             Ok(())
         }
     }
 }
 
 /// Tells the stories of tickets, and what they have cost so far.
-async fn tell(mut stories: broadcast::Receiver<Story>, plan: Plan) {
-    let mut used: Vec<(&str, Decimal)> =
-        Meter::ALL.iter().map(|meter| (meter.name(), Decimal::ZERO)).collect();
-    loop {
-        match stories.recv().await {
-            Ok(Story::Metered { meter, qty }) => {
-                for (name, sum) in &mut used {
-                    if *name == meter.name() {
-                        *sum += qty;
-                    }
-                }
-            }
-            Ok(Story::Ticket { event, ticket, at }) => {
-                let cost = running_bill(&plan, &used).map_or_else(
-                    |error| error.to_string(),
-                    |bill| format!("{} {}", bill.total, bill.currency),
-                );
-                if let Some(line) = line(&event, &ticket, at) {
-                    println!("{line}  [{cost}]");
-                }
-            }
-            Err(broadcast::error::RecvError::Lagged(missed)) => println!("... {missed} more"),
-            Err(broadcast::error::RecvError::Closed) => return,
-        }
-    }
+struct Teller {
+    speech: Speech,
+    plan: Plan,
+    /// Lines go above it.
+    bar: ProgressBar,
+    used: Vec<(&'static str, Decimal)>,
+    counts: Counts,
 }
 
-fn line(event: &TicketEvent, ticket: &TicketRecord, at: Timestamp) -> Option<String> {
-    let at = at.to_chrono().format("%Y-%m-%d %H:%M:%S");
-    let (id, title, severity) = (ticket.id, &ticket.title, ticket.severity.word());
-    Some(match event {
-        TicketEvent::Opened => format!("{at}  {id:<6} opened     {severity:<8} {title}"),
-        TicketEvent::Joined => format!("{at}  {id:<6} joined     {title}"),
-        TicketEvent::Escalated { step } => format!("{at}  {id:<6} escalated  step {step}  {title}"),
-        TicketEvent::Resolved => format!("{at}  {id:<6} resolved   {title}"),
-        TicketEvent::Reopened => format!("{at}  {id:<6} reopened   {title}"),
-        TicketEvent::Delayed { reason, .. } => format!("{at}  {id:<6} delayed    {reason}"),
-        TicketEvent::DeadLettered { reason, .. } => format!("{at}  {id:<6} refused    {reason}"),
-        TicketEvent::Delivered { .. } => return None,
-    })
+impl Teller {
+    fn new(speech: Speech, plan: Plan, bar: ProgressBar) -> Teller {
+        let used = Meter::ALL.iter().map(|meter| (meter.name(), Decimal::ZERO)).collect();
+        Teller { speech, plan, bar, used, counts: Counts::default() }
+    }
+
+    async fn tell(mut self, mut stories: broadcast::Receiver<Story>) {
+        loop {
+            match stories.recv().await {
+                Ok(story) => self.hear(story),
+                Err(broadcast::error::RecvError::Lagged(missed)) => {
+                    self.print(&format!("... {missed}"));
+                }
+                Err(broadcast::error::RecvError::Closed) => break,
+            }
+        }
+        let end = self.speech.end(self.counts, &self.cost(), &self.plan.id);
+        println!("\n{end}");
+    }
+
+    fn hear(&mut self, story: Story) {
+        match story {
+            Story::Metered { meter, qty } => {
+                let same = self.used.iter_mut().filter(|(name, _)| *name == meter.name());
+                same.for_each(|(_, sum)| *sum += qty);
+            }
+            Story::Ticket { event, ticket, at } => {
+                self.count(&event);
+                if let Some(line) = self.speech.line(&event, &ticket, at) {
+                    self.print(&format!("{line}  [{}]", self.cost()));
+                }
+            }
+        }
+    }
+
+    fn count(&mut self, event: &TicketEvent) {
+        match event {
+            TicketEvent::Opened => self.counts.opened += 1,
+            TicketEvent::Escalated { .. } => self.counts.escalated += 1,
+            TicketEvent::Resolved => self.counts.resolved += 1,
+            TicketEvent::Joined
+            | TicketEvent::Reopened
+            | TicketEvent::Delivered { .. }
+            | TicketEvent::Delayed { .. }
+            | TicketEvent::DeadLettered { .. } => {}
+        }
+    }
+
+    fn cost(&self) -> String {
+        running_bill(&self.plan, &self.used).map_or_else(
+            |error| error.to_string(),
+            |bill| format!("{} {}", bill.total, bill.currency),
+        )
+    }
+
+    fn print(&self, line: &str) {
+        self.bar.suspend(|| println!("{line}"));
+    }
 }
 
 fn read_rules(config: &Config) -> anyhow::Result<policy::Policy> {
@@ -265,24 +390,7 @@ const CLASSES: [(&str, &str); 4] = [
     ("sz", "air-handler"),
 ];
 
-/// The class that was asked for, else the name of the folder.
-fn mapping(path: &Path, class: Option<&str>) -> CsvMapping {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let class = class.map(str::to_owned).or(name).unwrap_or_default();
-    CsvMapping { class, ..CsvMapping::default() }
-}
-
-/// The recording, its devices in the classes that the rules know.
-fn messages(path: &Path, class: Option<&str>) -> anyhow::Result<Messages> {
-    let messages = recording::open_all(&[path.to_owned()], &mapping(path, class))?;
-    if class.is_some() {
-        return Ok(messages);
-    }
-    Ok(Box::new(messages.map(|message| {
-        message.map(|message| Recorded { topic: reclassed(&message.topic), ..message })
-    })))
-}
-
+/// A topic with its device in the class that the rules know.
 fn reclassed(topic: &str) -> String {
     let levels: Vec<&str> = topic.split('/').collect();
     if let ["plant", site, _, device, last] = levels.as_slice()
@@ -291,10 +399,4 @@ fn reclassed(topic: &str) -> String {
         return format!("plant/{site}/{class}/{device}/{last}");
     }
     topic.to_owned()
-}
-
-fn first_time(args: &Args, path: &Path) -> anyhow::Result<Timestamp> {
-    let mut messages = messages(path, args.csv_class.as_deref())?;
-    let first = messages.next().context("the recording is empty")??;
-    Ok(Timestamp::from_micros(first.at_us) - TimeSpan::from_secs(1))
 }

@@ -11,6 +11,7 @@ mod explain;
 mod generate;
 mod lists;
 mod record;
+mod recordings;
 mod remote;
 mod replay;
 mod run;
@@ -108,7 +109,7 @@ pub fn main() -> ExitCode {
         Command::Test(args) => test::run(args, globals),
         Command::Backtest(args) => backtest::run(args, globals),
         Command::Record(args) => record::run(args, globals),
-        Command::Replay(args) => replay::run(args),
+        Command::Replay(args) => replay::run(args, globals),
         Command::Explain(args) => explain::run(args, globals),
         Command::Alarms(args) => lists::alarms(args, globals),
         Command::Tickets(args) => lists::tickets(args, globals),

@@ -5,13 +5,14 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use device_sim::recording::{Recorded, Recorder};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Globals;
 use crate::config::{self, Config};
 use crate::io::clock;
 use crate::io::mqtt::config::BrokerUrl;
 use crate::io::mqtt::external::Subscriber;
-use crate::io::mqtt::{self, Arrival};
+use crate::io::mqtt::{self, Arrival, MqttEvent};
 use crate::io::secret::Secret;
 
 /// Where to.
@@ -22,7 +23,7 @@ pub struct Args {
     output: PathBuf,
 }
 
-/// Records until Ctrl-C. The session of the running gateway is left alone: it has another name.
+/// Records until Ctrl-C or SIGTERM. The session of the running gateway is left alone: it has another name.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let config = config::require(globals.config.as_deref())?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start")?;
@@ -51,10 +52,13 @@ async fn record(config: &Config, args: &Args) -> anyhow::Result<u64> {
     }
     let mut recorder = Recorder::create(&args.output)?;
     let mut count = 0;
+    // A compressed file that is not ended cannot be read to its end.
+    let mut terminated = signal(SignalKind::terminate())?;
     loop {
         let arrival = tokio::select! {
             arrival = arrivals.recv() => arrival,
             _ = tokio::signal::ctrl_c() => break,
+            _ = terminated.recv() => break,
         };
         match arrival {
             Some(Arrival::Message(incoming)) => {
@@ -69,10 +73,25 @@ async fn record(config: &Config, args: &Args) -> anyhow::Result<u64> {
                 incoming.ack.ack();
                 count += 1;
             }
-            Some(Arrival::Event { event, .. }) => eprintln!("{event:?}"),
+            Some(Arrival::Event { event, .. }) => eprintln!("{}", told(&event)),
             None => break,
         }
     }
     recorder.finish()?;
     Ok(count)
+}
+
+fn told(event: &MqttEvent) -> String {
+    match event {
+        MqttEvent::Connected => "connected to the broker".to_owned(),
+        MqttEvent::Disconnected { reason } => {
+            format!("the broker cannot be reached ({reason}); it is tried again")
+        }
+        MqttEvent::SessionLost => "the broker had forgotten the session".to_owned(),
+        MqttEvent::SubscribeRefused { topic } => {
+            format!("the broker refuses the subscription to {topic}")
+        }
+        MqttEvent::Overtaken { count } => format!("{count} messages were lost in the broker"),
+        MqttEvent::CanaryLost => "the broker carries no messages any more".to_owned(),
+    }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every key has a default that is right for one box; an empty file, or none, runs.
 
+mod csv;
 pub mod files;
 pub mod report;
 pub mod rules;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use chrono_tz::Tz;
+use device_sim::recording::CsvMapping;
 
 use crate::engine::decode::{self, JsonMapping, Payload, Presence, SourceSpec, TopicPattern};
 use crate::engine::pipeline::Settings;
@@ -78,6 +80,8 @@ pub struct SourceConfig {
     pub transport: Transport,
     /// Password of the broker's user.
     pub password: Option<Secret>,
+    /// How rows of recorded CSV files become its messages.
+    pub csv: CsvMapping,
 }
 
 /// A configuration, and the file that it was read from.
@@ -187,10 +191,11 @@ fn read(table: &Table<'_>) -> Option<Config> {
     let broker = table.table("broker", mqtt::broker).unwrap_or_default();
     let mut sources = table.tables("source", |entry| {
         let spec = decode::read_source(entry, broker.max_payload);
+        let csv = spec.as_ref().map(|spec| csv::read(entry, &spec.topic)).unwrap_or_default();
         let name = spec.as_ref().map_or("", |spec| spec.name.as_str());
         let transport = mqtt::transport(entry, name);
         let password = entry.table("password", Secret::read);
-        Some(SourceConfig { spec: spec?, transport: transport?, password })
+        Some(SourceConfig { spec: spec?, transport: transport?, password, csv })
     });
     if !table.has("source") {
         sources = vec![default_source(broker.max_payload)?];
@@ -315,7 +320,7 @@ fn default_source(payload_bytes_max: usize) -> Option<SourceConfig> {
         shared_group: String::new(),
         client_id: "faultgate-plant".to_owned(),
     };
-    Some(SourceConfig { spec, transport, password: None })
+    Some(SourceConfig { spec, transport, password: None, csv: CsvMapping::default() })
 }
 
 fn host_name() -> String {

@@ -112,12 +112,13 @@ impl Backtest {
         Backtest { rehearsal: None, settings, policy: Some(policy), input, rules }
     }
 
-    /// Plays one message; messages come in the order of their times.
+    /// Plays one message. One that is older than the one before is played where it stands: time
+    /// does not go back.
     pub fn play(&mut self, recorded: Recorded) {
         let Recorded { at, message } = recorded;
         self.input.messages += 1;
-        self.input.from = self.input.from.or(Some(at));
-        self.input.to = Some(at);
+        self.input.from = Some(self.input.from.map_or(at, |from| from.min(at)));
+        self.input.to = Some(self.input.to.map_or(at, |to| to.max(at)));
         if let Some(policy) = self.policy.take() {
             self.rehearsal = Some(Rehearsal::new(self.settings.clone(), policy, at));
         }

@@ -6,6 +6,7 @@
 mod child;
 mod commands;
 mod crash;
+mod demo;
 mod desk;
 mod gateway;
 mod layers;
@@ -14,6 +15,7 @@ mod mqtt_tls;
 mod mqtt_traps;
 mod one_ticket;
 mod proxy;
+mod recordings;
 mod redelivery;
 mod reload;
 mod service_manager;

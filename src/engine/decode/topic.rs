@@ -104,6 +104,16 @@ impl TopicPattern {
         rest.is_empty().then_some(captured)
     }
 
+    /// A topic that fits, with `{device}` and `{class}` for the two; other captures stand for
+    /// themselves by their names.
+    pub fn template(&self) -> String {
+        let level = |level: &Level| match level {
+            Level::Fixed(text) => text.clone(),
+            Level::One(capture) | Level::Many(capture) => capture.placeholder().to_owned(),
+        };
+        self.levels.iter().map(level).collect::<Vec<_>>().join("/")
+    }
+
     /// The MQTT filter that covers the pattern.
     pub fn filter(&self) -> String {
         let mut levels = Vec::new();
@@ -118,6 +128,21 @@ impl TopicPattern {
             }
         }
         levels.join("/")
+    }
+}
+
+impl Capture {
+    fn placeholder(&self) -> &str {
+        match self {
+            Capture::Device => "{device}",
+            Capture::Class => "{class}",
+            Capture::Site => "site",
+            Capture::Region => "region",
+            Capture::Customer => "customer",
+            Capture::Metric => "metric",
+            Capture::Label(name) => name,
+            Capture::Ignored => "_",
+        }
     }
 }
 
@@ -205,5 +230,16 @@ mod tests {
         assert_eq!(TopicPattern::parse("a/{device"), Err(PatternError::Brace));
         assert_eq!(TopicPattern::parse("{device...}/{site...}"), Err(PatternError::TwoMany));
         assert_eq!(TopicPattern::parse("{dev}"), Err(PatternError::Unknown("dev".into())));
+    }
+
+    #[test]
+    fn a_template_fits_its_own_pattern() {
+        let pattern = TopicPattern::parse("a/{region}/{class}/{labels.hall}/{device...}/+");
+        let pattern = pattern.expect("a pattern");
+        let template = pattern.template();
+        assert_eq!(template, "a/region/{class}/hall/{device}/_");
+        let topic = template.replace("{class}", "泵").replace("{device}", "line/p-1");
+        let facts = pattern.captures(&topic).expect("it fits").facts;
+        assert_eq!((facts.class.as_str(), facts.id.as_str()), ("泵", "line/p-1"));
     }
 }
