@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use chrono_tz::Tz;
 
-use crate::engine::decode::{self, JsonMapping, Payload, Presence, SourceSpec, TopicPattern};
+use crate::engine::decode::{self, Payload, Presence, SourceSpec, TopicPattern};
 use crate::engine::pipeline::Settings;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
@@ -183,7 +183,8 @@ fn read(table: &Table<'_>) -> Option<Config> {
     let mut sources = table.tables("source", |entry| {
         let spec = decode::read_source(entry, broker.max_payload);
         let name = spec.as_ref().map_or("", |spec| spec.name.as_str());
-        let transport = mqtt::transport(entry, name);
+        let filters = spec.as_ref().map_or(&[][..], |spec| spec.filters.as_slice());
+        let transport = mqtt::transport(entry, name, filters);
         let password = entry.table("password", Secret::read);
         Some(SourceConfig { spec: spec?, transport: transport?, password })
     });
@@ -282,12 +283,14 @@ fn default_source(payload_bytes_max: usize) -> Option<SourceConfig> {
     let filters = vec![topic.filter(), presence.filter()];
     let spec = SourceSpec {
         name: "plant".to_owned(),
-        topic,
-        payload: Payload::Json(JsonMapping::default()),
+        topics: vec![topic],
+        filters: filters.clone(),
+        payload: Payload::Json(Box::default()),
         presence: vec![Presence {
             topic: presence,
-            online: "online".to_owned(),
-            offline: "offline".to_owned(),
+            path: None,
+            online: vec!["online".to_owned()],
+            offline: vec!["offline".to_owned()],
         }],
         payload_bytes_max,
         skew_back_max: TimeSpan::from_secs(86_400),

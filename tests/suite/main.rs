@@ -12,6 +12,7 @@ mod mosquitto;
 mod mqtt_traps;
 mod one_ticket;
 mod proxy;
+mod sparkplug;
 mod store_crash;
 mod store_disk;
 mod store_journal;

@@ -1,305 +1,395 @@
-//! JSON payloads by a declarative mapping.
+//! JSON payloads by a declarative mapping, read in one pass: no document is built, and a metric
+//! that no rule reads leaves nothing behind.
 
-use serde_json::Value as Json;
+use std::fmt;
 
-use super::mapping::{JsonMapping, MetricPath};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+
+use super::mapping::{JsonMapping, MetricSource};
+use super::pointer::{Path, Pointer};
+use super::readings::Readings;
+use super::scalar::Found;
 use super::time_field::{self, Clock};
-use super::value::{TEXT_BYTES_MAX, utf8};
-use super::{
-    Captured, Decoded, JSON_DEPTH_MAX, METRIC_NAME_BYTES_MAX, METRICS_PER_MESSAGE_MAX, News,
-    Refusal,
-};
+use super::value::utf8;
+use super::{Captured, Decoded, Heard, JSON_DEPTH_MAX, METRICS_PER_MESSAGE_MAX, News, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::message::{Reading, Value};
-use crate::engine::types::text::cut_bytes;
+use crate::engine::types::names::{Metric, Names};
+use crate::engine::types::time::Timestamp;
 
 /// Reads a payload; a time that is not believed is refused, and the sample counts as of receipt.
 pub(super) fn read(
     mapping: &JsonMapping,
+    metrics: &Names<Metric>,
     captured: Captured,
     payload: &[u8],
     clock: Clock,
-    out: &mut Vec<Decoded>,
-    refused: &mut Vec<Refusal>,
+    heard: &mut Heard,
 ) -> Result<(), Refusal> {
     let text = utf8(payload)?;
-    if depth(text) > JSON_DEPTH_MAX {
-        let detail = format!("JSON nested past {JSON_DEPTH_MAX} levels");
-        return Err(Refusal::new(Rejection::TooDeep, &detail));
-    }
-    let document: Json = serde_json::from_str(text)
-        .map_err(|error| Refusal::new(Rejection::Undecodable, &error.to_string()))?;
-    let Some(each) = &mapping.each else {
-        out.push(read_element(mapping, captured, &document, clock, refused)?);
-        return Ok(());
+    let kept = (heard.decoded.len(), heard.refused.len());
+    let mut walk = Walk {
+        mapping,
+        metrics,
+        captured: &captured,
+        clock,
+        path: Path::default(),
+        depth: 0,
+        element: mapping.each.is_none().then(|| Element::new(mapping, metrics)),
+        found_each: mapping.each.is_none(),
+        failure: None,
+        heard: &mut *heard,
     };
-    let elements = document
-        .pointer(each)
-        .and_then(Json::as_array)
-        .ok_or_else(|| Refusal::new(Rejection::Undecodable, &format!("no array at `{each}`")))?;
-    if elements.len() > METRICS_PER_MESSAGE_MAX {
-        return Err(Refusal::new(
-            Rejection::TooManyMetrics,
-            &format!("{} elements", elements.len()),
-        ));
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = walk.deserialize(&mut json).and_then(|()| json.end());
+    let failure = match (walk.failure.take(), read) {
+        (Some(failure), _) => Some(failure),
+        (None, Err(error)) => Some(Refusal::new(Rejection::Undecodable, &error.to_string())),
+        (None, Ok(())) if !walk.found_each => {
+            Some(Refusal::new(Rejection::Undecodable, "there is no array where `each` says"))
+        }
+        (None, Ok(())) => walk.finish_element().err(),
+    };
+    match failure {
+        None => Ok(()),
+        Some(refusal) => {
+            heard.decoded.truncate(kept.0);
+            heard.refused.truncate(kept.1);
+            Err(refusal)
+        }
     }
-    for element in elements {
-        out.push(read_element(mapping, captured.clone(), element, clock, refused)?);
-    }
-    Ok(())
 }
 
-fn read_element(
-    mapping: &JsonMapping,
-    mut captured: Captured,
-    element: &Json,
-    clock: Clock,
-    refused: &mut Vec<Refusal>,
-) -> Result<Decoded, Refusal> {
-    if let Some(id) = mapping.device.as_ref().and_then(|path| element.pointer(path)) {
-        captured.facts.id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-    }
-    let at = match &mapping.timestamp {
-        None => None,
-        Some(field) => time_field::read(field, element, clock).unwrap_or_else(|refusal| {
-            refused.push(refusal);
-            None
-        }),
-    };
-    let good = mapping.quality.as_ref().is_none_or(|quality| {
-        element.pointer(&quality.path).is_none_or(|found| quality.good.contains(found))
-    });
-    let mut readings = Readings { mapping, good, list: Vec::new(), refused };
-    for (name, path) in &mapping.metrics {
-        readings.add_mapped(name, path, element)?;
-    }
-    if mapping.rest {
-        readings.add_rest(element)?;
-    }
-    let news = News::Readings { at, readings: readings.list };
-    Ok(Decoded { facts: captured.facts, news })
+/// The text at one place of a JSON document; `None` when it is no JSON or has none there.
+pub(super) fn text_at(pointer: &Pointer, text: &str) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_str(text).ok()?;
+    let found = document.pointer(&pointer.to_string())?;
+    found.as_str().map(str::to_owned)
 }
 
-/// The readings of one element, each metric once.
-struct Readings<'a> {
-    mapping: &'a JsonMapping,
+/// What is known of the element that is being read.
+struct Element<'a> {
+    device: Option<String>,
+    at: Option<Timestamp>,
     good: bool,
-    list: Vec<(String, Reading)>,
-    refused: &'a mut Vec<Refusal>,
+    readings: Readings<'a>,
+    /// Members counted, for each metric that counts; empty where none does.
+    counts: Vec<i64>,
 }
 
-impl Readings<'_> {
-    fn add_mapped(&mut self, name: &str, path: &MetricPath, element: &Json) -> Result<(), Refusal> {
-        let Some((head, tail)) = path.pointer.split_once("/*") else {
-            return match element.pointer(&path.pointer) {
-                Some(found) => self.add(name, found, path),
-                None => Ok(()),
-            };
+impl<'a> Element<'a> {
+    fn new(mapping: &JsonMapping, metrics: &'a Names<Metric>) -> Element<'a> {
+        let counts = if mapping.counts() { vec![0; mapping.metrics.len()] } else { Vec::new() };
+        Element { device: None, at: None, good: true, readings: Readings::new(metrics), counts }
+    }
+}
+
+/// The pass over one document.
+struct Walk<'a> {
+    mapping: &'a JsonMapping,
+    metrics: &'a Names<Metric>,
+    captured: &'a Captured,
+    clock: Clock,
+    path: Path,
+    depth: usize,
+    /// `None` outside of the elements that `each` names.
+    element: Option<Element<'a>>,
+    found_each: bool,
+    failure: Option<Refusal>,
+    heard: &'a mut Heard,
+}
+
+impl Walk<'_> {
+    /// Takes a scalar at the path.
+    fn take(&mut self, found: Found<'_>) -> Result<(), Refusal> {
+        let Some(element) = &mut self.element else {
+            return Ok(());
         };
-        match element.pointer(head) {
-            Some(Json::Object(members)) => members.iter().try_for_each(|(key, member)| {
-                let Some(found) = member.pointer(tail) else {
-                    return Ok(());
-                };
-                self.add(&name.replace("{1}", key), found, path)
-            }),
-            Some(Json::Array(members)) => {
-                members.iter().enumerate().try_for_each(|(at, member)| {
-                    let Some(found) = member.pointer(tail) else {
-                        return Ok(());
-                    };
-                    self.add(&name.replace("{1}", &at.to_string()), found, path)
-                })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn add_rest(&mut self, element: &Json) -> Result<(), Refusal> {
-        let mut open: Vec<(String, String, &Json)> = vec![(String::new(), String::new(), element)];
-        while let Some((name, pointer, found)) = open.pop() {
-            if self.mapping.is_named(&pointer) {
-                continue;
-            }
-            match found {
-                Json::Object(members) => open.extend(members.iter().rev().map(|(key, member)| {
-                    let escaped = key.replace('~', "~0").replace('/', "~1");
-                    (join(&name, key), format!("{pointer}/{escaped}"), member)
-                })),
-                Json::Array(members) => {
-                    open.extend(members.iter().enumerate().rev().map(|(at, member)| {
-                        (join(&name, &at.to_string()), format!("{pointer}/{at}"), member)
-                    }));
-                }
-                Json::Null => {}
-                Json::Bool(_) | Json::Number(_) | Json::String(_) if name.is_empty() => {}
-                Json::Bool(_) | Json::Number(_) | Json::String(_) => {
-                    self.add(&name, found, &MetricPath::plain(""))?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, name: &str, found: &Json, path: &MetricPath) -> Result<(), Refusal> {
-        if self.list.len() >= METRICS_PER_MESSAGE_MAX {
-            let detail = format!("more than {METRICS_PER_MESSAGE_MAX} metrics");
-            return Err(Refusal::new(Rejection::TooManyMetrics, &detail));
-        }
-        if name.len() > METRIC_NAME_BYTES_MAX || self.list.iter().any(|(known, _)| known == name) {
+        let (mapping, path) = (self.mapping, &self.path);
+        if mapping.device.as_ref().is_some_and(|at| at.matches(path).is_some()) {
+            element.device = Some(found.to_string());
             return Ok(());
         }
-        let reading = match self.reading(found, path) {
-            Some(reading) if self.good => reading,
-            Some(_) => Reading::Bad,
-            None => return Ok(()),
+        if let Some(field) = &mapping.timestamp
+            && field.path.matches(path).is_some()
+        {
+            match time_field::read(field.unit, found, self.clock) {
+                Ok(at) => element.at = at,
+                Err(refusal) => self.heard.refused.push(refusal),
+            }
+            return Ok(());
+        }
+        if let Some(quality) = &mapping.quality
+            && quality.path.matches(path).is_some()
+        {
+            element.good = quality.good.iter().any(|good| found.is(good));
+            return Ok(());
+        }
+        self.take_metric(found)
+    }
+
+    fn take_metric(&mut self, found: Found<'_>) -> Result<(), Refusal> {
+        let mut is_named = false;
+        for index in 0..self.mapping.metrics.len() {
+            let Some((name, source)) = self.mapping.metrics.get(index) else {
+                break;
+            };
+            match source {
+                MetricSource::At { pointers, scale, offset, .. } => {
+                    let Some(star) = pointers.iter().find_map(|at| at.matches(&self.path)) else {
+                        continue;
+                    };
+                    is_named = true;
+                    match star.filter(|_| name.contains("{1}")) {
+                        None => self.add(name, found, *scale, *offset)?,
+                        Some(star) => {
+                            let name = name.replace("{1}", star);
+                            self.add(&name, found, *scale, *offset)?;
+                        }
+                    }
+                }
+                MetricSource::Count { only: Some((at, wanted)), .. } => {
+                    if at.matches(&self.path).is_some()
+                        && wanted.iter().any(|wanted| found.is(wanted))
+                        && let Some(element) = &mut self.element
+                        && let Some(count) = element.counts.get_mut(index)
+                    {
+                        *count += 1;
+                    }
+                }
+                MetricSource::Count { only: None, .. } => {}
+            }
+        }
+        if is_named || !self.mapping.rest || self.mapping.covers(&self.path) {
+            return Ok(());
+        }
+        match &self.captured.metric {
+            Some(metric) if self.path.name().is_empty() => self.add(metric, found, 1.0, 0.0),
+            Some(metric) => {
+                let name = format!("{metric}.{}", self.path.name());
+                self.add(&name, found, 1.0, 0.0)
+            }
+            None if self.path.name().is_empty() => Ok(()),
+            None => {
+                // The name is borrowed from the path: taken out for the call, and put back.
+                let path = std::mem::take(&mut self.path);
+                let added = self.add(path.name(), found, 1.0, 0.0);
+                self.path = path;
+                added
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        found: Found<'_>,
+        scale: f64,
+        offset: f64,
+    ) -> Result<(), Refusal> {
+        let Some(element) = &mut self.element else {
+            return Ok(());
         };
-        self.list.push((name.to_owned(), reading));
+        let id = element.readings.wanted(name)?;
+        let reading = if self.mapping.bad.iter().any(|bad| found.is(bad)) {
+            Some(Reading::Bad)
+        } else if id.is_some() || !matches!(found, Found::Text(_)) {
+            found.reading(scale, offset, &mut self.heard.refused)
+        } else {
+            None
+        };
+        if let (Some(id), Some(reading)) = (id, reading) {
+            element.readings.put(id, reading);
+        }
         Ok(())
     }
 
-    fn reading(&mut self, found: &Json, path: &MetricPath) -> Option<Reading> {
-        if self.mapping.bad.contains(found) {
-            return Some(Reading::Bad);
-        }
-        let value = match found {
-            Json::Bool(flag) => Value::Bool(*flag),
-            Json::Number(number) => match number.as_i64() {
-                Some(whole) if path.is_identity() => Value::Int(whole),
-                _ => {
-                    let number = number.as_f64()?.mul_add(path.scale, path.offset);
-                    if !number.is_finite() {
-                        self.refused.push(Refusal::new(Rejection::Number, &found.to_string()));
-                        return Some(Reading::Bad);
-                    }
-                    Value::Float(number)
-                }
-            },
-            Json::String(text) if is_not_a_number(text) => {
-                self.refused.push(Refusal::new(Rejection::Number, text));
-                return Some(Reading::Bad);
-            }
-            Json::String(text) => Value::Text(cut_bytes(text, TEXT_BYTES_MAX).into()),
-            Json::Null | Json::Array(_) | Json::Object(_) => return None,
+    /// The array at the path has ended: what counts its members is known.
+    fn finish_array(&mut self, members: usize) -> Result<(), Refusal> {
+        let Some(element) = &mut self.element else {
+            return Ok(());
         };
-        Some(Reading::Good(value))
-    }
-}
-
-/// Texts that devices put where a number has no value (IEEE 754 specials in JSON).
-fn is_not_a_number(text: &str) -> bool {
-    matches!(
-        text.to_ascii_lowercase().as_str(),
-        "nan" | "inf" | "-inf" | "+inf" | "infinity" | "-infinity"
-    )
-}
-
-fn join(name: &str, key: &str) -> String {
-    if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") }
-}
-
-/// Deepest nesting of brackets outside strings; a bound taken before the parser recurses.
-fn depth(text: &str) -> usize {
-    let (mut now, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                now += 1;
-                deepest = deepest.max(now);
+        for (index, (name, source)) in self.mapping.metrics.iter().enumerate() {
+            let MetricSource::Count { array, only } = source else {
+                continue;
+            };
+            if array.matches(&self.path).is_some() {
+                let members = i64::try_from(members).unwrap_or(i64::MAX);
+                let counted = element.counts.get(index).copied().unwrap_or(0);
+                let count = if only.is_some() { counted } else { members };
+                element.readings.add(name, Reading::Good(Value::Int(count)))?;
             }
-            b']' | b'}' if !in_string => now = now.saturating_sub(1),
-            _ => {}
         }
+        Ok(())
     }
-    deepest
+
+    /// What was read of the element becomes a sample.
+    fn finish_element(&mut self) -> Result<(), Refusal> {
+        let Some(mut element) = self.element.take() else {
+            return Ok(());
+        };
+        for (name, source) in &self.mapping.metrics {
+            if let MetricSource::At { absent: Some(absent), .. } = source {
+                element.readings.add(name, Reading::Good(absent.clone()))?;
+            }
+        }
+        if !element.good {
+            element.readings.spoil();
+        }
+        let mut facts = self.captured.facts.clone();
+        if let Some(id) = element.device {
+            facts.id = id;
+        }
+        let readings = element.readings.into_list();
+        let news = News::Readings { at: element.at, readings };
+        self.heard.decoded.push(Decoded { facts, news });
+        Ok(())
+    }
+
+    fn is_each(&self) -> bool {
+        self.element.is_none()
+            && self.mapping.each.as_ref().is_some_and(|each| each.matches(&self.path).is_some())
+    }
+
+    fn enter<E: Error>(&mut self) -> Result<(), E> {
+        self.depth += 1;
+        if self.depth <= JSON_DEPTH_MAX {
+            return Ok(());
+        }
+        let detail = format!("JSON nested past {JSON_DEPTH_MAX} levels");
+        self.fail(Err(Refusal::new(Rejection::TooDeep, &detail)))
+    }
+
+    /// Ends the pass; the parser's own error says only that it was ended.
+    fn fail<E: Error>(&mut self, taken: Result<(), Refusal>) -> Result<(), E> {
+        taken.map_err(|refusal| {
+            self.failure = Some(refusal);
+            E::custom("refused")
+        })
+    }
+
+    fn read_elements<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
+        self.found_each = true;
+        let outside = std::mem::take(&mut self.path);
+        for count in 0.. {
+            self.element = Some(Element::new(self.mapping, self.metrics));
+            if list.next_element_seed(&mut *self)?.is_none() {
+                break;
+            }
+            let taken = if count < METRICS_PER_MESSAGE_MAX {
+                self.finish_element()
+            } else {
+                let detail = format!("more than {METRICS_PER_MESSAGE_MAX} elements");
+                Err(Refusal::new(Rejection::TooManyMetrics, &detail))
+            };
+            self.fail(taken)?;
+        }
+        self.element = None;
+        self.path = outside;
+        self.depth -= 1;
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        let taken = self.take(Found::Null);
+        self.fail(taken)
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<(), E> {
+        let taken = self.take(Found::Bool(flag));
+        self.fail(taken)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        let taken = self.take(Found::Int(number));
+        self.fail(taken)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        let taken = self.take(Found::unsigned(number));
+        self.fail(taken)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        let taken = self.take(Found::Float(number));
+        self.fail(taken)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        let taken = self.take(Found::Text(text));
+        self.fail(taken)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        self.enter()?;
+        while map.next_key_seed(Key(&mut self.path))?.is_some() {
+            map.next_value_seed(&mut *self)?;
+            self.path.pop();
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        self.enter()?;
+        if self.is_each() {
+            return self.read_elements(list);
+        }
+        let mut members = 0;
+        loop {
+            self.path.push_index(members);
+            let more = list.next_element_seed(&mut *self)?.is_some();
+            self.path.pop();
+            if !more {
+                break;
+            }
+            members += 1;
+        }
+        self.depth -= 1;
+        let taken = self.finish_array(members);
+        self.fail(taken)
+    }
+}
+
+/// A key of an object goes straight onto the path.
+struct Key<'p>(&'p mut Path);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<(), E> {
+        self.0.push(key);
+        Ok(())
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::mapping::{MetricPath, Quality};
-    use super::*;
-    use crate::engine::types::time::{TimeSpan, Timestamp};
-    use serde_json::json;
-
-    /// `device name=value ...` for every element, and the words of what was refused.
-    fn read_all(mapping: &JsonMapping, payload: &[u8]) -> (Vec<String>, Vec<&'static str>) {
-        let received = Timestamp::parse_rfc3339("2026-04-11T03:20:15Z").expect("a time");
-        let clock = Clock {
-            received,
-            back_max: TimeSpan::from_secs(86_400),
-            ahead_max: TimeSpan::from_secs(300),
-        };
-        let (mut out, mut refused) = (Vec::new(), Vec::new());
-        let end = read(mapping, Captured::default(), payload, clock, &mut out, &mut refused);
-        refused.extend(end.err());
-        let told = out
-            .into_iter()
-            .map(|decoded| match decoded.news {
-                News::Presence { online } => format!("presence {online}"),
-                News::Readings { readings, .. } => {
-                    let mut line = decoded.facts.id;
-                    for (name, reading) in readings {
-                        match reading {
-                            Reading::Good(value) => line.push_str(&format!(" {name}={value}")),
-                            Reading::Bad => line.push_str(&format!(" {name}!")),
-                        }
-                    }
-                    line
-                }
-            })
-            .collect();
-        (told, refused.into_iter().map(|refusal| refusal.reason.word()).collect())
-    }
-
-    #[test]
-    fn every_scalar_becomes_a_metric_named_by_its_path() {
-        let payload = json!({"ts": 1_775_877_615, "a": {"b": 1.5, "c": [true, "中文"]}, "n": null});
-        let (told, refused) = read_all(&JsonMapping::default(), payload.to_string().as_bytes());
-        assert_eq!(told, [" a.b=1.5 a.c.0=true a.c.1=中文"]);
-        assert!(refused.is_empty());
-    }
-
-    #[test]
-    fn a_mapping_names_scales_and_repeats() {
-        let mapping = JsonMapping {
-            timestamp: None,
-            device: Some("/id".into()),
-            quality: Some(Quality { path: "/q".into(), good: vec![json!(192)] }),
-            each: Some("/readings".into()),
-            metrics: vec![
-                ("vib".into(), MetricPath { scale: 2.0, offset: 1.0, ..MetricPath::plain("/v") }),
-                ("{1}".into(), MetricPath::plain("/params/*/value")),
-            ],
-            bad: vec![json!("#VALUE!")],
-            rest: false,
-        };
-        let payload = json!({"readings": [
-            {"id": "冷柜-3", "v": 3, "params": {"p1": {"value": 7}, "p2": {"value": "#VALUE!"}}},
-            {"id": 12, "q": 0, "v": 3},
-        ]});
-        let (told, refused) = read_all(&mapping, payload.to_string().as_bytes());
-        assert_eq!(told, ["冷柜-3 vib=7 p1=7 p2!", "12 vib!"]);
-        assert!(refused.is_empty());
-    }
-
-    #[test]
-    fn what_is_no_measurement_is_refused_with_its_reason() {
-        let mapping = JsonMapping::default();
-        let deep = "[".repeat(50_000);
-        for (payload, expected) in [
-            (&b"\xff\xfe"[..], "invalid-utf8"),
-            (b"{\"a\": ", "undecodable"),
-            (b"", "undecodable"),
-            (deep.as_bytes(), "too-deep"),
-            (b"{\"a\": NaN}", "undecodable"),
-            (b"{\"a\": 1e999}", "undecodable"),
-        ] {
-            assert_eq!(read_all(&mapping, payload), (Vec::new(), vec![expected]));
-        }
-        let (told, refused) = read_all(&mapping, b"{\"a\": \"NaN\", \"b\": 1}");
-        assert_eq!((told, refused), (vec![" a! b=1".to_owned()], vec!["number"]));
-    }
-}
+mod tests;

@@ -47,6 +47,7 @@ impl Engine {
         engine.ledger = stored.ledger;
         engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {
+            engine.decoders.recall(&facts, now);
             if engine.names.find(&facts.id).is_none() {
                 engine.add_device(now, facts);
             }
