@@ -120,11 +120,7 @@ fn play(
 
 /// The first source whose pattern fits the topic, else the first one, which refuses it.
 fn source_of(config: &Config, topic: &str) -> usize {
-    let fits = |source: &config::SourceConfig| {
-        source.spec.topic.captures(topic).is_some()
-            || source.spec.presence.iter().any(|p| p.topic.captures(topic).is_some())
-    };
-    config.sources.iter().position(fits).unwrap_or(0)
+    config.sources.iter().position(|source| source.spec.fits(topic)).unwrap_or(0)
 }
 
 fn print_text(outcome: &Outcome, before: Option<&Outcome>) {

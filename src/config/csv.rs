@@ -7,7 +7,7 @@ use crate::engine::types::document::{Located, Table};
 
 /// Reads the table; without it the time is in `ts`, the device is the name of the file, and all
 /// other columns are metrics.
-pub fn read(source: &Table<'_>, topic: &TopicPattern) -> CsvMapping {
+pub fn read(source: &Table<'_>, topic: Option<&TopicPattern>) -> CsvMapping {
     let mapping = source.table("csv", |table| {
         let default = CsvMapping::default();
         Some(CsvMapping {
@@ -17,7 +17,11 @@ pub fn read(source: &Table<'_>, topic: &TopicPattern) -> CsvMapping {
             ..CsvMapping::default()
         })
     });
-    CsvMapping { topic: topic.template(), ..mapping.unwrap_or_default() }
+    let mapping = mapping.unwrap_or_default();
+    match topic {
+        Some(topic) => CsvMapping { topic: topic.template(), ..mapping },
+        None => mapping,
+    }
 }
 
 fn read_device(table: &Table<'_>) -> CsvDevice {

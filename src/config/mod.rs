@@ -14,7 +14,7 @@ use anyhow::Context;
 use chrono_tz::Tz;
 use device_sim::recording::CsvMapping;
 
-use crate::engine::decode::{self, JsonMapping, Payload, Presence, SourceSpec, TopicPattern};
+use crate::engine::decode::{self, Payload, Presence, SourceSpec, TopicPattern};
 use crate::engine::pipeline::Settings;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
@@ -191,9 +191,11 @@ fn read(table: &Table<'_>) -> Option<Config> {
     let broker = table.table("broker", mqtt::broker).unwrap_or_default();
     let mut sources = table.tables("source", |entry| {
         let spec = decode::read_source(entry, broker.max_payload);
-        let csv = spec.as_ref().map(|spec| csv::read(entry, &spec.topic)).unwrap_or_default();
+        let csv =
+            spec.as_ref().map(|spec| csv::read(entry, spec.topics.first())).unwrap_or_default();
         let name = spec.as_ref().map_or("", |spec| spec.name.as_str());
-        let transport = mqtt::transport(entry, name);
+        let filters = spec.as_ref().map_or(&[][..], |spec| spec.filters.as_slice());
+        let transport = mqtt::transport(entry, name, filters);
         let password = entry.table("password", Secret::read);
         Some(SourceConfig { spec: spec?, transport: transport?, password, csv })
     });
@@ -299,12 +301,14 @@ fn default_source(payload_bytes_max: usize) -> Option<SourceConfig> {
     let filters = vec![topic.filter(), presence.filter()];
     let spec = SourceSpec {
         name: "plant".to_owned(),
-        topic,
-        payload: Payload::Json(JsonMapping::default()),
+        topics: vec![topic],
+        filters: filters.clone(),
+        payload: Payload::Json(Box::default()),
         presence: vec![Presence {
             topic: presence,
-            online: "online".to_owned(),
-            offline: "offline".to_owned(),
+            path: None,
+            online: vec!["online".to_owned()],
+            offline: vec!["offline".to_owned()],
         }],
         payload_bytes_max,
         skew_back_max: TimeSpan::from_secs(86_400),

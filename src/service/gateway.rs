@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
+use super::outlets::Outlets;
 use super::view::{self, Health};
 use crate::engine::pipeline::Engine;
 use crate::engine::policy::Policy;
@@ -72,6 +73,8 @@ pub struct Gateway {
     pub journal: Journal,
     /// Sends.
     pub dispatcher: Dispatcher,
+    /// Publishes.
+    pub outlets: Outlets,
     /// Tells.
     pub observer: Observer,
     /// Reads the clock.
@@ -175,6 +178,9 @@ impl Gateway {
         self.observer.decided(now, &self.effects, &self.engine);
         for call in self.effects.calls.drain(..) {
             self.dispatcher.send(call);
+        }
+        for publication in self.effects.publish.drain(..) {
+            self.outlets.publish(publication);
         }
         self.effects.clear();
     }

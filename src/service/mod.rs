@@ -4,6 +4,7 @@ pub mod backtest;
 mod dispatch;
 mod gateway;
 pub mod observe;
+mod outlets;
 mod poll;
 mod reload;
 pub mod view;
@@ -26,10 +27,11 @@ use crate::engine::types::time::Timestamp;
 use crate::io::clock::{self, Clock};
 use crate::io::desk::{self, Desk};
 use crate::io::journal::{self, Journal};
-use crate::io::mqtt::config::BrokerUrl;
+use crate::io::mqtt::config::{BrokerUrl, Transport};
 use crate::io::mqtt::embedded::{Broker, LogBounds};
 use crate::io::mqtt::external::Subscriber;
-use crate::io::mqtt::{self, Inbox};
+use crate::io::mqtt::publish::Publisher;
+use crate::io::mqtt::{self, ClientError, Inbox};
 use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
 use crate::io::upstream::{self, Upstream};
@@ -37,6 +39,7 @@ use crate::io::web::{self, Asker, Reloader};
 use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
 use observe::{Observer, Story};
+use outlets::{Outlet, Outlets};
 use view::Health;
 
 /// Results of calls that may wait for the loop.
@@ -63,6 +66,7 @@ pub struct Running {
 struct Brokers {
     embedded: Option<Broker>,
     _external: Vec<Subscriber>,
+    outlets: Outlets,
 }
 
 impl Brokers {
@@ -74,7 +78,7 @@ impl Brokers {
         } else {
             None
         };
-        let mut external = Vec::new();
+        let (mut external, mut outlets) = (Vec::new(), BTreeMap::new());
         for (index, source) in config.sources.iter().enumerate() {
             let name = &source.spec.name;
             if source.transport.url == BrokerUrl::Embedded {
@@ -82,6 +86,9 @@ impl Brokers {
                     format!("source `{name}` reads the embedded broker, which is switched off")
                 })?;
                 broker.subscribe(index, &source.transport);
+                if source.spec.publishes() {
+                    outlets.insert(index, Outlet::Embedded(broker.publisher(index)?));
+                }
                 continue;
             }
             let password = source.password.as_ref().map(Secret::resolve).transpose();
@@ -93,17 +100,29 @@ impl Brokers {
                 max_payload,
                 inbox.clone(),
             );
+            if source.spec.publishes() {
+                let publisher = publisher(&source.transport, password.as_deref());
+                let publisher = publisher.with_context(|| format!("source `{name}`"))?;
+                outlets.insert(index, Outlet::External(publisher));
+            }
             external.push(subscriber.with_context(|| format!("source `{name}`"))?);
         }
         if let Some(broker) = &mut embedded {
             broker.open().await?;
         }
-        Ok(Brokers { embedded, _external: external })
+        let outlets = Outlets::start(outlets);
+        Ok(Brokers { embedded, _external: external, outlets })
     }
 
     fn address(&self) -> Option<SocketAddr> {
         self.embedded.as_ref().map(Broker::address)
     }
+}
+
+/// A client of its own beside the subscriber's, with a session of its own.
+fn publisher(transport: &Transport, password: Option<&str>) -> Result<Publisher, ClientError> {
+    let client_id = format!("{}-publish", transport.client_id);
+    Publisher::start(&Transport { client_id, ..transport.clone() }, password)
 }
 
 impl Running {
@@ -229,6 +248,7 @@ pub async fn start(
         journal,
         dispatcher,
         observer,
+        outlets: brokers.outlets.clone(),
         clock,
         effects,
         health: Health::new(names),

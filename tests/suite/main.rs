@@ -19,6 +19,7 @@ mod recordings;
 mod redelivery;
 mod reload;
 mod service_manager;
+mod sparkplug;
 mod store_crash;
 mod store_disk;
 mod store_journal;

@@ -1,404 +1,395 @@
-//! JSON payloads by a declarative mapping, read in one pass without a tree.
-//!
-//! Only what some rule reads is kept: most of what a device sends concerns no rule, and costs no
-//! more than its characters.
+//! JSON payloads by a declarative mapping, read in one pass: no document is built, and a metric
+//! that no rule reads leaves nothing behind.
 
-use std::borrow::Cow;
+use std::fmt;
 
-use serde::de::DeserializeSeed;
-use serde_json::Value as Json;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use super::json_pass::Node;
-use super::json_path::Path;
-use super::mapping::{JsonMapping, MetricPath};
+use super::mapping::{JsonMapping, MetricSource};
+use super::pointer::{Path, Pointer};
+use super::readings::Readings;
+use super::scalar::Found;
 use super::time_field::{self, Clock};
-use super::value::{TEXT_BYTES_MAX, utf8};
-use super::{
-    Captured, Decoded, JSON_DEPTH_MAX, METRIC_NAME_BYTES_MAX, METRICS_PER_MESSAGE_MAX, News,
-    Refusal, Wanted,
-};
+use super::value::utf8;
+use super::{Captured, Decoded, Heard, JSON_DEPTH_MAX, METRICS_PER_MESSAGE_MAX, News, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::message::{Reading, Value};
-use crate::engine::types::text::cut_bytes;
+use crate::engine::types::names::{Metric, Names};
+use crate::engine::types::time::Timestamp;
 
 /// Reads a payload; a time that is not believed is refused, and the sample counts as of receipt.
 pub(super) fn read(
     mapping: &JsonMapping,
+    metrics: &Names<Metric>,
     captured: Captured,
     payload: &[u8],
     clock: Clock,
-    wanted: Wanted<'_>,
-    out: &mut Vec<Decoded>,
-    refused: &mut Vec<Refusal>,
+    heard: &mut Heard,
 ) -> Result<(), Refusal> {
     let text = utf8(payload)?;
+    let kept = (heard.decoded.len(), heard.refused.len());
     let mut walk = Walk {
         mapping,
-        wanted,
+        metrics,
+        captured: &captured,
+        clock,
         path: Path::default(),
         depth: 0,
-        elements: Vec::new(),
-        inside: mapping.each.is_none(),
-        has_array: false,
-        refused,
-        fault: None,
+        element: mapping.each.is_none().then(|| Element::new(mapping, metrics)),
+        found_each: mapping.each.is_none(),
+        failure: None,
+        heard: &mut *heard,
     };
-    if walk.inside {
-        walk.elements.push(Element::default());
+    let mut json = serde_json::Deserializer::from_str(text);
+    let read = walk.deserialize(&mut json).and_then(|()| json.end());
+    let failure = match (walk.failure.take(), read) {
+        (Some(failure), _) => Some(failure),
+        (None, Err(error)) => Some(Refusal::new(Rejection::Undecodable, &error.to_string())),
+        (None, Ok(())) if !walk.found_each => {
+            Some(Refusal::new(Rejection::Undecodable, "there is no array where `each` says"))
+        }
+        (None, Ok(())) => walk.finish_element().err(),
+    };
+    match failure {
+        None => Ok(()),
+        Some(refusal) => {
+            heard.decoded.truncate(kept.0);
+            heard.refused.truncate(kept.1);
+            Err(refusal)
+        }
     }
-    let mut parser = serde_json::Deserializer::from_str(text);
-    let read = Node(&mut walk).deserialize(&mut parser).and_then(|()| parser.end());
-    let Walk { elements, has_array, fault, .. } = walk;
-    if let Err(error) = read {
-        let undecodable = || Refusal::new(Rejection::Undecodable, &error.to_string());
-        return Err(fault.unwrap_or_else(undecodable));
-    }
-    if let (Some(each), false) = (&mapping.each, has_array) {
-        return Err(Refusal::new(Rejection::Undecodable, &format!("no array at `{each}`")));
-    }
-    for element in elements {
-        out.push(element.decoded(mapping, captured.clone(), clock, refused));
-    }
-    Ok(())
 }
 
-/// One element of `each`, or the whole document.
-#[derive(Debug)]
-struct Element {
-    device: Option<Json>,
-    time: Option<Json>,
+/// The text at one place of a JSON document; `None` when it is no JSON or has none there.
+pub(super) fn text_at(pointer: &Pointer, text: &str) -> Option<String> {
+    let document: serde_json::Value = serde_json::from_str(text).ok()?;
+    let found = document.pointer(&pointer.to_string())?;
+    found.as_str().map(str::to_owned)
+}
+
+/// What is known of the element that is being read.
+struct Element<'a> {
+    device: Option<String>,
+    at: Option<Timestamp>,
     good: bool,
-    count: usize,
-    readings: Vec<Named>,
+    readings: Readings<'a>,
+    /// Members counted, for each metric that counts; empty where none does.
+    counts: Vec<i64>,
 }
 
-#[derive(Debug)]
-struct Named {
-    name: String,
-    reading: Reading,
-    is_mapped: bool,
-}
-
-impl Default for Element {
-    fn default() -> Element {
-        Element { device: None, time: None, good: true, count: 0, readings: Vec::new() }
+impl<'a> Element<'a> {
+    fn new(mapping: &JsonMapping, metrics: &'a Names<Metric>) -> Element<'a> {
+        let counts = if mapping.counts() { vec![0; mapping.metrics.len()] } else { Vec::new() };
+        Element { device: None, at: None, good: true, readings: Readings::new(metrics), counts }
     }
 }
 
-impl Element {
-    fn decoded(
-        self,
-        mapping: &JsonMapping,
-        mut captured: Captured,
-        clock: Clock,
-        refused: &mut Vec<Refusal>,
-    ) -> Decoded {
-        if let Some(id) = self.device {
-            captured.facts.id = id.as_str().map_or_else(|| id.to_string(), str::to_owned);
-        }
-        let at = match (&mapping.timestamp, self.time) {
-            (Some(field), Some(found)) => time_field::read(field.unit, &found, clock)
-                .map_err(|refusal| refused.push(refusal))
-                .ok(),
-            _ => None,
-        };
-        let told = |Named { name, reading, .. }| match self.good {
-            true => (name, reading),
-            false => (name, Reading::Bad),
-        };
-        let readings = self.readings.into_iter().map(told).collect();
-        Decoded { facts: captured.facts, news: News::Readings { at, readings } }
-    }
-
-    /// Keeps a reading. What the mapping names comes before what has its name by chance; of two
-    /// that are the same, the later counts, as everywhere in JSON.
-    fn keep(&mut self, name: Cow<'_, str>, reading: Reading, is_mapped: bool) {
-        match self.readings.iter_mut().find(|known| known.name == name) {
-            Some(known) if known.is_mapped && !is_mapped => {}
-            Some(known) => {
-                known.reading = reading;
-                known.is_mapped = is_mapped;
-            }
-            None => self.readings.push(Named { name: name.into_owned(), reading, is_mapped }),
-        }
-    }
-}
-
-/// A value without members.
-#[derive(Clone, Debug)]
-pub(super) enum Leaf<'a> {
-    Null,
-    Bool(bool),
-    Int(i64),
-    Float(f64),
-    Text(Cow<'a, str>),
-}
-
-impl Leaf<'_> {
-    fn to_json(&self) -> Json {
-        match self {
-            Leaf::Null => Json::Null,
-            Leaf::Bool(flag) => Json::from(*flag),
-            Leaf::Int(number) => Json::from(*number),
-            Leaf::Float(number) => Json::from(*number),
-            Leaf::Text(text) => Json::from(text.as_ref()),
-        }
-    }
-}
-
-/// The state of the pass.
-pub(super) struct Walk<'a> {
-    pub mapping: &'a JsonMapping,
-    wanted: Wanted<'a>,
-    pub path: Path,
-    pub depth: usize,
-    elements: Vec<Element>,
-    /// What is read now belongs to an element.
-    pub inside: bool,
-    /// The array of elements was there.
-    has_array: bool,
-    refused: &'a mut Vec<Refusal>,
-    /// Why the pass was ended, where that was not the parser.
-    pub fault: Option<Refusal>,
+/// The pass over one document.
+struct Walk<'a> {
+    mapping: &'a JsonMapping,
+    metrics: &'a Names<Metric>,
+    captured: &'a Captured,
+    clock: Clock,
+    path: Path,
+    depth: usize,
+    /// `None` outside of the elements that `each` names.
+    element: Option<Element<'a>>,
+    found_each: bool,
+    failure: Option<Refusal>,
+    heard: &'a mut Heard,
 }
 
 impl Walk<'_> {
-    pub fn leaf(&mut self, leaf: &Leaf<'_>) {
-        let Some(element) = self.elements.last_mut().filter(|_| self.inside) else {
-            return;
+    /// Takes a scalar at the path.
+    fn take(&mut self, found: Found<'_>) -> Result<(), Refusal> {
+        let Some(element) = &mut self.element else {
+            return Ok(());
         };
-        let JsonMapping { timestamp, device, quality, metrics, rest, .. } = self.mapping;
-        if timestamp.as_ref().is_some_and(|field| self.path.is_at(&field.path)) {
-            element.time = Some(leaf.to_json());
+        let (mapping, path) = (self.mapping, &self.path);
+        if mapping.device.as_ref().is_some_and(|at| at.matches(path).is_some()) {
+            element.device = Some(found.to_string());
+            return Ok(());
         }
-        if device.as_ref().is_some_and(|pointer| self.path.is_at(pointer)) {
-            element.device = Some(leaf.to_json());
+        if let Some(field) = &mapping.timestamp
+            && field.path.matches(path).is_some()
+        {
+            match time_field::read(field.unit, found, self.clock) {
+                Ok(at) => element.at = at,
+                Err(refusal) => self.heard.refused.push(refusal),
+            }
+            return Ok(());
         }
-        if let Some(quality) = quality.as_ref().filter(|known| self.path.is_at(&known.path)) {
-            element.good = quality.good.contains(&leaf.to_json());
+        if let Some(quality) = &mapping.quality
+            && quality.path.matches(path).is_some()
+        {
+            element.good = quality.good.iter().any(|good| found.is(good));
+            return Ok(());
         }
-        for (name, path) in metrics {
-            if let Some(wild) = self.path.fits(&path.pointer).map(str::to_owned) {
-                let name = match name.contains("{1}") {
-                    true => Cow::Owned(name.replace("{1}", &wild)),
-                    false => Cow::Borrowed(name.as_str()),
-                };
-                let name = Some(name).filter(|name| self.is_wanted(name));
-                self.add(name, leaf, path, true);
+        self.take_metric(found)
+    }
+
+    fn take_metric(&mut self, found: Found<'_>) -> Result<(), Refusal> {
+        let mut is_named = false;
+        for index in 0..self.mapping.metrics.len() {
+            let Some((name, source)) = self.mapping.metrics.get(index) else {
+                break;
+            };
+            match source {
+                MetricSource::At { pointers, scale, offset, .. } => {
+                    let Some(star) = pointers.iter().find_map(|at| at.matches(&self.path)) else {
+                        continue;
+                    };
+                    is_named = true;
+                    match star.filter(|_| name.contains("{1}")) {
+                        None => self.add(name, found, *scale, *offset)?,
+                        Some(star) => {
+                            let name = name.replace("{1}", star);
+                            self.add(&name, found, *scale, *offset)?;
+                        }
+                    }
+                }
+                MetricSource::Count { only: Some((at, wanted)), .. } => {
+                    if at.matches(&self.path).is_some()
+                        && wanted.iter().any(|wanted| found.is(wanted))
+                        && let Some(element) = &mut self.element
+                        && let Some(count) = element.counts.get_mut(index)
+                    {
+                        *count += 1;
+                    }
+                }
+                MetricSource::Count { only: None, .. } => {}
             }
         }
-        if *rest && !self.path.name().is_empty() && !self.is_named() {
-            let name = Some(self.path.name()).filter(|name| self.is_wanted(name));
-            let name = name.map(|name| Cow::Owned(name.to_owned()));
-            self.add(name, leaf, &PLAIN, false);
+        if is_named || !self.mapping.rest || self.mapping.covers(&self.path) {
+            return Ok(());
+        }
+        match &self.captured.metric {
+            Some(metric) if self.path.name().is_empty() => self.add(metric, found, 1.0, 0.0),
+            Some(metric) => {
+                let name = format!("{metric}.{}", self.path.name());
+                self.add(&name, found, 1.0, 0.0)
+            }
+            None if self.path.name().is_empty() => Ok(()),
+            None => {
+                // The name is borrowed from the path: taken out for the call, and put back.
+                let path = std::mem::take(&mut self.path);
+                let added = self.add(path.name(), found, 1.0, 0.0);
+                self.path = path;
+                added
+            }
         }
     }
 
-    /// True at and below the place of something that the mapping names.
-    fn is_named(&self) -> bool {
-        let JsonMapping { timestamp, device, quality, metrics, .. } = self.mapping;
-        let under = |pointer: &str| self.path.is_under(pointer);
-        timestamp.as_ref().is_some_and(|field| under(&field.path))
-            || device.as_deref().is_some_and(under)
-            || quality.as_ref().is_some_and(|quality| under(&quality.path))
-            || metrics.iter().any(|(_, path)| under(&path.pointer))
-    }
-
-    fn is_wanted(&self, name: &str) -> bool {
-        name.len() <= METRIC_NAME_BYTES_MAX && (self.wanted)(name)
-    }
-
-    /// Adds a reading; one that nobody wants is only counted, and refused if it is no number.
     fn add(
         &mut self,
-        name: Option<Cow<'_, str>>,
-        leaf: &Leaf<'_>,
-        path: &MetricPath,
-        is_mapped: bool,
-    ) {
-        let count = self.elements.last_mut().map_or(0, |element| {
-            element.count += 1;
-            element.count
-        });
-        if count > METRICS_PER_MESSAGE_MAX {
-            let detail = format!("more than {METRICS_PER_MESSAGE_MAX} metrics");
-            self.fault = Some(Refusal::new(Rejection::TooManyMetrics, &detail));
-            return;
-        }
-        if name.is_none() && !matches!(leaf, Leaf::Text(text) if is_not_a_number(text)) {
-            return;
-        }
-        let reading = self.reading(leaf, path);
-        if let (Some(name), Some(reading), Some(element)) =
-            (name, reading, self.elements.last_mut())
-        {
-            element.keep(name, reading, is_mapped);
-        }
-    }
-
-    fn reading(&mut self, leaf: &Leaf<'_>, path: &MetricPath) -> Option<Reading> {
-        let bad = &self.mapping.bad;
-        if !bad.is_empty() && bad.contains(&leaf.to_json()) {
-            return Some(Reading::Bad);
-        }
-        let value = match leaf {
-            Leaf::Null => return None,
-            Leaf::Bool(flag) => Value::Bool(*flag),
-            Leaf::Int(number) if path.is_identity() => Value::Int(*number),
-            Leaf::Int(number) => return Some(self.scaled(*number as f64, path)),
-            Leaf::Float(number) => return Some(self.scaled(*number, path)),
-            Leaf::Text(text) if is_not_a_number(text) => {
-                self.refused.push(Refusal::new(Rejection::Number, text));
-                return Some(Reading::Bad);
-            }
-            Leaf::Text(text) => Value::Text(cut_bytes(text, TEXT_BYTES_MAX).into()),
+        name: &str,
+        found: Found<'_>,
+        scale: f64,
+        offset: f64,
+    ) -> Result<(), Refusal> {
+        let Some(element) = &mut self.element else {
+            return Ok(());
         };
-        Some(Reading::Good(value))
-    }
-
-    fn scaled(&mut self, number: f64, path: &MetricPath) -> Reading {
-        let scaled = number.mul_add(path.scale, path.offset);
-        if scaled.is_finite() {
-            return Reading::Good(Value::Float(scaled));
-        }
-        self.refused.push(Refusal::new(Rejection::Number, &number.to_string()));
-        Reading::Bad
-    }
-
-    /// Goes into an object or an array.
-    pub fn enter<E: serde::de::Error>(&mut self) -> Result<(), E> {
-        self.depth += 1;
-        if self.depth > JSON_DEPTH_MAX {
-            let detail = format!("JSON nested past {JSON_DEPTH_MAX} levels");
-            return Err(self.end(Rejection::TooDeep, &detail));
-        }
-        let timestamp = self.mapping.timestamp.as_ref();
-        if let Some(element) = self.elements.last_mut().filter(|_| self.inside)
-            && timestamp.is_some_and(|field| self.path.is_at(&field.path))
-        {
-            // A time that is there and no time at all is told, as any other that cannot be read.
-            element.time = Some(Json::Null);
+        let id = element.readings.wanted(name)?;
+        let reading = if self.mapping.bad.iter().any(|bad| found.is(bad)) {
+            Some(Reading::Bad)
+        } else if id.is_some() || !matches!(found, Found::Text(_)) {
+            found.reading(scale, offset, &mut self.heard.refused)
+        } else {
+            None
+        };
+        if let (Some(id), Some(reading)) = (id, reading) {
+            element.readings.put(id, reading);
         }
         Ok(())
     }
 
-    pub fn begin_element(&mut self) -> (usize, usize) {
-        self.elements.push(Element::default());
-        self.inside = true;
-        self.has_array = true;
-        self.path.rebase()
-    }
-
-    /// `is_there`: it was one, not the end of the array.
-    pub fn end_element(&mut self, base: (usize, usize), is_there: bool) {
-        self.inside = false;
-        self.path.restore(base);
-        if !is_there {
-            self.elements.pop();
+    /// The array at the path has ended: what counts its members is known.
+    fn finish_array(&mut self, members: usize) -> Result<(), Refusal> {
+        let Some(element) = &mut self.element else {
+            return Ok(());
+        };
+        for (index, (name, source)) in self.mapping.metrics.iter().enumerate() {
+            let MetricSource::Count { array, only } = source else {
+                continue;
+            };
+            if array.matches(&self.path).is_some() {
+                let members = i64::try_from(members).unwrap_or(i64::MAX);
+                let counted = element.counts.get(index).copied().unwrap_or(0);
+                let count = if only.is_some() { counted } else { members };
+                element.readings.add(name, Reading::Good(Value::Int(count)))?;
+            }
         }
+        Ok(())
     }
 
-    /// Ends the pass for a reason of ours.
-    pub fn end<E: serde::de::Error>(&mut self, reason: Rejection, detail: &str) -> E {
-        self.fault = Some(Refusal::new(reason, detail));
-        E::custom(detail)
+    /// What was read of the element becomes a sample.
+    fn finish_element(&mut self) -> Result<(), Refusal> {
+        let Some(mut element) = self.element.take() else {
+            return Ok(());
+        };
+        for (name, source) in &self.mapping.metrics {
+            if let MetricSource::At { absent: Some(absent), .. } = source {
+                element.readings.add(name, Reading::Good(absent.clone()))?;
+            }
+        }
+        if !element.good {
+            element.readings.spoil();
+        }
+        let mut facts = self.captured.facts.clone();
+        if let Some(id) = element.device {
+            facts.id = id;
+        }
+        let readings = element.readings.into_list();
+        let news = News::Readings { at: element.at, readings };
+        self.heard.decoded.push(Decoded { facts, news });
+        Ok(())
+    }
+
+    fn is_each(&self) -> bool {
+        self.element.is_none()
+            && self.mapping.each.as_ref().is_some_and(|each| each.matches(&self.path).is_some())
+    }
+
+    fn enter<E: Error>(&mut self) -> Result<(), E> {
+        self.depth += 1;
+        if self.depth <= JSON_DEPTH_MAX {
+            return Ok(());
+        }
+        let detail = format!("JSON nested past {JSON_DEPTH_MAX} levels");
+        self.fail(Err(Refusal::new(Rejection::TooDeep, &detail)))
+    }
+
+    /// Ends the pass; the parser's own error says only that it was ended.
+    fn fail<E: Error>(&mut self, taken: Result<(), Refusal>) -> Result<(), E> {
+        taken.map_err(|refusal| {
+            self.failure = Some(refusal);
+            E::custom("refused")
+        })
+    }
+
+    fn read_elements<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
+        self.found_each = true;
+        let outside = std::mem::take(&mut self.path);
+        for count in 0.. {
+            self.element = Some(Element::new(self.mapping, self.metrics));
+            if list.next_element_seed(&mut *self)?.is_none() {
+                break;
+            }
+            let taken = if count < METRICS_PER_MESSAGE_MAX {
+                self.finish_element()
+            } else {
+                let detail = format!("more than {METRICS_PER_MESSAGE_MAX} elements");
+                Err(Refusal::new(Rejection::TooManyMetrics, &detail))
+            };
+            self.fail(taken)?;
+        }
+        self.element = None;
+        self.path = outside;
+        self.depth -= 1;
+        Ok(())
     }
 }
 
-/// Texts that devices put where a number has no value (IEEE 754 specials in JSON).
-fn is_not_a_number(text: &str) -> bool {
-    const SPECIALS: [&str; 6] = ["nan", "inf", "-inf", "+inf", "infinity", "-infinity"];
-    SPECIALS.iter().any(|special| text.eq_ignore_ascii_case(special))
+impl<'de> DeserializeSeed<'de> for &mut Walk<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
 }
 
-/// What is not scaled.
-const PLAIN: MetricPath =
-    MetricPath { pointer: String::new(), scale: 1.0, offset: 0.0, unit: String::new() };
+impl<'de> Visitor<'de> for &mut Walk<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        let taken = self.take(Found::Null);
+        self.fail(taken)
+    }
+
+    fn visit_bool<E: Error>(self, flag: bool) -> Result<(), E> {
+        let taken = self.take(Found::Bool(flag));
+        self.fail(taken)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
+        let taken = self.take(Found::Int(number));
+        self.fail(taken)
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
+        let taken = self.take(Found::unsigned(number));
+        self.fail(taken)
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
+        let taken = self.take(Found::Float(number));
+        self.fail(taken)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+        let taken = self.take(Found::Text(text));
+        self.fail(taken)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        self.enter()?;
+        while map.next_key_seed(Key(&mut self.path))?.is_some() {
+            map.next_value_seed(&mut *self)?;
+            self.path.pop();
+        }
+        self.depth -= 1;
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        self.enter()?;
+        if self.is_each() {
+            return self.read_elements(list);
+        }
+        let mut members = 0;
+        loop {
+            self.path.push_index(members);
+            let more = list.next_element_seed(&mut *self)?.is_some();
+            self.path.pop();
+            if !more {
+                break;
+            }
+            members += 1;
+        }
+        self.depth -= 1;
+        let taken = self.finish_array(members);
+        self.fail(taken)
+    }
+}
+
+/// A key of an object goes straight onto the path.
+struct Key<'p>(&'p mut Path);
+
+impl<'de> DeserializeSeed<'de> for Key<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Key<'_> {
+    type Value = ();
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<(), E> {
+        self.0.push(key);
+        Ok(())
+    }
+}
 
 #[cfg(test)]
-mod tests {
-    use super::super::mapping::{MetricPath, Quality};
-    use super::*;
-    use crate::engine::types::time::{TimeSpan, Timestamp};
-    use serde_json::json;
-
-    /// `device name=value ...` for every element, and the words of what was refused.
-    fn read_all(mapping: &JsonMapping, payload: &[u8]) -> (Vec<String>, Vec<&'static str>) {
-        let received = Timestamp::parse_rfc3339("2026-04-11T03:20:15Z").expect("a time");
-        let clock = Clock {
-            received,
-            back_max: TimeSpan::from_secs(86_400),
-            ahead_max: TimeSpan::from_secs(300),
-        };
-        let (mut out, mut refused) = (Vec::new(), Vec::new());
-        let all = |_: &str| true;
-        let end = read(mapping, Captured::default(), payload, clock, &all, &mut out, &mut refused);
-        refused.extend(end.err());
-        let told = out
-            .into_iter()
-            .map(|decoded| match decoded.news {
-                News::Presence { online } => format!("presence {online}"),
-                News::Readings { readings, .. } => {
-                    let mut line = decoded.facts.id;
-                    for (name, reading) in readings {
-                        match reading {
-                            Reading::Good(value) => line.push_str(&format!(" {name}={value}")),
-                            Reading::Bad => line.push_str(&format!(" {name}!")),
-                        }
-                    }
-                    line
-                }
-            })
-            .collect();
-        (told, refused.into_iter().map(|refusal| refusal.reason.word()).collect())
-    }
-
-    #[test]
-    fn every_scalar_becomes_a_metric_named_by_its_path() {
-        let payload = json!({"ts": 1_775_877_615, "a": {"b": 1.5, "c": [true, "中文"]}, "n": null});
-        let (told, refused) = read_all(&JsonMapping::default(), payload.to_string().as_bytes());
-        assert_eq!(told, [" a.b=1.5 a.c.0=true a.c.1=中文"]);
-        assert!(refused.is_empty());
-    }
-
-    #[test]
-    fn a_mapping_names_scales_and_repeats() {
-        let mapping = JsonMapping {
-            timestamp: None,
-            device: Some("/id".into()),
-            quality: Some(Quality { path: "/q".into(), good: vec![json!(192)] }),
-            each: Some("/readings".into()),
-            metrics: vec![
-                ("vib".into(), MetricPath { scale: 2.0, offset: 1.0, ..MetricPath::plain("/v") }),
-                ("{1}".into(), MetricPath::plain("/params/*/value")),
-            ],
-            bad: vec![json!("#VALUE!")],
-            rest: false,
-        };
-        let payload = json!({"readings": [
-            {"id": "冷柜-3", "v": 3, "params": {"p1": {"value": 7}, "p2": {"value": "#VALUE!"}}},
-            {"id": 12, "q": 0, "v": 3},
-        ]});
-        let (told, refused) = read_all(&mapping, payload.to_string().as_bytes());
-        assert_eq!(told, ["冷柜-3 p1=7 p2! vib=7", "12 vib!"]);
-        assert!(refused.is_empty());
-    }
-
-    #[test]
-    fn what_is_no_measurement_is_refused_with_its_reason() {
-        let mapping = JsonMapping::default();
-        let deep = "[".repeat(50_000);
-        for (payload, expected) in [
-            (&b"\xff\xfe"[..], "invalid-utf8"),
-            (b"{\"a\": ", "undecodable"),
-            (b"", "undecodable"),
-            (deep.as_bytes(), "too-deep"),
-            (b"{\"a\": NaN}", "undecodable"),
-            (b"{\"a\": 1e999}", "undecodable"),
-        ] {
-            assert_eq!(read_all(&mapping, payload), (Vec::new(), vec![expected]));
-        }
-        let (told, refused) = read_all(&mapping, b"{\"a\": \"NaN\", \"b\": 1}");
-        assert_eq!((told, refused), (vec![" a! b=1".to_owned()], vec!["number"]));
-    }
-}
+mod tests;

@@ -1,180 +1,143 @@
-//! The decoding part of a `[[source]]`: topic pattern, decoder and JSON mapping, read from TOML.
+//! The declarative mapping of a JSON payload, and how it is read from TOML.
 
 use chrono_tz::Tz;
-use serde_json::Value as Json;
 
-use super::{Payload, Presence, SourceSpec, TimeField, TimeUnit, TopicPattern};
+use super::pointer::{Path, Pointer};
+use super::{TimeField, TimeUnit};
 use crate::engine::types::diagnostic::did_you_mean;
-use crate::engine::types::document::{Context, FromToml, Located, Scalar, Table};
-use crate::engine::types::time::TimeSpan;
+use crate::engine::types::document::{Context, Entry, FromToml, Located, Scalar, Table};
+use crate::engine::types::message::Value;
 
 /// Where a JSON payload keeps what.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JsonMapping {
     /// The device's time; `None` for the time of receipt.
     pub timestamp: Option<TimeField>,
-    /// Pointer to the device's id, which then replaces the topic's.
-    pub device: Option<String>,
+    /// Place of the device's id, which then replaces the topic's.
+    pub device: Option<Pointer>,
     /// Quality of the whole element.
     pub quality: Option<Quality>,
-    /// Pointer to an array: each element is a sample of its own.
-    pub each: Option<String>,
-    /// Metric name and where it is; `{1}` in the name is what `*` in the pointer stood for.
-    pub metrics: Vec<(String, MetricPath)>,
+    /// Place of an array: each member is a sample of its own.
+    pub each: Option<Pointer>,
+    /// Metric name and where it comes from; `{1}` in the name is what `*` stood for.
+    pub metrics: Vec<(String, MetricSource)>,
     /// Values that mean bad quality.
-    pub bad: Vec<Json>,
+    pub bad: Vec<Scalar>,
     /// Every other scalar becomes a metric named by its path (`a.b.c`).
     pub rest: bool,
 }
 
-/// Where a metric is and how it is scaled: `value * scale + offset`.
+/// Where a metric comes from.
 #[derive(Clone, Debug, PartialEq)]
-pub struct MetricPath {
-    /// JSON pointer, with at most one `*` level.
-    pub pointer: String,
-    /// Factor.
-    pub scale: f64,
-    /// Added after the factor.
-    pub offset: f64,
-    /// Unit, for people.
-    pub unit: String,
-}
-
-impl MetricPath {
-    pub(super) fn plain(pointer: &str) -> MetricPath {
-        MetricPath { pointer: pointer.to_owned(), scale: 1.0, offset: 0.0, unit: String::new() }
-    }
-
-    pub(super) fn is_identity(&self) -> bool {
-        self.scale == 1.0 && self.offset == 0.0
-    }
+pub enum MetricSource {
+    /// A value: `value * scale + offset`.
+    At {
+        /// Places that may hold it.
+        pointers: Vec<Pointer>,
+        /// Factor.
+        scale: f64,
+        /// Added after the factor.
+        offset: f64,
+        /// Unit, for people.
+        unit: String,
+        /// What it is when the payload has none of the places.
+        absent: Option<Value>,
+    },
+    /// How many members an array has.
+    Count {
+        /// The array.
+        array: Pointer,
+        /// Only those that have one of these values at this place (with `*` for the member).
+        only: Option<(Pointer, Vec<Scalar>)>,
+    },
 }
 
 /// Where an element says how good it is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quality {
-    /// JSON pointer.
-    pub path: String,
+    /// The place.
+    pub path: Pointer,
     /// Values that mean good.
-    pub good: Vec<Json>,
+    pub good: Vec<Scalar>,
 }
 
 impl Default for JsonMapping {
     /// What fits most devices: every scalar a metric, `ts` as the time if it is there.
     fn default() -> Self {
+        let timestamp = Pointer::parse("/ts").map(|path| TimeField { path, unit: TimeUnit::Auto });
+        JsonMapping { timestamp, rest: true, ..JsonMapping::empty() }
+    }
+}
+
+impl JsonMapping {
+    /// Nothing at all.
+    pub(super) fn empty() -> JsonMapping {
         JsonMapping {
-            timestamp: Some(TimeField { path: "/ts".to_owned(), unit: TimeUnit::Auto }),
+            timestamp: None,
             device: None,
             quality: None,
             each: None,
             metrics: Vec::new(),
             bad: Vec::new(),
-            rest: true,
+            rest: false,
         }
+    }
+
+    pub(super) fn counts(&self) -> bool {
+        self.metrics.iter().any(|(_, source)| matches!(source, MetricSource::Count { .. }))
+    }
+
+    /// True when `path` is the place of something that the mapping names, or below it.
+    pub(super) fn covers(&self, path: &Path) -> bool {
+        let fields = [
+            self.timestamp.as_ref().map(|field| &field.path),
+            self.device.as_ref(),
+            self.quality.as_ref().map(|quality| &quality.path),
+        ];
+        fields.into_iter().flatten().any(|at| at.covers(path))
+            || self.metrics.iter().any(|(_, source)| match source {
+                MetricSource::At { pointers, .. } => pointers.iter().any(|at| at.covers(path)),
+                MetricSource::Count { .. } => false,
+            })
     }
 }
 
-/// Decoders of the format that this version does not have.
-const DECODERS_NOT_BUILT: [&str; 11] = [
-    "senml",
-    "sparkplug-b",
-    "thin-edge",
-    "opcua-json",
-    "csv",
-    "tasmota",
-    "zigbee2mqtt",
-    "shelly",
-    "alink",
-    "homie",
-    "vda5050",
-];
-
-/// Reads the decoding keys of a `[[source]]`.
-pub fn read_source(table: &Table<'_>, payload_bytes_max: usize) -> Option<SourceSpec> {
-    let name = table.required::<String>("name");
-    let topic = read_pattern(table);
-    let payload = read_payload(table);
-    let presence = table.tables("presence", |entry| {
-        let topic = read_pattern(entry);
-        Some(Presence {
-            online: entry.or("online", "online".to_owned()),
-            offline: entry.or("offline", "offline".to_owned()),
-            topic: topic?,
-        })
+/// Reads `[source.json]` over what a preset says: a key that is there replaces the preset's, and
+/// metrics are added to it.
+pub(super) fn read_json(table: &Table<'_>, base: JsonMapping) -> JsonMapping {
+    let quality = table.table("quality", |entry| {
+        let path = read_pointer(entry, "path");
+        let good = entry.required::<Vec<Scalar>>("good")?;
+        Some(Quality { path: path?, good })
     });
-    let skew = table.table("max_skew", |entry| {
-        let back = entry.or("back", TimeSpan::from_secs(86_400));
-        Some((back, entry.or("ahead", TimeSpan::from_secs(300))))
-    });
-    let (skew_back_max, skew_ahead_max) =
-        skew.unwrap_or((TimeSpan::from_secs(86_400), TimeSpan::from_secs(300)));
-    Some(SourceSpec {
-        name: name?,
-        topic: topic?,
-        payload: payload?,
-        presence,
-        payload_bytes_max,
-        skew_back_max,
-        skew_ahead_max,
-    })
-}
-
-fn read_pattern(table: &Table<'_>) -> Option<TopicPattern> {
-    let text = table.required::<Located<String>>("topic")?;
-    match TopicPattern::parse(&text.value) {
-        Ok(pattern) => Some(pattern),
-        Err(error) => {
-            let message = format!("`topic`: {error}");
-            let hint = "for example \"plant/{site}/{class}/{device}/telemetry\"";
-            table.place().error(text.span, "wrong-value", message, hint);
-            None
-        }
-    }
-}
-
-fn read_payload(table: &Table<'_>) -> Option<Payload> {
-    let mapping = table.table("json", |entry| Some(read_json(entry)));
-    let Some(decoder) = table.optional::<Located<String>>("decoder") else {
-        return Some(Payload::Json(mapping.unwrap_or_default()));
-    };
-    match decoder.value.as_str() {
-        "json" => Some(Payload::Json(mapping.unwrap_or_default())),
-        "value" => Some(Payload::Value),
-        "raw" => Some(Payload::Raw),
-        other => {
-            let known = ["json", "value", "raw"];
-            let (code, message) = if DECODERS_NOT_BUILT.contains(&other) {
-                ("not-supported", format!("decoder `{other}` is not supported in this version"))
-            } else {
-                ("wrong-value", format!("there is no decoder `{other}`"))
-            };
-            table.place().error(decoder.span, code, message, did_you_mean(other, &known));
-            None
-        }
-    }
-}
-
-fn read_json(table: &Table<'_>) -> JsonMapping {
+    let mut metrics = table.table("metrics", |entry| Some(read_metrics(entry))).unwrap_or_default();
+    let kept = base.metrics.into_iter();
+    let kept: Vec<_> =
+        kept.filter(|(known, _)| metrics.iter().all(|(name, _)| name != known)).collect();
+    metrics.extend(kept);
     JsonMapping {
-        timestamp: table.table("timestamp", read_time_field),
-        device: read_pointer(table, "device"),
-        quality: table.table("quality", |entry| {
-            let path = read_pointer(entry, "path");
-            let good = scalars(entry.required::<Vec<Scalar>>("good")?);
-            Some(Quality { path: path?, good })
-        }),
-        each: read_pointer(table, "each"),
-        metrics: table.table("metrics", |entry| Some(read_metrics(entry))).unwrap_or_default(),
-        bad: scalars(table.or("bad", Vec::new())),
-        rest: table.or("rest", false),
+        timestamp: table.table("timestamp", read_time_field).or(base.timestamp),
+        device: read_pointer(table, "device").or(base.device),
+        quality: quality.or(base.quality),
+        each: read_pointer(table, "each").or(base.each),
+        metrics,
+        bad: table.or("bad", base.bad),
+        rest: table.or("rest", base.rest),
     }
 }
 
-fn read_time_field(table: &Table<'_>) -> Option<TimeField> {
+/// Reads a time field: a place and a unit.
+pub(super) fn read_time_field(table: &Table<'_>) -> Option<TimeField> {
     let path = read_pointer(table, "path");
+    let unit = read_time_unit(table);
+    Some(TimeField { path: path?, unit: unit? })
+}
+
+/// Reads `unit`, and `zone` for a local time.
+pub(super) fn read_time_unit(table: &Table<'_>) -> Option<TimeUnit> {
     let zone = table.optional::<Located<String>>("zone");
     let unit = table.required::<Located<String>>("unit")?;
-    let unit = match (unit.value.as_str(), zone) {
+    Some(match (unit.value.as_str(), zone) {
         ("s", _) => TimeUnit::Seconds,
         ("ms", _) => TimeUnit::Millis,
         ("us", _) => TimeUnit::Micros,
@@ -200,33 +163,50 @@ fn read_time_field(table: &Table<'_>) -> Option<TimeField> {
             table.place().error(unit.span, "wrong-value", message, did_you_mean(other, &known));
             return None;
         }
-    };
-    Some(TimeField { path: path?, unit })
+    })
 }
 
-fn read_metrics(table: &Table<'_>) -> Vec<(String, MetricPath)> {
-    let mut metrics = Vec::new();
-    for (name, entry) in table.entries() {
-        let path = if entry.is_table() {
-            entry.table(|entry| {
-                let pointer = read_pointer(entry, "path");
-                Some(MetricPath {
-                    scale: entry.or("scale", 1.0),
-                    offset: entry.or("offset", 0.0),
-                    unit: entry.or("unit", String::new()),
-                    pointer: pointer?,
-                })
-            })
-        } else {
-            entry.read::<Pointer>().map(|pointer| MetricPath::plain(&pointer.0))
-        };
-        metrics.extend(path.map(|path| (name.value, path)));
+fn read_metrics(table: &Table<'_>) -> Vec<(String, MetricSource)> {
+    let entries = table.entries().into_iter();
+    entries.filter_map(|(name, entry)| Some((name.value, read_metric(&entry)?))).collect()
+}
+
+fn read_metric(entry: &Entry<'_>) -> Option<MetricSource> {
+    if !entry.is_table() {
+        let Pointers(pointers) = entry.read()?;
+        return Some(MetricSource::At {
+            pointers,
+            scale: 1.0,
+            offset: 0.0,
+            unit: String::new(),
+            absent: None,
+        });
     }
-    metrics
+    entry.table(|table| {
+        if let Some(array) = table.optional::<Pointer>("count") {
+            let only = table.table("where", |entry| {
+                let at = read_pointer(entry, "path");
+                let wanted = entry.required::<Vec<Scalar>>("is");
+                Some((array.below_members(&at?), wanted?))
+            });
+            return Some(MetricSource::Count { array, only });
+        }
+        let pointers = table.required::<Pointers>("path");
+        let absent = table.optional::<Scalar>("absent").map(|scalar| match scalar {
+            Scalar::Bool(flag) => Value::Bool(flag),
+            Scalar::Int(number) => Value::Int(number),
+            Scalar::Float(number) => Value::Float(number),
+            Scalar::Text(text) => Value::Text(text.into()),
+        });
+        Some(MetricSource::At {
+            scale: table.or("scale", 1.0),
+            offset: table.or("offset", 0.0),
+            unit: table.or("unit", String::new()),
+            absent,
+            pointers: pointers?.0,
+        })
+    })
 }
-
-/// A JSON pointer (RFC 6901).
-struct Pointer(String);
 
 impl<'a> FromToml<'a> for Pointer {
     fn from_toml(
@@ -234,28 +214,31 @@ impl<'a> FromToml<'a> for Pointer {
         context: &Context<'a>,
     ) -> Option<Self> {
         let text = String::from_toml(value, context)?;
-        if text.starts_with('/') || text.is_empty() {
-            return Some(Pointer(text));
+        let pointer = Pointer::parse(&text);
+        if pointer.is_none() {
+            let message = format!("`{}`: \"{text}\" is not a JSON pointer", context.name);
+            let hint = format!("write \"/{}\"", text.replace('.', "/"));
+            context.place.error(value.span(), "wrong-value", message, hint);
         }
-        let message = format!("`{}`: \"{text}\" is not a JSON pointer", context.name);
-        let hint = format!("write \"/{}\"", text.replace('.', "/"));
-        context.place.error(value.span(), "wrong-value", message, hint);
-        None
+        pointer
     }
 }
 
-fn read_pointer(table: &Table<'_>, key: &'static str) -> Option<String> {
-    if key == "path" { table.required::<Pointer>(key) } else { table.optional::<Pointer>(key) }
-        .map(|pointer| pointer.0)
+/// One pointer, or several places of which the payload has one.
+struct Pointers(Vec<Pointer>);
+
+impl<'a> FromToml<'a> for Pointers {
+    fn from_toml(
+        value: &'a toml::Spanned<toml::de::DeValue<'a>>,
+        context: &Context<'a>,
+    ) -> Option<Self> {
+        if value.get_ref().is_array() {
+            return Vec::from_toml(value, context).map(Pointers);
+        }
+        Pointer::from_toml(value, context).map(|pointer| Pointers(vec![pointer]))
+    }
 }
 
-fn scalars(list: Vec<Scalar>) -> Vec<Json> {
-    list.into_iter()
-        .map(|scalar| match scalar {
-            Scalar::Bool(flag) => Json::from(flag),
-            Scalar::Int(number) => Json::from(number),
-            Scalar::Float(number) => Json::from(number),
-            Scalar::Text(text) => Json::from(text),
-        })
-        .collect()
+pub(super) fn read_pointer(table: &Table<'_>, key: &'static str) -> Option<Pointer> {
+    if key == "path" { table.required(key) } else { table.optional(key) }
 }

@@ -5,22 +5,29 @@
 //! reading of bad quality, so that the rules see *unknown* and not a value.
 
 mod json;
-mod json_pass;
-mod json_path;
 mod mapping;
+mod pointer;
+mod readings;
+mod scalar;
+mod source;
+mod sparkplug;
 mod time_field;
 mod topic;
 mod value;
 
-pub use mapping::{JsonMapping, MetricPath, Quality, read_source};
+pub use mapping::{JsonMapping, MetricSource, Quality};
+pub use pointer::Pointer;
+pub use source::{SourceSpec, read_source};
+pub use sparkplug::SparkplugSettings;
 pub use time_field::{TimeField, TimeUnit};
 pub use topic::{Capture, Captured, PatternError, TopicPattern};
 
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::device::DeviceFacts;
-use crate::engine::types::message::{Message, Reading};
+use crate::engine::types::message::{Message, Publication, Reading};
+use crate::engine::types::names::{Metric, MetricId, Names};
 use crate::engine::types::text::{cut_bytes, one_line};
-use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::engine::types::time::Timestamp;
 
 /// Longest device id, in bytes.
 pub const DEVICE_ID_BYTES_MAX: usize = 256;
@@ -31,45 +38,31 @@ pub const METRIC_NAME_BYTES_MAX: usize = 256;
 /// Deepest nesting of a JSON payload.
 pub const JSON_DEPTH_MAX: usize = 64;
 
-/// How the messages of one source are read.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SourceSpec {
-    /// Name in logs and metrics.
-    pub name: String,
-    /// Which levels of the topic say who reports.
-    pub topic: TopicPattern,
-    /// What the payload is.
-    pub payload: Payload,
-    /// Last will and birth messages.
-    pub presence: Vec<Presence>,
-    /// Largest payload, in bytes.
-    pub payload_bytes_max: usize,
-    /// How far a device's time may lie before the receipt.
-    pub skew_back_max: TimeSpan,
-    /// How far it may lie ahead.
-    pub skew_ahead_max: TimeSpan,
-}
-
 /// What a payload is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {
     /// A JSON document, read by a declarative mapping.
-    Json(JsonMapping),
+    Json(Box<JsonMapping>),
     /// One number, truth or text; the topic names the metric, else it is `value`.
     Value,
     /// Text that is kept as it is, in the metric `raw`.
     Raw,
+    /// Sparkplug B: this gateway is a host application.
+    Sparkplug(SparkplugSettings),
 }
 
 /// A topic on which a device, or the broker for it, says whether it is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Presence {
     /// Which levels of the topic say who.
     pub topic: TopicPattern,
-    /// Payload that means online.
-    pub online: String,
-    /// Payload that means offline.
-    pub offline: String,
+    /// Where the word stands in a JSON payload; without it, or when the payload is no JSON, the
+    /// payload itself is the word.
+    pub path: Option<Pointer>,
+    /// Words that mean online.
+    pub online: Vec<String>,
+    /// Words that mean offline.
+    pub offline: Vec<String>,
 }
 
 /// What one message, or one element of it, says.
@@ -88,14 +81,23 @@ pub enum News {
     Readings {
         /// The device's time, if it sends one and it can be believed.
         at: Option<Timestamp>,
-        /// Metric and reading, each metric once.
-        readings: Vec<(String, Reading)>,
+        /// Metric and reading, each metric once; only metrics that some rule reads.
+        readings: Vec<(MetricId, Reading)>,
+    },
+    /// Measurements that the device had kept: they fill history and start nothing.
+    History {
+        /// The device's time.
+        at: Timestamp,
+        /// Metric and reading, as above.
+        readings: Vec<(MetricId, Reading)>,
     },
     /// It came or went.
     Presence {
         /// True for online.
         online: bool,
     },
+    /// What it said before is no longer known to hold.
+    Stale,
 }
 
 /// Why something was refused.
@@ -117,94 +119,136 @@ impl Refusal {
     }
 }
 
-/// Tells whether some rule reads a metric of this name: nothing else need be kept.
-pub type Wanted<'a> = &'a dyn Fn(&str) -> bool;
+/// What came of a message, or of the passing of time.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// What could be read.
+    pub decoded: Vec<Decoded>,
+    /// What could not.
+    pub refused: Vec<Refusal>,
+    /// What the protocol wants said in return.
+    pub publish: Vec<Publication>,
+}
 
-/// Reads one message. What can be read goes to `out`, what cannot goes to `refused`.
-pub fn decode(
-    source: &SourceSpec,
-    message: &Message,
-    received: Timestamp,
-    wanted: Wanted<'_>,
-    out: &mut Vec<Decoded>,
-    refused: &mut Vec<Refusal>,
-) {
-    let first = out.len();
-    let read = read_message(source, message, received, wanted, out, refused);
-    if let Err(refusal) = read {
-        refused.push(refusal);
-    }
-    let mut kept = first;
-    for at in first..out.len() {
-        match check_device(&out[at].facts.id) {
-            Ok(()) => {
-                out.swap(kept, at);
-                kept += 1;
+/// The decoders of all sources, with what those remember that must.
+#[derive(Debug)]
+pub struct Decoders {
+    /// By source; `None` for decoders without a memory.
+    hosts: Vec<Option<sparkplug::Host>>,
+}
+
+impl Decoders {
+    /// Decoders that remember nothing yet.
+    pub fn new(sources: &[SourceSpec]) -> Decoders {
+        let hosts = sources.iter().enumerate().map(|(index, source)| match &source.payload {
+            Payload::Sparkplug(settings) => {
+                Some(sparkplug::Host::new(index, source, settings.clone()))
             }
-            Err(refusal) => refused.push(refusal),
+            Payload::Json(_) | Payload::Value | Payload::Raw => None,
+        });
+        Decoders { hosts: hosts.collect() }
+    }
+
+    /// Reads one message of `source`. `metrics` are those that some rule reads.
+    pub fn decode(
+        &mut self,
+        source: &SourceSpec,
+        metrics: &Names<Metric>,
+        message: &Message,
+        received: Timestamp,
+        heard: &mut Heard,
+    ) {
+        let host = self.hosts.get_mut(message.source).and_then(Option::as_mut);
+        let first = heard.decoded.len();
+        let read = read_message(source, host, metrics, message, received, heard);
+        if let Err(refusal) = read {
+            heard.refused.push(refusal);
+        }
+        keep_devices(first, heard);
+    }
+
+    /// A device that was known before a restart; decoders that had a memory of it rebuild it.
+    pub fn recall(&mut self, facts: &DeviceFacts, now: Timestamp) {
+        for host in self.hosts.iter_mut().flatten() {
+            host.recall(facts, now);
         }
     }
-    out.truncate(kept);
+
+    /// Lets what is due by `until` happen in the decoder of one source.
+    pub fn wake(&mut self, source: usize, until: Timestamp, heard: &mut Heard) {
+        if let Some(host) = self.hosts.get_mut(source).and_then(Option::as_mut) {
+            host.wake(until, heard);
+        }
+    }
+
+    /// When [`Decoders::wake`] must be called at the latest.
+    pub fn next_wakeup(&self) -> Option<Timestamp> {
+        self.hosts.iter().flatten().filter_map(sparkplug::Host::next_wakeup).min()
+    }
 }
 
 fn read_message(
     source: &SourceSpec,
+    host: Option<&mut sparkplug::Host>,
+    metrics: &Names<Metric>,
     message: &Message,
     received: Timestamp,
-    wanted: Wanted<'_>,
-    out: &mut Vec<Decoded>,
-    refused: &mut Vec<Refusal>,
+    heard: &mut Heard,
 ) -> Result<(), Refusal> {
-    if message.payload.len() > source.payload_bytes_max {
-        let detail = format!(
-            "{} bytes on {}, more than {}",
-            message.payload.len(),
-            message.topic,
-            source.payload_bytes_max
-        );
+    let payload = message.payload.as_slice();
+    if payload.len() > source.payload_bytes_max {
+        let most = source.payload_bytes_max;
+        let detail = format!("{} bytes on {}, more than {most}", payload.len(), message.topic);
         return Err(Refusal::new(Rejection::Oversized, &detail));
     }
     for presence in &source.presence {
         if let Some(captured) = presence.topic.captures(&message.topic) {
-            out.push(read_presence(presence, captured, &message.payload)?);
+            let online = read_presence(presence, payload)?;
+            let news = News::Presence { online };
+            heard.decoded.push(Decoded { facts: captured.facts, news });
             return Ok(());
         }
     }
-    let captured = source
-        .topic
-        .captures(&message.topic)
-        .ok_or_else(|| Refusal::new(Rejection::Topic, &message.topic))?;
+    let clock = source.clock(received);
+    let captured = || {
+        let found = source.topics.iter().find_map(|topic| topic.captures(&message.topic));
+        found.ok_or_else(|| Refusal::new(Rejection::Topic, &message.topic))
+    };
     match &source.payload {
-        Payload::Json(mapping) => {
-            let clock = time_field::Clock {
-                received,
-                back_max: source.skew_back_max,
-                ahead_max: source.skew_ahead_max,
-            };
-            json::read(mapping, captured, &message.payload, clock, wanted, out, refused)
-        }
-        Payload::Value => value::read_value(captured, &message.payload, out, refused),
-        Payload::Raw => value::read_raw(captured, &message.payload, out),
+        Payload::Json(mapping) => json::read(mapping, metrics, captured()?, payload, clock, heard),
+        Payload::Value => value::read_value(metrics, captured()?, payload, heard),
+        Payload::Raw => value::read_raw(metrics, captured()?, payload, heard),
+        Payload::Sparkplug(_) => match host {
+            Some(host) => host.hear(source, metrics, message, clock, heard),
+            None => Ok(()),
+        },
     }
 }
 
-fn read_presence(
-    presence: &Presence,
-    captured: Captured,
-    payload: &[u8],
-) -> Result<Decoded, Refusal> {
-    let online = if payload == presence.online.as_bytes() {
-        true
-    } else if payload == presence.offline.as_bytes() {
-        false
-    } else {
-        let detail = format!(
-            "a presence message says neither `{}` nor `{}`",
-            presence.online, presence.offline
-        );
-        return Err(Refusal::new(Rejection::Undecodable, &detail));
-    };
-    Ok(Decoded { facts: captured.facts, news: News::Presence { online } })
+fn read_presence(presence: &Presence, payload: &[u8]) -> Result<bool, Refusal> {
+    let text = value::utf8(payload)?.trim();
+    let word = presence.path.as_ref().and_then(|path| json::text_at(path, text));
+    let word = word.as_deref().unwrap_or(text);
+    let says = |words: &[String]| words.iter().any(|known| known == word);
+    if says(&presence.online) {
+        return Ok(true);
+    }
+    if says(&presence.offline) {
+        return Ok(false);
+    }
+    let detail = format!("a presence message says `{word}`, neither online nor offline");
+    Err(Refusal::new(Rejection::Undecodable, &detail))
+}
+
+/// Leaves out, and refuses, what names no device that could be kept.
+fn keep_devices(first: usize, heard: &mut Heard) {
+    let Heard { decoded, refused, .. } = heard;
+    let mut at = 0;
+    decoded.retain(|element| {
+        at += 1;
+        let checked = if at > first { check_device(&element.facts.id) } else { Ok(()) };
+        checked.map_err(|refusal| refused.push(refusal)).is_ok()
+    });
 }
 
 fn check_device(id: &str) -> Result<(), Refusal> {

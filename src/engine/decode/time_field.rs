@@ -2,9 +2,10 @@
 
 use chrono::{NaiveDateTime, TimeZone};
 use chrono_tz::Tz;
-use serde_json::Value as Json;
 
 use super::Refusal;
+use super::pointer::Pointer;
+use super::scalar::Found;
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
@@ -12,7 +13,7 @@ use crate::engine::types::time::{TimeSpan, Timestamp};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TimeField {
     /// JSON pointer.
-    pub path: String,
+    pub path: Pointer,
     /// How it is written.
     pub unit: TimeUnit,
 }
@@ -43,31 +44,45 @@ pub(super) struct Clock {
     pub ahead_max: TimeSpan,
 }
 
-/// The time that `found` tells.
+impl Clock {
+    /// True when `at` is near enough to the time of receipt.
+    pub fn believes(self, at: Timestamp) -> bool {
+        let lag = self.received.since(at);
+        lag <= self.back_max && lag >= TimeSpan::ZERO - self.ahead_max
+    }
+}
+
+/// The time that was found: `Ok(None)` for null.
 ///
 /// # Errors
 /// A time that cannot be read, or that is too far from the receipt.
-pub(super) fn read(unit: TimeUnit, found: &Json, clock: Clock) -> Result<Timestamp, Refusal> {
+pub(super) fn read(
+    unit: TimeUnit,
+    found: Found<'_>,
+    clock: Clock,
+) -> Result<Option<Timestamp>, Refusal> {
+    if found == Found::Null {
+        return Ok(None);
+    }
     let refuse = |why: &str| Refusal::new(Rejection::Time, &format!("{found} {why}"));
     let at = parse(unit, found).ok_or_else(|| refuse("is not a time"))?;
-    let lag = clock.received.since(at);
-    if lag > clock.back_max || lag < TimeSpan::ZERO - clock.ahead_max {
-        return Err(refuse("is too far from the time of receipt"));
+    if clock.believes(at) {
+        return Ok(Some(at));
     }
-    Ok(at)
+    Err(refuse("is too far from the time of receipt"))
 }
 
-fn parse(unit: TimeUnit, found: &Json) -> Option<Timestamp> {
+fn parse(unit: TimeUnit, found: Found<'_>) -> Option<Timestamp> {
     match unit {
-        TimeUnit::Rfc3339 => Timestamp::parse_rfc3339(found.as_str()?),
-        TimeUnit::Local(zone) => parse_local(zone, found.as_str()?),
+        TimeUnit::Rfc3339 => Timestamp::parse_rfc3339(text(found)?),
+        TimeUnit::Local(zone) => parse_local(zone, text(found)?),
         TimeUnit::Seconds => scaled(found, 1_000_000),
         TimeUnit::Millis => scaled(found, 1_000),
         TimeUnit::Micros => scaled(found, 1),
-        TimeUnit::Auto => match found.as_str().and_then(Timestamp::parse_rfc3339) {
+        TimeUnit::Auto => match text(found).and_then(Timestamp::parse_rfc3339) {
             Some(at) => Some(at),
             None => {
-                let size = number(found)?.abs();
+                let size = found.as_number()?.abs();
                 let micros_each = if size < 1e11 {
                     1_000_000
                 } else if size < 1e14 {
@@ -81,19 +96,18 @@ fn parse(unit: TimeUnit, found: &Json) -> Option<Timestamp> {
     }
 }
 
-/// A number, or a text that is one: devices quote them.
-fn number(found: &Json) -> Option<f64> {
-    found
-        .as_f64()
-        .or_else(|| found.as_str()?.trim().parse().ok())
-        .filter(|number| number.is_finite())
+fn text(found: Found<'_>) -> Option<&str> {
+    match found {
+        Found::Text(text) => Some(text),
+        Found::Null | Found::Bool(_) | Found::Int(_) | Found::Float(_) => None,
+    }
 }
 
-fn scaled(found: &Json, micros_each: i64) -> Option<Timestamp> {
-    if let Some(whole) = found.as_i64() {
+fn scaled(found: Found<'_>, micros_each: i64) -> Option<Timestamp> {
+    if let Found::Int(whole) = found {
         return whole.checked_mul(micros_each).map(Timestamp::from_micros);
     }
-    let micros = number(found)? * micros_each as f64;
+    let micros = found.as_number()? * micros_each as f64;
     (micros.abs() < 9e18).then(|| Timestamp::from_micros(micros.round() as i64))
 }
 
@@ -109,24 +123,23 @@ fn parse_local(zone: Tz, text: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn every_unit_reads_the_same_moment() {
         let expected = Timestamp::parse_rfc3339("2026-04-11T03:20:15.5Z");
         let zone = chrono_tz::Asia::Shanghai;
         for (unit, found) in [
-            (TimeUnit::Rfc3339, json!("2026-04-11T11:20:15.500+08:00")),
-            (TimeUnit::Seconds, json!(1_775_877_615.5)),
-            (TimeUnit::Millis, json!(1_775_877_615_500_i64)),
-            (TimeUnit::Millis, json!("1775877615500")),
-            (TimeUnit::Micros, json!(1_775_877_615_500_000_i64)),
-            (TimeUnit::Local(zone), json!("2026-04-11 11:20:15.5")),
-            (TimeUnit::Auto, json!(1_775_877_615.5)),
-            (TimeUnit::Auto, json!(1_775_877_615_500_i64)),
-            (TimeUnit::Auto, json!("2026-04-11T03:20:15.5Z")),
+            (TimeUnit::Rfc3339, Found::Text("2026-04-11T11:20:15.500+08:00")),
+            (TimeUnit::Seconds, Found::Float(1_775_877_615.5)),
+            (TimeUnit::Millis, Found::Int(1_775_877_615_500)),
+            (TimeUnit::Millis, Found::Text("1775877615500")),
+            (TimeUnit::Micros, Found::Int(1_775_877_615_500_000)),
+            (TimeUnit::Local(zone), Found::Text("2026-04-11 11:20:15.5")),
+            (TimeUnit::Auto, Found::Float(1_775_877_615.5)),
+            (TimeUnit::Auto, Found::Int(1_775_877_615_500)),
+            (TimeUnit::Auto, Found::Text("2026-04-11T03:20:15.5Z")),
         ] {
-            assert_eq!(parse(unit, &found), expected, "{unit:?} {found}");
+            assert_eq!(parse(unit, found), expected, "{unit:?} {found}");
         }
     }
 
@@ -138,10 +151,16 @@ mod tests {
             back_max: TimeSpan::from_secs(86_400),
             ahead_max: TimeSpan::from_secs(300),
         };
-        for wrong in [json!(0), json!(4_102_444_800_i64), json!(i64::MAX), json!("soon"), json!({})]
-        {
-            let refusal = read(TimeUnit::Seconds, &wrong, clock).expect_err("not believed");
+        for wrong in [
+            Found::Int(0),
+            Found::Int(4_102_444_800),
+            Found::Int(i64::MAX),
+            Found::Text("soon"),
+            Found::Bool(true),
+        ] {
+            let refusal = read(TimeUnit::Seconds, wrong, clock).expect_err("not believed");
             assert_eq!(refusal.reason, Rejection::Time);
         }
+        assert_eq!(read(TimeUnit::Seconds, Found::Null, clock), Ok(None));
     }
 }

@@ -1,50 +1,44 @@
 //! One value a topic, and text that is kept as it is.
 
-use super::{Captured, Decoded, News, Refusal};
+use super::readings::Readings;
+use super::scalar::{TEXT_BYTES_MAX, parse_bare};
+use super::{Captured, Decoded, Heard, News, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::message::{Reading, Value};
+use crate::engine::types::names::{Metric, Names};
 use crate::engine::types::text::cut_bytes;
-
-/// Longest text value, in bytes; longer ones are cut on a character boundary.
-pub(super) const TEXT_BYTES_MAX: usize = 1_024;
 
 /// A payload that is one number, `true`, `false`, or a text.
 pub(super) fn read_value(
+    metrics: &Names<Metric>,
     captured: Captured,
     payload: &[u8],
-    out: &mut Vec<Decoded>,
-    refused: &mut Vec<Refusal>,
+    heard: &mut Heard,
 ) -> Result<(), Refusal> {
     let text = utf8(payload)?.trim();
-    let reading = match text {
-        "true" => Reading::Good(Value::Bool(true)),
-        "false" => Reading::Good(Value::Bool(false)),
-        _ => match (text.parse::<i64>(), text.parse::<f64>()) {
-            (Ok(number), _) => Reading::Good(Value::Int(number)),
-            (_, Ok(number)) if number.is_finite() => Reading::Good(Value::Float(number)),
-            (_, Ok(_)) => {
-                refused.push(Refusal::new(Rejection::Number, text));
-                Reading::Bad
-            }
-            _ => Reading::Good(Value::Text(cut_bytes(text, TEXT_BYTES_MAX).into())),
-        },
-    };
-    let metric = captured.metric.unwrap_or_else(|| "value".to_owned());
-    let news = News::Readings { at: None, readings: vec![(metric, reading)] };
-    out.push(Decoded { facts: captured.facts, news });
+    let reading = parse_bare(text).reading(1.0, 0.0, &mut heard.refused);
+    let mut readings = Readings::new(metrics);
+    if let Some(reading) = reading {
+        readings.add(captured.metric.as_deref().unwrap_or("value"), reading)?;
+    }
+    let news = News::Readings { at: None, readings: readings.into_list() };
+    heard.decoded.push(Decoded { facts: captured.facts, news });
     Ok(())
 }
 
 /// A payload that is kept as text.
 pub(super) fn read_raw(
+    metrics: &Names<Metric>,
     captured: Captured,
     payload: &[u8],
-    out: &mut Vec<Decoded>,
+    heard: &mut Heard,
 ) -> Result<(), Refusal> {
     let text = cut_bytes(utf8(payload)?, TEXT_BYTES_MAX);
-    let metric = captured.metric.unwrap_or_else(|| "raw".to_owned());
-    let readings = vec![(metric, Reading::Good(Value::Text(text.into())))];
-    out.push(Decoded { facts: captured.facts, news: News::Readings { at: None, readings } });
+    let mut readings = Readings::new(metrics);
+    let name = captured.metric.as_deref().unwrap_or("raw");
+    readings.add(name, Reading::Good(Value::Text(text.into())))?;
+    let news = News::Readings { at: None, readings: readings.into_list() };
+    heard.decoded.push(Decoded { facts: captured.facts, news });
     Ok(())
 }
 

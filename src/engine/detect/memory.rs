@@ -119,6 +119,26 @@ impl DeviceMemory {
         }
     }
 
+    /// Takes a reading in that is history from the start: it never becomes the newest.
+    pub fn recall(&mut self, at: Timestamp, metric: MetricId, reading: &Reading) {
+        if let Some(series) = self.slot_mut(metric).and_then(|slot| slot.series.as_mut())
+            && let Reading::Good(value) = reading
+            && let Some(number) = value.as_number()
+        {
+            series.push(at, number);
+        }
+    }
+
+    /// Nothing that is known is to be trusted from `at` on.
+    pub fn spoil(&mut self, at: Timestamp) {
+        for slot in &mut self.slots {
+            if let Some((newest, reading)) = slot.latest.take() {
+                slot.previous = Some(reading);
+                slot.latest = Some((newest.max(at), Reading::Bad));
+            }
+        }
+    }
+
     /// The newest reading of a metric and its event time.
     pub fn latest(&self, metric: MetricId) -> Option<(Timestamp, &Reading)> {
         let (at, reading) = self.slot(metric)?.latest.as_ref()?;

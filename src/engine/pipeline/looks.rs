@@ -71,6 +71,24 @@ impl Engine {
         }
     }
 
+    /// Looks at what may change without a reading: alarms that are under way, and rules that ask
+    /// about the device itself.
+    pub(super) fn look_concerned(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        event: Timestamp,
+        effects: &mut Effects,
+    ) {
+        let mut rules = std::mem::take(&mut self.scratch);
+        if let Some(device) = self.devices.get(id.index()) {
+            device.concerned(&[], &mut rules);
+        }
+        self.look_at(now, id, &rules, event, effects);
+        rules.clear();
+        self.scratch = rules;
+    }
+
     fn add_askers(&self, id: DeviceId, rule: usize, waiting: &mut VecDeque<usize>) {
         let rule = self.policy.rules.get(rule);
         if let (Some(device), Some(rule)) = (self.devices.get(id.index()), rule) {

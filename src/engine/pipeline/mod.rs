@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::decode::SourceSpec;
+use super::decode::{Decoders, SourceSpec};
 use super::guard::LedgerEnd;
 use super::outbox::Outbox;
 use super::policy::Policy;
@@ -70,6 +70,7 @@ pub struct Engine {
     settings: Settings,
     policy: Policy,
     profiles: Profiles,
+    decoders: Decoders,
     names: Names<DeviceKind>,
     devices: Vec<Device>,
     tickets: BTreeMap<TicketId, TicketRecord>,
@@ -107,10 +108,12 @@ impl Engine {
     pub fn new(settings: Settings, policy: Policy, now: Timestamp) -> Engine {
         let absence_held_until = now + settings.restart_grace;
         let unknown = vec![0; policy.rules.len()];
+        let decoders = Decoders::new(&settings.sources);
         Engine {
             settings,
             policy,
             profiles: Profiles::default(),
+            decoders,
             names: Names::default(),
             devices: Vec::new(),
             tickets: BTreeMap::new(),
@@ -137,9 +140,11 @@ impl Engine {
         let is_tick = matches!(input, Input::Tick);
         let until = if is_tick { now } else { now - TimeSpan::from_micros(1) };
         self.fire_timers(now, until, effects);
+        self.wake_decoders(now, until, effects);
         match input {
             Input::Message(message) => self.take_message(now, &message, effects),
             Input::Readings { facts, at, readings } => {
+                let readings = self.known_metrics(readings);
                 if let Some(device) = self.find_device(now, 0, facts, effects) {
                     self.take_readings(now, device, at, false, readings, effects);
                 }
@@ -162,7 +167,7 @@ impl Engine {
     /// When [`Engine::step`] must be called with a tick at the latest.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);
-        [timer, self.outbox.next_wakeup()].into_iter().flatten().min()
+        [timer, self.outbox.next_wakeup(), self.decoders.next_wakeup()].into_iter().flatten().min()
     }
 
     /// What the operators' files say.

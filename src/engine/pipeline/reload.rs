@@ -80,7 +80,10 @@ impl Engine {
         }
         self.adopt_orphans();
         for id in ids {
-            self.look_again(now, id, effects);
+            if let Some(device) = self.devices.get(id.index()) {
+                let event = device.clock.at(now);
+                self.look_concerned(now, id, event, effects);
+            }
         }
         let tickets: Vec<_> =
             self.tickets.values().filter(|ticket| ticket.ladder.is_some()).cloned().collect();
@@ -92,16 +95,5 @@ impl Engine {
         for (_, record) in std::mem::take(&mut self.orphans) {
             self.put_record(record);
         }
-    }
-
-    /// Looks at the alarms of a device that are under way.
-    fn look_again(&mut self, now: Timestamp, id: DeviceId, effects: &mut Effects) {
-        let Some(device) = self.devices.get(id.index()) else {
-            return;
-        };
-        let event = device.clock.at(now);
-        let mut rules = Vec::new();
-        device.concerned(&[], &mut rules);
-        self.look_at(now, id, &rules, event, effects);
     }
 }

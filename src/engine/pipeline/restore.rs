@@ -52,6 +52,7 @@ impl Engine {
         engine.ledger = stored.ledger;
         engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {
+            engine.decoders.recall(&facts, now);
             if engine.names.find(&facts.id).is_none() {
                 engine.add_device(now, facts);
             }
@@ -130,9 +131,7 @@ impl Engine {
         let Some(newest) = records.map(|record| record.changed_at).max() else {
             return;
         };
-        let mut rules = Vec::new();
-        device.concerned(&[], &mut rules);
-        self.look_at(now, id, &rules, newest, effects);
+        self.look_concerned(now, id, newest, effects);
     }
 }
 

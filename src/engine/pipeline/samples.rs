@@ -1,7 +1,7 @@
 //! Message -> Sample: what a message says, and which rules it concerns.
 
 use super::Engine;
-use crate::engine::decode::{self, News, Refusal};
+use crate::engine::decode::{Heard, News, Refusal};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::Effects;
 use crate::engine::types::message::{Message, Reading};
@@ -22,29 +22,100 @@ impl Engine {
             effects.decisions.push(Decision::Repeated { source: message.source });
             return;
         }
-        let (mut decoded, mut refused) = (Vec::new(), Vec::new());
-        let metrics = &self.policy.metrics;
-        let wanted = |name: &str| metrics.find(name).is_some();
-        decode::decode(source, message, now, &wanted, &mut decoded, &mut refused);
-        for Refusal { reason, detail } in refused {
-            effects.decisions.push(Decision::Rejected { source: message.source, reason, detail });
+        let mut heard = Heard::default();
+        self.decoders.decode(source, &self.policy.metrics, message, now, &mut heard);
+        self.take_heard(now, message.source, Some(message), heard, effects);
+    }
+
+    /// Lets the decoders do what is due by `until`.
+    pub(super) fn wake_decoders(
+        &mut self,
+        now: Timestamp,
+        until: Timestamp,
+        effects: &mut Effects,
+    ) {
+        if self.decoders.next_wakeup().is_none_or(|at| at > until) {
+            return;
         }
-        for element in decoded {
-            let found = self.find_device(now, message.source, element.facts, effects);
+        for source in 0..self.settings.sources.len() {
+            let mut heard = Heard::default();
+            self.decoders.wake(source, until, &mut heard);
+            self.take_heard(now, source, None, heard, effects);
+        }
+    }
+
+    /// Takes in what the decoder of a source made of a message, or of the passing of time.
+    fn take_heard(
+        &mut self,
+        now: Timestamp,
+        source: usize,
+        message: Option<&Message>,
+        heard: Heard,
+        effects: &mut Effects,
+    ) {
+        for Refusal { reason, detail } in heard.refused {
+            effects.decisions.push(Decision::Rejected { source, reason, detail });
+        }
+        effects.publish.extend(heard.publish);
+        let retained = message.is_some_and(|message| message.retain);
+        for element in heard.decoded {
+            let found = self.find_device(now, source, element.facts, effects);
             let Some(device) = found else { continue };
             match element.news {
                 News::Presence { online } => self.take_presence(now, device, online, effects),
+                News::Stale => self.take_stale(now, device, effects),
+                News::History { at, readings } => self.take_history(now, device, at, &readings),
                 News::Readings { at, readings } => {
                     let event = at.unwrap_or(now);
-                    let payload = at.map(|_| xxhash_rust::xxh3::xxh3_128(&message.payload));
+                    let hash = |message: &Message| xxhash_rust::xxh3::xxh3_128(&message.payload);
+                    let payload = at.and(message).map(hash);
                     if self.is_repeat(device, event, payload) {
-                        effects.decisions.push(Decision::Repeated { source: message.source });
+                        effects.decisions.push(Decision::Repeated { source });
                         continue;
                     }
-                    self.take_readings(now, device, event, message.retain, readings, effects);
+                    self.take_readings(now, device, event, retained, readings, effects);
                 }
             }
         }
+    }
+
+    /// The readings of the metrics that some rule reads.
+    pub(super) fn known_metrics(
+        &self,
+        readings: Vec<(String, Reading)>,
+    ) -> Vec<(MetricId, Reading)> {
+        let metrics = &self.policy.metrics;
+        let known = readings.into_iter();
+        known.filter_map(|(name, reading)| Some((metrics.find(&name)?, reading))).collect()
+    }
+
+    /// Takes in what a device had kept while nobody heard it: it fills history and starts nothing.
+    fn take_history(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        at: Timestamp,
+        readings: &[(MetricId, Reading)],
+    ) {
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.heard = device.heard.max(now);
+            for (metric, reading) in readings {
+                device.memory.recall(at, *metric, reading);
+            }
+        }
+    }
+
+    /// What a device said before is no longer known to hold: no rule decides by it.
+    fn take_stale(&mut self, now: Timestamp, id: DeviceId, effects: &mut Effects) {
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
+        let event = device.clock.at(now);
+        self.advance(now, id, event, effects);
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.memory.spoil(event);
+        }
+        self.look_concerned(now, id, event, effects);
     }
 
     /// Takes in what a device measured at `event` time.
@@ -54,14 +125,9 @@ impl Engine {
         id: DeviceId,
         event: Timestamp,
         retained: bool,
-        readings: Vec<(String, Reading)>,
+        readings: Vec<(MetricId, Reading)>,
         effects: &mut Effects,
     ) {
-        let metrics = &self.policy.metrics;
-        let readings: Vec<(MetricId, Reading)> = readings
-            .into_iter()
-            .filter_map(|(name, reading)| metrics.find(&name).map(|metric| (metric, reading)))
-            .collect();
         let lateness = self.settings.lateness;
         let Some(device) = self.devices.get_mut(id.index()) else {
             return;
@@ -93,12 +159,8 @@ impl Engine {
         };
         device.offline = !online;
         let event = device.clock.at(now);
-        let mut rules = std::mem::take(&mut self.scratch);
-        device.concerned(&[], &mut rules);
         self.advance(now, id, event, effects);
-        self.look_at(now, id, &rules, event, effects);
-        rules.clear();
-        self.scratch = rules;
+        self.look_concerned(now, id, event, effects);
     }
 
     pub(super) fn take_path(&mut self, now: Timestamp, source: usize, up: bool) {

@@ -29,6 +29,18 @@ pub enum Rejection {
     Number,
     /// More metrics than one message may carry.
     TooManyMetrics,
+    /// Data of a node or device whose birth is not known (Sparkplug).
+    NoBirth,
+    /// An alias that no birth has given (Sparkplug).
+    UnknownAlias,
+    /// A metric whose name the birth does not have, or has otherwise (Sparkplug).
+    Name,
+    /// A sequence number is missing, old or wrong (Sparkplug).
+    Sequence,
+    /// A death certificate of another session than the one that is born (Sparkplug).
+    Death,
+    /// A value that is no number, truth or text, or whose type nobody told.
+    Datatype,
 }
 
 impl Rejection {
@@ -45,6 +57,12 @@ impl Rejection {
             Rejection::Time => "time",
             Rejection::Number => "number",
             Rejection::TooManyMetrics => "too-many-metrics",
+            Rejection::NoBirth => "no-birth",
+            Rejection::UnknownAlias => "unknown-alias",
+            Rejection::Name => "name",
+            Rejection::Sequence => "sequence",
+            Rejection::Death => "death",
+            Rejection::Datatype => "datatype",
         }
     }
 }

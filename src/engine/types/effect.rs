@@ -5,6 +5,7 @@ use super::decision::Decision;
 use super::device::DeviceFacts;
 use super::job::{Call, JobKey, JobRecord};
 use super::ledger::LedgerRow;
+use super::message::Publication;
 use super::ticket::TicketRecord;
 use super::time::Timestamp;
 
@@ -41,6 +42,8 @@ pub struct Effects {
     pub writes: Vec<Write>,
     /// To be attempted after the commit.
     pub calls: Vec<Call>,
+    /// To be sent to the brokers after the commit, at most once: what is lost is asked for again.
+    pub publish: Vec<Publication>,
     /// For logs, metrics and pages.
     pub decisions: Vec<Decision>,
 }
@@ -50,6 +53,7 @@ impl Effects {
     pub fn clear(&mut self) {
         self.writes.clear();
         self.calls.clear();
+        self.publish.clear();
         self.decisions.clear();
     }
 }

@@ -36,6 +36,17 @@ pub enum Delivery {
     },
 }
 
+/// A message that a protocol wants sent: at most once, not retained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Publication {
+    /// Index of the source whose broker it goes to.
+    pub source: usize,
+    /// MQTT topic.
+    pub topic: String,
+    /// Raw payload.
+    pub payload: Vec<u8>,
+}
+
 /// A measured value. Texts are shared, so that copying a value never copies text.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]

@@ -117,8 +117,9 @@ pub fn broker(table: &Table<'_>) -> Option<BrokerConfig> {
     })
 }
 
-/// Reads the transport keys of a `[[source]]`; `name` makes the default client id.
-pub fn transport(table: &Table<'_>, name: &str) -> Option<Transport> {
+/// Reads the transport keys of a `[[source]]`; `name` makes the default client id, `filters` are
+/// subscribed where the operator names no topics.
+pub fn transport(table: &Table<'_>, name: &str, filters: &[String]) -> Option<Transport> {
     let url = table.required::<Located<String>>("url");
     let url = url.and_then(|url| broker_url(table, &url));
     let certificate = table.optional::<String>("certificate").map(PathBuf::from);
@@ -128,7 +129,7 @@ pub fn transport(table: &Table<'_>, name: &str) -> Option<Transport> {
         let place = table.place();
         place.error(table.span(), "missing-key", message, "name both files, or neither");
     }
-    let topics = topics(table);
+    let topics = topics(table, filters);
     let qos = table.optional::<Located<u32>>("qos");
     if let Some(qos) = &qos
         && qos.value > 1
@@ -167,7 +168,10 @@ fn address(table: &Table<'_>, listen: &Located<String>) -> Option<SocketAddr> {
     Some(address)
 }
 
-fn topics(table: &Table<'_>) -> Option<Vec<String>> {
+fn topics(table: &Table<'_>, filters: &[String]) -> Option<Vec<String>> {
+    if !filters.is_empty() && !table.has("topics") {
+        return Some(filters.to_vec());
+    }
     let topics = table.required::<Vec<Located<String>>>("topics")?;
     let wrong = |topic: &Located<String>, cause: &str| {
         let message = format!("`topics`: \"{}\" {cause}", topic.value);
@@ -304,7 +308,7 @@ mod tests {
     fn urls_and_topics_are_read_or_refused_with_a_reason() {
         let source = |url: &str, topic: &str| {
             let text = format!("url = \"{url}\"\ntopics = [\"{topic}\"]");
-            read(&text, |table| transport(table, "plant"))
+            read(&text, |table| transport(table, "plant", &[]))
         };
         let external = |host: &str, port, tls| BrokerUrl::External { host: host.into(), port, tls };
         for (url, expected) in [

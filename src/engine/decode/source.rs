@@ -1,0 +1,208 @@
+//! The decoding part of a `[[source]]`, read from TOML.
+
+use super::mapping::{read_json, read_pointer};
+use super::sparkplug;
+use super::time_field::Clock;
+use super::{JsonMapping, Payload, Presence, TopicPattern};
+use crate::engine::types::diagnostic::did_you_mean;
+use crate::engine::types::document::{Context, FromToml, Located, Table};
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// How the messages of one source are read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceSpec {
+    /// Name in logs and metrics.
+    pub name: String,
+    /// Which levels of the topic say who reports; the first pattern that fits counts.
+    pub topics: Vec<TopicPattern>,
+    /// What to subscribe where the operator says nothing.
+    pub filters: Vec<String>,
+    /// What the payload is.
+    pub payload: Payload,
+    /// Last will and birth messages.
+    pub presence: Vec<Presence>,
+    /// Largest payload, in bytes.
+    pub payload_bytes_max: usize,
+    /// How far a device's time may lie before the receipt.
+    pub skew_back_max: TimeSpan,
+    /// How far it may lie ahead.
+    pub skew_ahead_max: TimeSpan,
+}
+
+impl SourceSpec {
+    /// True when the gateway may send something to the source's broker.
+    pub fn publishes(&self) -> bool {
+        matches!(self.payload, Payload::Sparkplug(_))
+    }
+
+    /// True when a message on this topic is for this source.
+    pub fn fits(&self, topic: &str) -> bool {
+        let presence = self.presence.iter().map(|presence| &presence.topic);
+        let mut patterns = self.topics.iter().chain(presence);
+        let covered =
+            |filter: &String| filter.strip_suffix('#').is_some_and(|head| topic.starts_with(head));
+        patterns.any(|pattern| pattern.captures(topic).is_some())
+            || self.topics.is_empty() && self.filters.iter().any(covered)
+    }
+
+    pub(super) fn clock(&self, received: Timestamp) -> Clock {
+        Clock { received, back_max: self.skew_back_max, ahead_max: self.skew_ahead_max }
+    }
+}
+
+/// Decoders of the format that this version does not have.
+const DECODERS_NOT_BUILT: [&str; 10] = [
+    "senml",
+    "thin-edge",
+    "opcua-json",
+    "csv",
+    "tasmota",
+    "zigbee2mqtt",
+    "shelly",
+    "alink",
+    "homie",
+    "vda5050",
+];
+
+/// Every decoder, for the hint.
+const DECODERS: [&str; 4] = ["json", "value", "raw", "sparkplug-b"];
+
+/// What a decoder brings along before the operator's keys.
+struct Base {
+    topics: Vec<TopicPattern>,
+    filters: Vec<String>,
+    payload: Payload,
+    presence: Vec<Presence>,
+}
+
+impl Base {
+    fn plain(payload: Payload, filters: &[&str]) -> Base {
+        let filters = filters.iter().map(|filter| (*filter).to_owned()).collect();
+        Base { topics: Vec::new(), filters, payload, presence: Vec::new() }
+    }
+}
+
+/// Reads the decoding keys of a `[[source]]`.
+pub fn read_source(table: &Table<'_>, payload_bytes_max: usize) -> Option<SourceSpec> {
+    let name = table.required::<String>("name");
+    let base = read_decoder(table);
+    let own_presence = table.tables("presence", read_presence);
+    let topics = table.optional::<Patterns>("topic").map(|Patterns(topics)| topics);
+    let skew = table.table("max_skew", |entry| {
+        let back = entry.or("back", TimeSpan::from_secs(86_400));
+        Some((back, entry.or("ahead", TimeSpan::from_secs(300))))
+    });
+    let (skew_back_max, skew_ahead_max) =
+        skew.unwrap_or((TimeSpan::from_secs(86_400), TimeSpan::from_secs(300)));
+    let base = base?;
+    if topics.is_none() && !table.has("topic") && base.topics.is_empty() && base.filters.is_empty()
+    {
+        let hint = "for example topic = \"plant/{site}/{class}/{device}/telemetry\"";
+        table.place().error(table.span(), "missing-key", "source: `topic` is missing", hint);
+        return None;
+    }
+    let presence = if own_presence.is_empty() { base.presence } else { own_presence };
+    let filters = match &topics {
+        Some(topics) if !topics.is_empty() => {
+            let patterns = topics.iter().chain(presence.iter().map(|presence| &presence.topic));
+            patterns.map(TopicPattern::filter).collect()
+        }
+        Some(_) | None => base.filters,
+    };
+    Some(SourceSpec {
+        name: name?,
+        topics: topics.unwrap_or(base.topics),
+        filters,
+        payload: base.payload,
+        presence,
+        payload_bytes_max,
+        skew_back_max,
+        skew_ahead_max,
+    })
+}
+
+fn read_decoder(table: &Table<'_>) -> Option<Base> {
+    let decoder = table.optional::<Located<String>>("decoder");
+    let word = decoder.as_ref().map_or("json", |decoder| decoder.value.as_str());
+    let mut base = match word {
+        "json" => Base::plain(Payload::Json(Box::default()), &[]),
+        "value" => Base::plain(Payload::Value, &[]),
+        "raw" => Base::plain(Payload::Raw, &[]),
+        "sparkplug-b" => {
+            let settings = table.table("sparkplug", |entry| Some(sparkplug::read(entry)));
+            let settings = settings.unwrap_or_default();
+            Base::plain(Payload::Sparkplug(settings), &["spBv1.0/#"])
+        }
+        other => {
+            let (code, message) = if DECODERS_NOT_BUILT.contains(&other) {
+                ("not-supported", format!("decoder `{other}` is not supported in this version"))
+            } else {
+                ("wrong-value", format!("there is no decoder `{other}`"))
+            };
+            let span = decoder.as_ref().map_or_else(|| table.span(), |found| found.span.clone());
+            table.place().error(span, code, message, did_you_mean(other, &DECODERS));
+            return None;
+        }
+    };
+    if let Payload::Json(mapping) = &mut base.payload {
+        // A mapping of the operator's own begins with nothing; a preset's is changed by it.
+        let start = if word == "json" { JsonMapping::empty() } else { (**mapping).clone() };
+        if let Some(read) = table.table("json", |entry| Some(read_json(entry, start))) {
+            **mapping = read;
+        }
+    }
+    Some(base)
+}
+
+fn read_presence(table: &Table<'_>) -> Option<Presence> {
+    let topic = table.required::<Patterns>("topic");
+    let words = |key, default: &str| {
+        table.optional::<Words>(key).map_or_else(|| vec![default.to_owned()], |words| words.0)
+    };
+    Some(Presence {
+        online: words("online", "online"),
+        offline: words("offline", "offline"),
+        path: if table.has("path") { read_pointer(table, "path") } else { None },
+        topic: topic?.0.into_iter().next()?,
+    })
+}
+
+/// One text or several.
+struct Words(Vec<String>);
+
+impl<'a> FromToml<'a> for Words {
+    fn from_toml(
+        value: &'a toml::Spanned<toml::de::DeValue<'a>>,
+        context: &Context<'a>,
+    ) -> Option<Self> {
+        if value.get_ref().is_array() {
+            return Vec::from_toml(value, context).map(Words);
+        }
+        String::from_toml(value, context).map(|word| Words(vec![word]))
+    }
+}
+
+/// One topic pattern or several.
+struct Patterns(Vec<TopicPattern>);
+
+impl<'a> FromToml<'a> for Patterns {
+    fn from_toml(
+        value: &'a toml::Spanned<toml::de::DeValue<'a>>,
+        context: &Context<'a>,
+    ) -> Option<Self> {
+        let Words(texts) = Words::from_toml(value, context)?;
+        let mut patterns = Vec::new();
+        for text in &texts {
+            match TopicPattern::parse(text) {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => {
+                    let message = format!("`{}`: {error}", context.name);
+                    let hint = "for example \"plant/{site}/{class}/{device}/telemetry\"";
+                    context.place.error(value.span(), "wrong-value", message, hint);
+                    return None;
+                }
+            }
+        }
+        Some(Patterns(patterns))
+    }
+}
