@@ -27,6 +27,7 @@ use crate::io::journal::{self, Journal};
 use crate::io::mqtt::config::BrokerUrl;
 use crate::io::mqtt::embedded::{Broker, LogBounds};
 use crate::io::mqtt::external::Subscriber;
+use crate::io::mqtt::host::Host;
 use crate::io::mqtt::{self, Inbox};
 use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
@@ -60,6 +61,8 @@ pub struct Running {
 struct Brokers {
     embedded: Option<Broker>,
     _external: Vec<Subscriber>,
+    /// By source; `None` for those that are no Sparkplug hosts.
+    hosts: Vec<Option<Host>>,
 }
 
 impl Brokers {
@@ -72,6 +75,7 @@ impl Brokers {
             None
         };
         let mut external = Vec::new();
+        let mut hosts = Vec::new();
         for (index, source) in config.sources.iter().enumerate() {
             let name = &source.spec.name;
             if source.transport.url == BrokerUrl::Embedded {
@@ -79,6 +83,7 @@ impl Brokers {
                     format!("source `{name}` reads the embedded broker, which is switched off")
                 })?;
                 broker.subscribe(index, &source.transport, inbox);
+                hosts.push(source.spec.host_id().map(|host_id| broker.host(index, host_id)));
                 continue;
             }
             let password = source.password.as_ref().map(Secret::resolve).transpose();
@@ -91,11 +96,14 @@ impl Brokers {
                 inbox.clone(),
             );
             external.push(subscriber.with_context(|| format!("source `{name}`"))?);
+            let host = source.spec.host_id();
+            let host = host.map(|id| Host::connect(&source.transport, password.as_deref(), id));
+            hosts.push(host.transpose().with_context(|| format!("source `{name}`"))?);
         }
         if let Some(broker) = &mut embedded {
             broker.open().await?;
         }
-        Ok(Brokers { embedded, _external: external })
+        Ok(Brokers { embedded, _external: external, hosts })
     }
 
     fn address(&self) -> Option<SocketAddr> {
@@ -194,7 +202,8 @@ pub async fn start(
     let observer = Observer::new(names.clone());
     let stories = observer.stories();
     let (inbox, arrivals) = mqtt::inbox();
-    let brokers = Brokers::start(config, &inbox).await?;
+    let mut brokers = Brokers::start(config, &inbox).await?;
+    let hosts = std::mem::take(&mut brokers.hosts);
     let mqtt = brokers.address();
     let gateway = Gateway {
         engine,
@@ -206,6 +215,7 @@ pub async fn start(
         health: Health::new(names),
         alive_at: now,
         own_desk: own_desk(config),
+        hosts,
     };
     let inlets = Inlets { arrivals, delivered, asked, desk: changes };
     let ended = tokio::spawn(gateway.run(inlets, stopped));

@@ -30,6 +30,14 @@ pub struct SourceSpec {
 }
 
 impl SourceSpec {
+    /// The name as a Sparkplug host application, perhaps empty; `None` for other decoders.
+    pub fn host_id(&self) -> Option<&str> {
+        match &self.payload {
+            Payload::Sparkplug(settings) => Some(&settings.host_id),
+            Payload::Json(_) | Payload::Value | Payload::Raw => None,
+        }
+    }
+
     /// True when a message on this topic is for this source.
     pub fn fits(&self, topic: &str) -> bool {
         let presence = self.presence.iter().map(|presence| &presence.topic);

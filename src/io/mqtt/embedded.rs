@@ -23,6 +23,7 @@ use tokio::task::JoinSet;
 
 use super::config::{BrokerConfig, Transport};
 use super::door::{self, Rooms};
+use super::host::Host;
 use super::{Arrival, Inbox, MqttEvent, link, topics};
 
 /// What the broker keeps in memory for each topic filter that somebody subscribed.
@@ -173,6 +174,11 @@ impl Broker {
             self.subscribed.push(subscribed);
             self.tasks.spawn(link::run(subscription, connect, inbox.clone(), told));
         }
+    }
+
+    /// A Sparkplug host application on this broker, for the source with this index.
+    pub fn host(&self, source: usize, host_id: &str) -> Host {
+        Host::link(Arc::clone(&self.connect), format!("{OWN_ID}host-{source}"), host_id)
     }
 
     /// Lets devices in, once the router has every subscription: what they published before that

@@ -8,6 +8,7 @@ pub mod config;
 mod door;
 pub mod embedded;
 pub mod external;
+pub mod host;
 mod link;
 pub mod publish;
 mod session;
