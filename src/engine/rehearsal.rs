@@ -84,6 +84,8 @@ impl Rehearsal {
     }
 
     fn take_effects(&mut self) {
+        // There is nobody to ask.
+        self.effects.publish.clear();
         for decision in self.effects.decisions.drain(..) {
             if let Decision::Rejected { reason, .. } = &decision {
                 *self.rejected.entry(*reason).or_default() += 1;

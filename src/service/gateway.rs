@@ -10,7 +10,6 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
-use super::outlets::Outlets;
 use super::view::{self, Health};
 use crate::engine::pipeline::Engine;
 use crate::engine::policy::Policy;
@@ -18,11 +17,13 @@ use crate::engine::types::alarm::Signature;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::Input;
 use crate::engine::types::job::Delivered;
+use crate::engine::types::message::Publication;
 use crate::engine::types::question::Question;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::io::clock::Clock;
 use crate::io::desk;
 use crate::io::journal::Journal;
+use crate::io::mqtt::host::Host;
 use crate::io::mqtt::{AckToken, Arrival, Incoming, MqttEvent};
 use crate::io::systemd;
 use crate::io::upstream::Change;
@@ -73,8 +74,6 @@ pub struct Gateway {
     pub journal: Journal,
     /// Sends.
     pub dispatcher: Dispatcher,
-    /// Publishes.
-    pub outlets: Outlets,
     /// Tells.
     pub observer: Observer,
     /// Reads the clock.
@@ -87,6 +86,8 @@ pub struct Gateway {
     pub alive_at: Timestamp,
     /// Name of the upstream that is the desk inside; empty for none.
     pub own_desk: String,
+    /// Send commands to Sparkplug nodes, by source.
+    pub hosts: Vec<Option<Host>>,
 }
 
 /// What one batch owes to others once it is on disk.
@@ -176,11 +177,13 @@ impl Gateway {
             ask.answer(answer);
         }
         self.observer.decided(now, &self.effects, &self.engine);
+        for Publication { source, topic, payload } in self.effects.publish.drain(..) {
+            let host = self.hosts.get(source).and_then(Option::as_ref);
+            let sent = host.is_some_and(|host| host.send(topic, payload));
+            self.observer.commanded(source, sent);
+        }
         for call in self.effects.calls.drain(..) {
             self.dispatcher.send(call);
-        }
-        for publication in self.effects.publish.drain(..) {
-            self.outlets.publish(publication);
         }
         self.effects.clear();
     }

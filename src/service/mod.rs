@@ -4,7 +4,6 @@ pub mod backtest;
 mod dispatch;
 mod gateway;
 pub mod observe;
-mod outlets;
 mod poll;
 mod reload;
 pub mod view;
@@ -27,11 +26,11 @@ use crate::engine::types::time::Timestamp;
 use crate::io::clock::{self, Clock};
 use crate::io::desk::{self, Desk};
 use crate::io::journal::{self, Journal};
-use crate::io::mqtt::config::{BrokerUrl, Transport};
+use crate::io::mqtt::config::BrokerUrl;
 use crate::io::mqtt::embedded::{Broker, LogBounds};
 use crate::io::mqtt::external::Subscriber;
-use crate::io::mqtt::publish::Publisher;
-use crate::io::mqtt::{self, ClientError, Inbox};
+use crate::io::mqtt::host::Host;
+use crate::io::mqtt::{self, Inbox};
 use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
 use crate::io::upstream::{self, Upstream};
@@ -39,7 +38,6 @@ use crate::io::web::{self, Asker, Reloader};
 use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
 use observe::{Observer, Story};
-use outlets::{Outlet, Outlets};
 use view::Health;
 
 /// Results of calls that may wait for the loop.
@@ -66,7 +64,8 @@ pub struct Running {
 struct Brokers {
     embedded: Option<Broker>,
     _external: Vec<Subscriber>,
-    outlets: Outlets,
+    /// By source; `None` for those that are no Sparkplug hosts.
+    hosts: Vec<Option<Host>>,
 }
 
 impl Brokers {
@@ -78,7 +77,8 @@ impl Brokers {
         } else {
             None
         };
-        let (mut external, mut outlets) = (Vec::new(), BTreeMap::new());
+        let mut external = Vec::new();
+        let mut hosts = Vec::new();
         for (index, source) in config.sources.iter().enumerate() {
             let name = &source.spec.name;
             if source.transport.url == BrokerUrl::Embedded {
@@ -86,9 +86,7 @@ impl Brokers {
                     format!("source `{name}` reads the embedded broker, which is switched off")
                 })?;
                 broker.subscribe(index, &source.transport);
-                if source.spec.publishes() {
-                    outlets.insert(index, Outlet::Embedded(broker.publisher(index)?));
-                }
+                hosts.push(source.spec.host_id().map(|host_id| broker.host(index, host_id)));
                 continue;
             }
             let password = source.password.as_ref().map(Secret::resolve).transpose();
@@ -100,29 +98,20 @@ impl Brokers {
                 max_payload,
                 inbox.clone(),
             );
-            if source.spec.publishes() {
-                let publisher = publisher(&source.transport, password.as_deref());
-                let publisher = publisher.with_context(|| format!("source `{name}`"))?;
-                outlets.insert(index, Outlet::External(publisher));
-            }
             external.push(subscriber.with_context(|| format!("source `{name}`"))?);
+            let host = source.spec.host_id();
+            let host = host.map(|id| Host::connect(&source.transport, password.as_deref(), id));
+            hosts.push(host.transpose().with_context(|| format!("source `{name}`"))?);
         }
         if let Some(broker) = &mut embedded {
             broker.open().await?;
         }
-        let outlets = Outlets::start(outlets);
-        Ok(Brokers { embedded, _external: external, outlets })
+        Ok(Brokers { embedded, _external: external, hosts })
     }
 
     fn address(&self) -> Option<SocketAddr> {
         self.embedded.as_ref().map(Broker::address)
     }
-}
-
-/// A client of its own beside the subscriber's, with a session of its own.
-fn publisher(transport: &Transport, password: Option<&str>) -> Result<Publisher, ClientError> {
-    let client_id = format!("{}-publish", transport.client_id);
-    Publisher::start(&Transport { client_id, ..transport.clone() }, password)
 }
 
 impl Running {
@@ -241,19 +230,20 @@ pub async fn start(
     let observer = Observer::new(names.clone());
     let stories = observer.stories();
     let (inbox, arrivals) = mqtt::inbox();
-    let brokers = Brokers::start(config, &inbox).await?;
+    let mut brokers = Brokers::start(config, &inbox).await?;
+    let hosts = std::mem::take(&mut brokers.hosts);
     let mqtt = brokers.address();
     let gateway = Gateway {
         engine,
         journal,
         dispatcher,
         observer,
-        outlets: brokers.outlets.clone(),
         clock,
         effects,
         health: Health::new(names),
         alive_at: now,
         own_desk: own_desk(config),
+        hosts,
     };
     let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies };
     let ended = tokio::spawn(gateway.run(inlets, stopped));

@@ -68,6 +68,14 @@ impl Observer {
         counter!("faultgate_messages_received_total", "source" => source).increment(1);
     }
 
+    /// A Sparkplug node was asked for its births, or could not be.
+    pub fn commanded(&self, source: usize, sent: bool) {
+        let source = self.source(source);
+        let outcome = if sent { "sent" } else { "not-connected" };
+        counter!("faultgate_rebirths_asked_total", "source" => source, "outcome" => outcome)
+            .increment(1);
+    }
+
     /// The store refused a commit.
     pub fn store_refused(&self) {
         counter!("faultgate_store_refused_total").increment(1);

@@ -1,10 +1,5 @@
 //! Sparkplug B: captures of independent edge nodes, and a node that the running gateway hears.
 
-use std::process::Stdio;
-use std::time::Duration;
-
-use crate::gateway::{HOT, Home};
-use crate::mosquitto::program;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
@@ -15,6 +10,9 @@ use faultgate::engine::types::message::{Message, Reading};
 use faultgate::engine::types::names::{Metric, Names};
 use faultgate::engine::types::time::Timestamp;
 use serde_json::Value as Json;
+
+use crate::gateway::{Home, publish};
+use crate::mosquitto::Mosquitto;
 
 /// The recordings that are no part of the project: `FAULTGATE_DATA`, else beside the checkout.
 fn recordings() -> PathBuf {
@@ -149,33 +147,118 @@ fn captures_of_independent_nodes_say_what_their_own_decoders_say() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_births_were_missed_is_asked_for_them() {
-    let source = "[[source]]\nname = \"spb\"\nurl = \"embedded\"\ndecoder = \"sparkplug-b\"\n";
-    let home = Home::new(HOT, source);
+/// Encoded by `sparkplug-payload` 1.0.3 (npm): a birth of the node, one of its device with 温度
+/// under alias 10 and `Motor/Temp` under 11, and data with 温度 = 9.75 by alias alone.
+const NBIRTH: &str = "0898dbb7d4d733120b0a05626453657120085803121a0a144e6f646520436f6e74726f6c2f52656269727468200b700012130a084e6f64652f4350551001200965000041421800";
+const DBIRTH: &str = "0898dbb7d4d73312110a06e6b8a9e5baa6100a2009653333c34012190a0a4d6f746f722f54656d70100b200a6900000000008034401801";
+const DDATA: &str = "08e8eab7d4d7331209100a20096500001c411802";
+const NDEATH: &str = "08a082b8d4d733120b0a05626453657120085803";
+
+const RULES: &str = r#"
+[[rule]]
+id = "warm"
+match = { device = "厂/gw/冷机-3" }
+when = 'm["温度"] > 9.0'
+clear_when = 'm["温度"] < 7.0'
+title = { zh = "过热", en = "Warm" }
+
+[[rule]]
+id = "gone"
+match = { device = "厂/*" }
+when = "offline()"
+title = { zh = "离线", en = "Gone" }
+"#;
+
+fn node(verb: &str, device: &str, hex: &str) -> (String, Vec<u8>) {
+    let nibbles: Vec<u8> = hex.chars().map(|c| c.to_digit(16).expect("hex") as u8).collect();
+    let payload = nibbles.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+    (format!("spBv1.0/厂/{verb}/gw{device}"), payload)
+}
+
+/// Somebody else on the broker, who reads everything of Sparkplug.
+struct Bystander {
+    events: rumqttc::EventLoop,
+    _client: rumqttc::AsyncClient,
+}
+
+impl Bystander {
+    async fn join(port: u16) -> Bystander {
+        let options = rumqttc::MqttOptions::new("bystander", "127.0.0.1", port);
+        let (client, events) = rumqttc::AsyncClient::new(options, 10);
+        client.subscribe("spBv1.0/#", rumqttc::QoS::AtLeastOnce).await.expect("asked");
+        Bystander { events, _client: client }
+    }
+
+    /// The next message on a topic that ends so.
+    async fn hears(&mut self, ending: &str) -> (String, Vec<u8>) {
+        let hear = async {
+            loop {
+                let event = self.events.poll().await.expect("a connection");
+                if let rumqttc::Event::Incoming(rumqttc::Packet::Publish(publish)) = event
+                    && publish.topic.ends_with(ending)
+                {
+                    return (publish.topic, publish.payload.to_vec());
+                }
+            }
+        };
+        let within = std::time::Duration::from_secs(30);
+        let heard = tokio::time::timeout(within, hear).await;
+        heard.unwrap_or_else(|_| panic!("nothing on {ending}"))
+    }
+}
+
+/// A node that speaks before the gateway knows it, is asked for its births, and dies.
+async fn a_node_is_asked_heard_and_missed(home: &Home, broker: Option<u16>) {
     let gateway = home.start();
-    let port = gateway.mqtt.rsplit_once(':').expect("a port").1.to_owned();
-    let commands = "spBv1.0/工厂/NCMD/+";
-    let mut listener = program("mosquitto_sub");
-    listener.args(["-h", "127.0.0.1", "-p", &port, "-t", commands, "-C", "1", "-W", "20"]);
-    let Ok(listener) = listener.stdout(Stdio::piped()).spawn() else {
-        println!("skipped: mosquitto_sub is not installed");
-        return;
-    };
-    let heard = tokio::task::spawn_blocking(move || listener.wait_with_output());
-    let asked = async {
-        // The listener may not be there for the first of them, and no node is asked twice at once.
-        for node in 1.. {
-            // Data before any birth: a timestamp and a sequence number.
-            let topic = format!("spBv1.0/工厂/NDATA/节点-{node}");
-            gateway.publish(&[(topic, b"\x08\x01\x18\x05".to_vec())]).await;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
-    let heard = tokio::select! {
-        heard = heard => heard.expect("waited").expect("ended"),
-        () = asked => panic!("no end of nodes"),
-    };
-    let payload = String::from_utf8_lossy(&heard.stdout).into_owned();
-    assert!(payload.contains("Node Control/Rebirth"), "{payload:?}");
+    let address = broker.map_or_else(|| gateway.mqtt.clone(), |port| format!("127.0.0.1:{port}"));
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).expect("a port");
+    let mut bystander = Bystander::join(port).await;
+    let (_, online) = bystander.hears("STATE/scada").await;
+    let online: Json = serde_json::from_slice(&online).expect("JSON");
+    assert_eq!(online["online"], true);
+
+    publish(&address, &[node("DDATA", "/冷机-3", DDATA)]).await;
+    let (topic, command) = bystander.hears("NCMD/gw").await;
+    assert_eq!(topic, "spBv1.0/厂/NCMD/gw");
+    assert!(command.windows(20).any(|part| part == b"Node Control/Rebirth"));
+
+    let births = [node("NBIRTH", "", NBIRTH), node("DBIRTH", "/冷机-3", DBIRTH)];
+    publish(&address, &births).await;
+    publish(&address, &[node("DDATA", "/冷机-3", DDATA)]).await;
+    let tickets = gateway.desk_until(|tickets| tickets.len() == 1).await;
+    assert_eq!(tickets[0]["title"], "Warm · 厂/gw/冷机-3");
+
+    publish(&address, &[node("NDEATH", "", NDEATH)]).await;
+    let tickets = gateway.desk_until(|tickets| tickets.len() == 3).await;
+    assert_eq!(tickets[0]["status"], "new", "what was raised stays raised");
+    let gone = tickets
+        .iter()
+        .filter(|ticket| ticket["title"].as_str().is_some_and(|title| title.starts_with("Gone")));
+    assert_eq!(gone.count(), 2, "the node and its device");
+
+    gateway.kill();
+    if broker.is_some() {
+        let (_, offline) = bystander.hears("STATE/scada").await;
+        let offline: Json = serde_json::from_slice(&offline).expect("JSON");
+        assert_eq!(offline["online"], false);
+        assert_eq!(offline["timestamp"], online["timestamp"], "the will of the same birth");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_on_the_embedded_broker_is_asked_heard_and_missed() {
+    let source = "[[source]]\nname = \"plant\"\nurl = \"embedded\"\ndecoder = \"sparkplug-b\"\n\
+                  [source.sparkplug]\nhost_id = \"scada\"\n";
+    a_node_is_asked_heard_and_missed(&Home::new(RULES, source), None).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_on_another_broker_is_asked_heard_and_missed() {
+    let Some(mosquitto) = Mosquitto::start() else { return };
+    let port = mosquitto.port;
+    let source = format!(
+        "[broker]\nenabled = false\n[[source]]\nname = \"plant\"\nurl = \"mqtt://127.0.0.1:{port}\"\n\
+         decoder = \"sparkplug-b\"\n[source.sparkplug]\nhost_id = \"scada\"\n"
+    );
+    a_node_is_asked_heard_and_missed(&Home::new(RULES, &source), Some(port)).await;
 }

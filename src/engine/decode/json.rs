@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
+use serde_json::Value as Json;
+
 use super::mapping::{JsonMapping, MetricSource};
 use super::pointer::{Path, Pointer};
 use super::readings::Readings;
@@ -60,9 +62,34 @@ pub(super) fn read(
     }
 }
 
+/// A payload as a JSON document, for decoders whose payloads are small.
+pub(super) fn document(payload: &[u8]) -> Result<Json, Refusal> {
+    serde_json::from_str(utf8(payload)?).map_err(|error| {
+        let detail = error.to_string();
+        let is_deep = detail.contains("recursion limit");
+        let reason = if is_deep { Rejection::TooDeep } else { Rejection::Undecodable };
+        Refusal::new(reason, &detail)
+    })
+}
+
+/// A scalar of a document; `None` for arrays and objects.
+pub(super) fn scalar(json: &Json) -> Option<Found<'_>> {
+    Some(match json {
+        Json::Null => Found::Null,
+        Json::Bool(flag) => Found::Bool(*flag),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(number), _) => Found::Int(number),
+            (None, Some(number)) => Found::unsigned(number),
+            (None, None) => Found::Float(number.as_f64()?),
+        },
+        Json::String(text) => Found::Text(text),
+        Json::Array(_) | Json::Object(_) => return None,
+    })
+}
+
 /// The text at one place of a JSON document; `None` when it is no JSON or has none there.
 pub(super) fn text_at(pointer: &Pointer, text: &str) -> Option<String> {
-    let document: serde_json::Value = serde_json::from_str(text).ok()?;
+    let document: Json = serde_json::from_str(text).ok()?;
     let found = document.pointer(&pointer.to_string())?;
     found.as_str().map(str::to_owned)
 }

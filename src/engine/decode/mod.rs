@@ -4,19 +4,26 @@
 //! cannot read it refuses with a reason that is counted; a number that is not finite becomes a
 //! reading of bad quality, so that the rules see *unknown* and not a value.
 
+mod csv;
 mod json;
 mod mapping;
+mod opcua;
 mod pointer;
+mod presets;
 mod readings;
 mod scalar;
+mod senml;
 mod source;
 mod sparkplug;
+mod thin_edge;
 mod time_field;
 mod topic;
 mod value;
 
+pub use csv::CsvMapping;
 pub use mapping::{JsonMapping, MetricSource, Quality};
 pub use pointer::Pointer;
+pub use senml::SenMlDevice;
 pub use source::{SourceSpec, read_source};
 pub use sparkplug::SparkplugSettings;
 pub use time_field::{TimeField, TimeUnit};
@@ -43,12 +50,22 @@ pub const JSON_DEPTH_MAX: usize = 64;
 pub enum Payload {
     /// A JSON document, read by a declarative mapping.
     Json(Box<JsonMapping>),
+    /// A JSON object or array, read by the mapping below the topic's metric; else one value.
+    ValueOrJson(Box<JsonMapping>),
     /// One number, truth or text; the topic names the metric, else it is `value`.
     Value,
     /// Text that is kept as it is, in the metric `raw`.
     Raw,
     /// Sparkplug B: this gateway is a host application.
     Sparkplug(SparkplugSettings),
+    /// A SenML pack, in JSON or CBOR.
+    SenMl(SenMlDevice),
+    /// thin-edge.io; the mapping is that of its measurements.
+    ThinEdge(Box<JsonMapping>),
+    /// OPC UA PubSub in JSON.
+    OpcUa,
+    /// Lines of comma-separated values.
+    Csv(Box<CsvMapping>),
 }
 
 /// A topic on which a device, or the broker for it, says whether it is there.
@@ -144,7 +161,14 @@ impl Decoders {
             Payload::Sparkplug(settings) => {
                 Some(sparkplug::Host::new(index, source, settings.clone()))
             }
-            Payload::Json(_) | Payload::Value | Payload::Raw => None,
+            Payload::Json(_)
+            | Payload::ValueOrJson(_)
+            | Payload::Value
+            | Payload::Raw
+            | Payload::SenMl(_)
+            | Payload::ThinEdge(_)
+            | Payload::OpcUa
+            | Payload::Csv(_) => None,
         });
         Decoders { hosts: hosts.collect() }
     }
@@ -216,6 +240,17 @@ fn read_message(
     };
     match &source.payload {
         Payload::Json(mapping) => json::read(mapping, metrics, captured()?, payload, clock, heard),
+        Payload::ValueOrJson(mapping) => match payload.trim_ascii_start().first() {
+            Some(b'{' | b'[') => json::read(mapping, metrics, captured()?, payload, clock, heard),
+            Some(_) | None => value::read_value(metrics, captured()?, payload, heard),
+        },
+        Payload::SenMl(by) => senml::read(*by, metrics, captured()?, payload, clock, heard),
+        Payload::OpcUa => opcua::read(metrics, captured()?, payload, clock, heard),
+        Payload::Csv(mapping) => csv::read(mapping, metrics, captured()?, payload, clock, heard),
+        Payload::ThinEdge(mapping) => {
+            let own = if source.topics.is_empty() { None } else { Some(captured()?) };
+            thin_edge::read(mapping, metrics, (&message.topic, own), payload, clock, heard)
+        }
         Payload::Value => value::read_value(metrics, captured()?, payload, heard),
         Payload::Raw => value::read_raw(metrics, captured()?, payload, heard),
         Payload::Sparkplug(_) => match host {
@@ -263,3 +298,6 @@ fn check_device(id: &str) -> Result<(), Refusal> {
     };
     Err(Refusal::new(Rejection::DeviceId, &wrong))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,13 @@
 //! The decoding part of a `[[source]]`, read from TOML.
 
 use super::mapping::{read_json, read_pointer};
-use super::sparkplug;
 use super::time_field::Clock;
-use super::{JsonMapping, Payload, Presence, TopicPattern};
-use crate::engine::types::diagnostic::did_you_mean;
-use crate::engine::types::document::{Context, FromToml, Located, Table};
+use super::{
+    JsonMapping, Payload, Pointer, Presence, TimeField, TimeUnit, TopicPattern, csv, presets,
+    senml, sparkplug,
+};
+use crate::engine::types::diagnostic::{Report, did_you_mean};
+use crate::engine::types::document::{Context, FromToml, Located, Place, Table, read_document};
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// How the messages of one source are read.
@@ -30,9 +32,19 @@ pub struct SourceSpec {
 }
 
 impl SourceSpec {
-    /// True when the gateway may send something to the source's broker.
-    pub fn publishes(&self) -> bool {
-        matches!(self.payload, Payload::Sparkplug(_))
+    /// The name as a Sparkplug host application, perhaps empty; `None` for other decoders.
+    pub fn host_id(&self) -> Option<&str> {
+        match &self.payload {
+            Payload::Sparkplug(settings) => Some(&settings.host_id),
+            Payload::Json(_)
+            | Payload::ValueOrJson(_)
+            | Payload::Value
+            | Payload::Raw
+            | Payload::SenMl(_)
+            | Payload::ThinEdge(_)
+            | Payload::OpcUa
+            | Payload::Csv(_) => None,
+        }
     }
 
     /// True when a message on this topic is for this source.
@@ -50,22 +62,18 @@ impl SourceSpec {
     }
 }
 
-/// Decoders of the format that this version does not have.
-const DECODERS_NOT_BUILT: [&str; 10] = [
+/// Decoders that are no presets, for the hint.
+const DECODERS: [&str; 9] = [
+    "json",
+    "value",
+    "value-or-json",
+    "raw",
+    "sparkplug-b",
     "senml",
     "thin-edge",
     "opcua-json",
     "csv",
-    "tasmota",
-    "zigbee2mqtt",
-    "shelly",
-    "alink",
-    "homie",
-    "vda5050",
 ];
-
-/// Every decoder, for the hint.
-const DECODERS: [&str; 4] = ["json", "value", "raw", "sparkplug-b"];
 
 /// What a decoder brings along before the operator's keys.
 struct Base {
@@ -85,7 +93,7 @@ impl Base {
 /// Reads the decoding keys of a `[[source]]`.
 pub fn read_source(table: &Table<'_>, payload_bytes_max: usize) -> Option<SourceSpec> {
     let name = table.required::<String>("name");
-    let base = read_decoder(table);
+    let base = read_decoder(table, name.as_deref().unwrap_or_default());
     let own_presence = table.tables("presence", read_presence);
     let topics = table.optional::<Patterns>("topic").map(|Patterns(topics)| topics);
     let skew = table.table("max_skew", |entry| {
@@ -121,37 +129,81 @@ pub fn read_source(table: &Table<'_>, payload_bytes_max: usize) -> Option<Source
     })
 }
 
-fn read_decoder(table: &Table<'_>) -> Option<Base> {
+fn read_decoder(table: &Table<'_>, name: &str) -> Option<Base> {
     let decoder = table.optional::<Located<String>>("decoder");
     let word = decoder.as_ref().map_or("json", |decoder| decoder.value.as_str());
-    let mut base = match word {
-        "json" => Base::plain(Payload::Json(Box::default()), &[]),
-        "value" => Base::plain(Payload::Value, &[]),
-        "raw" => Base::plain(Payload::Raw, &[]),
-        "sparkplug-b" => {
-            let settings = table.table("sparkplug", |entry| Some(sparkplug::read(entry)));
-            let settings = settings.unwrap_or_default();
-            Base::plain(Payload::Sparkplug(settings), &["spBv1.0/#"])
+    let span = || decoder.as_ref().map_or_else(|| table.span(), |found| found.span.clone());
+    let preset = presets::find(word);
+    let base = match &preset {
+        Some(source) => {
+            let report = Report::default();
+            let place = Place { source, report: &report };
+            read_document(place, |preset| {
+                let word = preset.required::<String>("decoder")?;
+                let mut base = read_kind(preset, &word, name, false)?;
+                base.topics = preset.required::<Patterns>("topic")?.0;
+                base.filters = preset.required("topics")?;
+                base.presence = preset.tables("presence", read_presence);
+                Some(base)
+            })
         }
-        other => {
-            let (code, message) = if DECODERS_NOT_BUILT.contains(&other) {
-                ("not-supported", format!("decoder `{other}` is not supported in this version"))
-            } else {
-                ("wrong-value", format!("there is no decoder `{other}`"))
-            };
-            let span = decoder.as_ref().map_or_else(|| table.span(), |found| found.span.clone());
-            table.place().error(span, code, message, did_you_mean(other, &DECODERS));
-            return None;
-        }
+        None => read_kind(table, word, name, true),
     };
-    if let Payload::Json(mapping) = &mut base.payload {
-        // A mapping of the operator's own begins with nothing; a preset's is changed by it.
-        let start = if word == "json" { JsonMapping::empty() } else { (**mapping).clone() };
+    let Some(mut base) = base else {
+        let known: Vec<&str> =
+            DECODERS.into_iter().chain(presets::PRESETS.map(|(name, _)| name)).collect();
+        let message = format!("there is no decoder `{word}`");
+        table.place().error(span(), "wrong-value", message, did_you_mean(word, &known));
+        return None;
+    };
+    if preset.is_some()
+        && let Payload::Json(mapping) | Payload::ValueOrJson(mapping) = &mut base.payload
+    {
+        let start = (**mapping).clone();
         if let Some(read) = table.table("json", |entry| Some(read_json(entry, start))) {
             **mapping = read;
         }
     }
     Some(base)
+}
+
+/// What the decoder of this word reads, with the operator's own keys for it; `None` for a word
+/// that is no decoder. `defaults`: a mapping that is not there reads every scalar.
+fn read_kind(table: &Table<'_>, word: &str, name: &str, defaults: bool) -> Option<Base> {
+    let mapping = || {
+        let own =
+            table.table("json", |entry| Some(Box::new(read_json(entry, JsonMapping::empty()))));
+        own.unwrap_or_else(|| {
+            Box::new(if defaults { JsonMapping::default() } else { JsonMapping::empty() })
+        })
+    };
+    Some(match word {
+        "json" => Base::plain(Payload::Json(mapping()), &[]),
+        "value-or-json" => Base::plain(Payload::ValueOrJson(mapping()), &[]),
+        "value" => Base::plain(Payload::Value, &[]),
+        "raw" => Base::plain(Payload::Raw, &[]),
+        "opcua-json" => Base::plain(Payload::OpcUa, &[]),
+        "senml" => {
+            let device = table.table("senml", |entry| Some(senml::read_settings(entry)));
+            Base::plain(Payload::SenMl(device.unwrap_or_default()), &[])
+        }
+        "csv" => {
+            let mapping = table.table("csv", |entry| Some(csv::read_mapping(entry)));
+            Base::plain(Payload::Csv(Box::new(mapping.unwrap_or_default())), &[])
+        }
+        "thin-edge" => {
+            let path = Pointer::parse("/time");
+            let timestamp = path.map(|path| TimeField { path, unit: TimeUnit::Auto });
+            let mapping = JsonMapping { timestamp, rest: true, ..JsonMapping::empty() };
+            Base::plain(Payload::ThinEdge(Box::new(mapping)), &["te/#"])
+        }
+        "sparkplug-b" => {
+            let settings = table.table("sparkplug", |entry| Some(sparkplug::read(entry, name)));
+            let settings = settings.unwrap_or_else(|| sparkplug::SparkplugSettings::of(name));
+            Base::plain(Payload::Sparkplug(settings), &["spBv1.0/#"])
+        }
+        _ => return None,
+    })
 }
 
 fn read_presence(table: &Table<'_>) -> Option<Presence> {

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use super::config::{BrokerConfig, Transport};
 use super::door::{self, Rooms};
 use super::gate::Gate;
+use super::host::Host;
 use super::{Arrival, Inbox, MqttEvent, link, oversized, topics};
 
 /// What the broker keeps in memory for each topic filter that somebody subscribed.
@@ -191,14 +192,9 @@ impl Broker {
         }
     }
 
-    /// A way to publish from inside the process.
-    ///
-    /// # Errors
-    /// [`BrokerError::Start`] when the router gives no link.
-    pub fn publisher(&self, source: usize) -> Result<Publisher, BrokerError> {
-        let link = (self.connect)(&format!("{OWN_ID}{source}-publish"));
-        let (link, _) = link.map_err(|error| BrokerError::Start(error.to_string()))?;
-        Ok(Publisher { link })
+    /// A Sparkplug host application on this broker, for the source with this index.
+    pub fn host(&self, source: usize, host_id: &str) -> Host {
+        Host::link(Arc::clone(&self.connect), format!("{OWN_ID}host-{source}"), host_id)
     }
 
     /// Lets devices in, once the router has every subscription: what they published before that
@@ -223,28 +219,6 @@ impl Broker {
             self.tasks.spawn(door::serve(listener, rooms, max_connections));
         }
         Ok(())
-    }
-}
-
-/// Publishes from inside the process.
-pub struct Publisher {
-    link: LinkTx,
-}
-
-impl std::fmt::Debug for Publisher {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str("Publisher")
-    }
-}
-
-impl Publisher {
-    /// Publishes a message that is not retained, at QoS 0.
-    ///
-    /// # Errors
-    /// A router that no longer takes anything.
-    pub fn publish(&mut self, topic: &str, payload: Vec<u8>) -> Result<(), String> {
-        let sent = self.link.publish(topics::inside(topic), payload);
-        sent.map(|_| ()).map_err(|error| error.to_string())
     }
 }
 

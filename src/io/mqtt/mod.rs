@@ -9,6 +9,7 @@ mod door;
 pub mod embedded;
 pub mod external;
 mod gate;
+pub mod host;
 mod link;
 mod oversized;
 pub mod publish;

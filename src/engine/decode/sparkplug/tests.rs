@@ -3,7 +3,7 @@
 
 use super::super::{Decoders, Payload};
 use super::*;
-use crate::engine::types::message::Reading;
+use crate::engine::types::message::{Delivery, Reading};
 
 const NBIRTH: &str = "0898dbb7d4d733120b0a05626453657120085803121a0a144e6f646520436f6e74726f6c2f52656269727468200b700012130a084e6f64652f4350551001200965000041421800";
 /// 温度 10 Float, Motor/Temp 11 Double, trim 12 Int16 -321, count 13 UInt64, run 14, state 15,
@@ -45,7 +45,7 @@ struct Ear {
 
 impl Ear {
     fn new() -> Ear {
-        let settings = SparkplugSettings::default();
+        let settings = SparkplugSettings::of("plant");
         let spec = SourceSpec {
             name: "plant".into(),
             topics: Vec::new(),
@@ -81,13 +81,8 @@ impl Ear {
 
     fn hear_bytes(&mut self, topic: &str, payload: Vec<u8>) -> Vec<String> {
         let topic = format!("spBv1.0/g/{topic}");
-        let message = Message {
-            source: 0,
-            topic,
-            payload,
-            retain: false,
-            delivery: crate::engine::types::message::Delivery::Once,
-        };
+        let message =
+            Message { source: 0, topic, payload, retain: false, delivery: Delivery::Once };
         let mut heard = Heard::default();
         self.decoders.decode(&self.spec, &self.metrics, &message, self.now, &mut heard);
         self.tell(heard)
