@@ -105,7 +105,7 @@ fn every_error_of_a_broken_file_stands_at_its_line_and_column_with_a_hint() {
 fn what_a_configuration_asks_for_and_is_not_built_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = "[broker]\nlisten = \"0.0.0.0:1883\"\n[broker.tls]\n[[broker.user]]\nname = \"a\"\n\
-                  [[source]]\nname = \"s\"\nurl = \"embedded\"\ntopics = [\"a\"]\ntopic = \"{device}\"\ndecoder = \"senml\"\n\
+                  [[source]]\nname = \"s\"\nurl = \"embedded\"\ntopics = [\"a\"]\ntopic = \"{device}\"\ndecoder = \"modbus\"\n\
                   [[upstream]]\nname = \"u\"\nkind = \"jira\"\n[store]\nmax_disk = \"2GiB\"\n";
     std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
     std::fs::write(folder.path().join("r.toml"), HOT).expect("written");
@@ -114,10 +114,39 @@ fn what_a_configuration_asks_for_and_is_not_built_is_refused_by_name() {
     let all: Vec<&str> =
         found.as_array().expect("a list").iter().filter_map(|d| d["message"].as_str()).collect();
     for word in
-        ["`tls`", "`user`", "can be reached from outside", "`senml`", "`jira`", "`max_disk`"]
+        ["`tls`", "`user`", "can be reached from outside", "`modbus`", "`jira`", "`max_disk`"]
     {
         assert!(all.iter().any(|message| message.contains(word)), "{word} in {all:#?}");
     }
+}
+
+#[test]
+fn a_source_of_every_decoder_is_accepted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let with_topic = ["json", "value", "value-or-json", "raw", "senml", "opcua-json", "csv"];
+    let by_itself = [
+        "sparkplug-b",
+        "thin-edge",
+        "tasmota",
+        "zigbee2mqtt",
+        "shelly",
+        "alink",
+        "homie",
+        "vda5050",
+    ];
+    let mut config = String::new();
+    for (decoder, topic) in with_topic
+        .map(|decoder| (decoder, "topic = \"a/{device}\""))
+        .into_iter()
+        .chain(by_itself.map(|decoder| (decoder, "")))
+    {
+        config.push_str(&format!(
+            "[[source]]\nname = \"{decoder}\"\nurl = \"embedded\"\ndecoder = \"{decoder}\"\n{topic}\n"
+        ));
+    }
+    std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
+    let output = run(folder.path(), &["check", "--format", "json"]);
+    assert_eq!(json(&output), serde_json::json!([]));
 }
 
 #[test]

@@ -6,6 +6,7 @@
 mod child;
 mod commands;
 mod crash;
+mod fuzz;
 mod gateway;
 mod layers;
 mod mosquitto;
