@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod demo;
 mod desk;
+mod fuzz;
 mod gateway;
 mod layers;
 mod mosquitto;

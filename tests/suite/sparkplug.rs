@@ -3,10 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
+use faultgate::config;
 use faultgate::engine::decode::{Decoders, Heard, News, SourceSpec, read_source};
+use faultgate::engine::policy;
+use faultgate::engine::rehearsal::{Rehearsal, event_word};
+use faultgate::engine::types::decision::Decision;
 use faultgate::engine::types::diagnostic::{Report, Source};
 use faultgate::engine::types::document::{Place, read_document};
-use faultgate::engine::types::message::{Message, Reading};
+use faultgate::engine::types::input::Input;
+use faultgate::engine::types::message::{Delivery, Message, Reading};
 use faultgate::engine::types::names::{Metric, Names};
 use faultgate::engine::types::time::Timestamp;
 use serde_json::Value as Json;
@@ -261,4 +266,47 @@ async fn a_node_on_another_broker_is_asked_heard_and_missed() {
          decoder = \"sparkplug-b\"\n[source.sparkplug]\nhost_id = \"scada\"\n"
     );
     a_node_is_asked_heard_and_missed(&Home::new(RULES, &source), Some(port)).await;
+}
+
+/// Encoded by `sparkplug-payload` 1.0.3 (npm): seq 3, `Motor/Temp` = 99, historical, an hour ago.
+const DDATA_HISTORICAL: &str = "08d0f2b7d4d7331216100b1898fedbd2d733200a2801690000000000c058401803";
+
+#[test]
+fn history_fills_windows_and_raises_nothing_and_a_death_clears_nothing() {
+    let rules = r#"
+[[rule]]
+id = "hot"
+when = 'm["Motor/Temp"] > 90.0'
+[[rule]]
+id = "cold"
+when = 'm["Motor/Temp"] < 21.0'
+[[rule]]
+id = "hot-on-average"
+when = 'm["Motor/Temp"].avg("2h") > 50.0'
+"#;
+    let (rules, report) = (Source { file: "r.toml".into(), text: rules.into() }, Report::default());
+    let compiled = policy::compile(&[rules], &["desk"], &report);
+    let compiled = compiled.unwrap_or_else(|| panic!("{:?}", report.into_sorted()));
+    let mut settings = config::defaults().expect("defaults").settings().expect("set");
+    settings.sources = vec![source()];
+    let start = Timestamp::from_millis(1_775_877_616_000);
+    let mut rehearsal = Rehearsal::new(settings, compiled, start);
+    let mut hear = |verb, device, hex| {
+        let (topic, payload) = node(verb, device, hex);
+        let message =
+            Message { source: 0, topic, payload, retain: false, delivery: Delivery::Once };
+        rehearsal.receive(start, Input::Message(message));
+        let decisions = rehearsal.decisions.drain(..);
+        let told = decisions.filter_map(|decision| {
+            let Decision::Alarm { id, event, .. } = decision else {
+                return None;
+            };
+            Some(format!("{} {}", id.rule, event_word(event)?))
+        });
+        told.collect::<Vec<String>>()
+    };
+    hear("NBIRTH", "", NBIRTH);
+    assert_eq!(hear("DBIRTH", "/冷机-3", DBIRTH), ["cold raised"]);
+    assert_eq!(hear("DDATA", "/冷机-3", DDATA_HISTORICAL), ["hot-on-average raised"]);
+    assert_eq!(hear("NDEATH", "", NDEATH), Vec::<String>::new(), "what was raised stays raised");
 }

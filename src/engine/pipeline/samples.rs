@@ -64,7 +64,9 @@ impl Engine {
             match element.news {
                 News::Presence { online } => self.take_presence(now, device, online, effects),
                 News::Stale => self.take_stale(now, device, effects),
-                News::History { at, readings } => self.take_history(now, device, at, &readings),
+                News::History { at, readings } => {
+                    self.take_history(now, device, at, &readings, effects)
+                }
                 News::Readings { at, readings } => {
                     let event = at.unwrap_or(now);
                     let hash = |message: &Message| xxhash_rust::xxh3::xxh3_128(&message.payload);
@@ -89,20 +91,27 @@ impl Engine {
         known.filter_map(|(name, reading)| Some((metrics.find(&name)?, reading))).collect()
     }
 
-    /// Takes in what a device had kept while nobody heard it: it fills history and starts nothing.
+    /// Takes in what a device had kept while nobody heard it: it fills history and begins nothing in the past.
     fn take_history(
         &mut self,
         now: Timestamp,
         id: DeviceId,
         at: Timestamp,
         readings: &[(MetricId, Reading)],
+        effects: &mut Effects,
     ) {
+        let mut rules = std::mem::take(&mut self.scratch);
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.heard = device.heard.max(now);
             for (metric, reading) in readings {
                 device.memory.recall(at, *metric, reading);
             }
+            device.concerned(readings, &mut rules);
+            let event = device.clock.at(now);
+            self.look_at(now, id, &rules, event, effects);
         }
+        rules.clear();
+        self.scratch = rules;
     }
 
     /// What a device said before is no longer known to hold: no rule decides by it.

@@ -270,6 +270,16 @@ fn the_rebirth_command_is_what_other_hosts_send() {
 }
 
 #[test]
+fn nodes_past_the_bound_are_refused_and_known_ones_are_heard() {
+    let mut ear = Ear::born();
+    for node in 1..NODES_MAX {
+        ear.hear(&format!("NDATA/n{node}"), DDEATH_2);
+    }
+    assert_eq!(ear.hear("NBIRTH/one-more", NBIRTH), ["unknown-device"]);
+    assert_eq!(ear.hear("DDATA/gw/冷机", DDATA_2).len(), 2);
+}
+
+#[test]
 fn commands_and_states_are_not_for_us_and_other_topics_are_refused() {
     let mut ear = Ear::born();
     assert_eq!(ear.hear("NCMD/gw", NBIRTH), Vec::<String>::new());
