@@ -33,7 +33,8 @@ impl Learned {
     }
 
     /// Takes a sample in. `frozen` while the rule's alarm is pending or raised: what is normal is
-    /// not learned from a fault. Samples older than the newest are left out.
+    /// not learned from a fault. A sample that comes late is placed by its time in a band; means
+    /// that are weighted by age cannot take it in any more.
     pub fn absorb(&mut self, at: Timestamp, value: f64, frozen: bool) {
         match self {
             Learned::Band(band) => band.absorb(at, value, frozen),
@@ -82,7 +83,13 @@ impl Band {
     }
 
     fn absorb(&mut self, at: Timestamp, value: f64, frozen: bool) {
-        if self.recent.back().is_some_and(|(newest, _)| at < *newest) {
+        if let Some((newest, _)) = self.recent.back().copied().filter(|(newest, _)| at < *newest) {
+            if at > newest - self.short {
+                let place = self.recent.partition_point(|(known, _)| *known <= at);
+                self.recent.insert(place, (at, value));
+            } else if !frozen {
+                self.baseline.push(at - self.stood_still, value);
+            }
             return;
         }
         match (frozen, self.stopped_at) {
@@ -180,7 +187,8 @@ impl Baseline {
             self.origin = value;
             (self.sum, self.squares) = (0.0, 0.0);
         }
-        self.samples.push_back((at, value));
+        let place = self.samples.partition_point(|(known, _)| *known <= at);
+        self.samples.insert(place, (at, value));
         self.add(value, 1.0);
         self.pushes += 1;
         if self.samples.len() > BASELINE_MAX {

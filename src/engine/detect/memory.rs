@@ -64,6 +64,18 @@ impl DeviceMemory {
         &mut self.slots[at]
     }
 
+    /// Gives the metrics other ids; those without one are forgotten.
+    pub fn rename(&mut self, to: impl Fn(MetricId) -> Option<MetricId>) {
+        self.slots.retain_mut(|slot| match to(slot.metric) {
+            Some(metric) => {
+                slot.metric = metric;
+                true
+            }
+            None => false,
+        });
+        self.slots.sort_by_key(|slot| slot.metric);
+    }
+
     /// Takes in what `before` knew of the metrics that are read here too.
     pub fn inherit(&mut self, before: DeviceMemory) {
         for known in before.slots {
@@ -170,6 +182,16 @@ impl RuleMemory {
     /// Nothing learned yet.
     pub fn new(when: &Condition, clear: Option<&Condition>) -> RuleMemory {
         RuleMemory { when: Learnt::new(when), clear: clear.map(Learnt::new).unwrap_or_default() }
+    }
+
+    /// What was learned by the same conditions before, whatever ids their metrics had.
+    pub fn inheriting(mut self, before: RuleMemory) -> RuleMemory {
+        for (own, known) in [(&mut self.when, before.when), (&mut self.clear, before.clear)] {
+            if own.states.len() == known.states.len() {
+                own.states = known.states;
+            }
+        }
+        self
     }
 
     /// Takes a reading in; see [`Learned::absorb`].

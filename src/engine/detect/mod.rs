@@ -13,7 +13,7 @@ mod window;
 use crate::engine::types::names::RuleId;
 use crate::engine::types::rule::RuleSpec;
 
-pub use cel::{Condition, Evaluation, Scene, Truth, Unknown};
+pub use cel::{Condition, Evaluation, Gate, Scene, Side, Truth, Unknown};
 pub use learned::Learned;
 pub use memory::{DeviceMemory, RuleMemory};
 pub use rule_file::{RuleDraft, compile, read_rules};
@@ -33,6 +33,17 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// What it learns about one device; nothing yet.
+    pub fn memory(&self) -> RuleMemory {
+        RuleMemory::new(&self.when, self.clear_when.as_ref())
+    }
+
+    /// True when it learns something about each device.
+    pub fn learns(&self) -> bool {
+        let learns = |condition: &Condition| !condition.learning().is_empty();
+        learns(&self.when) || self.clear_when.as_ref().is_some_and(learns)
+    }
+
     /// True when it asks whether the device is silent.
     pub fn reads_absence(&self) -> bool {
         self.when.reads_absence() || self.clear_when.as_ref().is_some_and(Condition::reads_absence)

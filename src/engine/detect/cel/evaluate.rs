@@ -229,14 +229,22 @@ impl<'s> Evaluator<'s, '_> {
         }
     }
 
-    /// A list with a member that cannot be told is no list, as in CEL.
+    /// A list with a member that cannot be told is no list, as in CEL. One that holds the value
+    /// holds it whatever else is in it; else a member of another type cannot be compared, as `==`
+    /// has it.
     fn within(&self, value: &'s Node, members: &'s [Node]) -> Result<bool> {
         let value = self.value(value)?;
-        let mut found = false;
+        let mut found = Ok(false);
         for member in members {
-            found |= equal(&value, &self.value(member)?);
+            match compare(Comparison::Equal, &value, &self.value(member)?) {
+                Ok(true) => found = Ok(true),
+                Ok(false) => {}
+                Err(unknown) => {
+                    found = found.and_then(|held| if held { Ok(true) } else { Err(unknown) })
+                }
+            }
         }
-        Ok(found)
+        found
     }
 
     fn text_test(&self, test: TextTest, text: &'s Node, part: &'s Node) -> Result<Operand<'s>> {
@@ -255,7 +263,9 @@ impl<'s> Evaluator<'s, '_> {
         metric: MetricId,
         span: TimeSpan,
     ) -> Result<Operand<'s>> {
-        self.current(metric)?;
+        if matches!(self.current(metric)?, Value::Text(_)) {
+            return Err(Unknown::Error("a window is over numbers, and this is a text"));
+        }
         let now = self.scene.now;
         let series = self.scene.memory.series(metric).ok_or(Unknown::NotEnough(metric))?;
         let window = Window::new(series, now - span, now);
@@ -402,10 +412,6 @@ fn order(left: &Operand<'_>, right: &Operand<'_>) -> Result<Option<Ordering>> {
         (Span(a), Span(b)) => Some(a.cmp(b)),
         _ => return Err(Unknown::Error("values of different types are compared")),
     })
-}
-
-fn equal(left: &Operand<'_>, right: &Operand<'_>) -> bool {
-    matches!(order(left, right), Ok(Some(Ordering::Equal)))
 }
 
 fn compare(comparison: Comparison, left: &Operand<'_>, right: &Operand<'_>) -> Result<bool> {

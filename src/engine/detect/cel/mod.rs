@@ -7,6 +7,7 @@
 mod compile;
 mod evaluate;
 mod functions;
+mod gate;
 mod ir;
 mod parse;
 mod token;
@@ -19,6 +20,7 @@ use crate::engine::types::names::{Metric, MetricId, Names, RuleId, RuleKind};
 use crate::engine::types::time::TimeSpan;
 
 pub use evaluate::{Evaluation, Scene, Truth, Unknown};
+pub use gate::{Gate, Side};
 pub(super) use ir::{Learning, LearningKind};
 
 /// Longest source of a condition, in bytes.
@@ -95,10 +97,17 @@ impl Condition {
         self.reads_absence
     }
 
+    /// What one metric must read for the condition to hold, where the condition says so.
+    pub fn gate(&self) -> Option<Gate> {
+        gate::gate(&self.root)
+    }
+
     pub(super) fn learning(&self) -> &[Learning] {
         &self.learning
     }
 }
 
+#[cfg(test)]
+mod history_tests;
 #[cfg(test)]
 mod tests;

@@ -242,3 +242,53 @@ mod oracle {
         }
     }
 }
+
+proptest::proptest! {
+    /// A condition whose gate is shut does not hold, whatever else it says.
+    #[test]
+    fn a_gate_that_is_shut_means_that_the_condition_does_not_hold(
+        first in proptest::sample::select(&["a > 3", "a >= 4.5", "2 < a", "a < -1", "a <= 0", "a == 2", "!(a > 3)", "a != 2"][..]),
+        second in proptest::sample::select(&["b > 1", "b == 2.5", "unseen > 0", "b < 0", "text == 'x'"][..]),
+        join in proptest::sample::select(&["&&", "||"][..]),
+        value in -3_i64..7,
+    ) {
+        let text = format!("{first} {join} {second}");
+        let mut metrics = Names::default();
+        let condition = compile(&text, &mut metrics).unwrap();
+        let readings = [("a", Value::Int(value)), ("b", Value::Float(2.5)), ("text", Value::Text("x".into()))];
+        let readings: Vec<(MetricId, Value)> =
+            readings.into_iter().map(|(name, value)| (metrics.intern(name), value)).collect();
+        let read = |metric| readings.iter().find(|(known, _)| *known == metric).and_then(|(_, v)| v.as_number());
+        let is_shut = condition.gate().is_some_and(|gate| {
+            let number = read(gate.metric).unwrap_or(f64::NAN);
+            !match gate.side {
+                Side::Above => number >= gate.bound,
+                Side::Below => number <= gate.bound,
+                Side::At => number == gate.bound,
+            }
+        });
+        let holds = truth_of(&condition, &readings) == Truth::True;
+        proptest::prop_assert!(!(is_shut && holds), "{text} with {value}");
+    }
+}
+
+/// Evaluates on these readings alone.
+fn truth_of(condition: &Condition, readings: &[(MetricId, Value)]) -> Truth {
+    let now = Timestamp::from_millis(10_000_000);
+    let mut memory = DeviceMemory::new(&[condition]);
+    for (metric, value) in readings {
+        memory.absorb(now, *metric, &Reading::Good(value.clone()));
+    }
+    let scene = Scene {
+        memory: &memory,
+        learned: &[],
+        device: &DeviceFacts::default(),
+        now,
+        stale_after: TimeSpan::ZERO,
+        raised: &|_| false,
+        last_message: now,
+        offline: false,
+        absence_held: false,
+    };
+    condition.evaluate(&scene).truth
+}
