@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::cel::Condition;
 use super::learned::Learned;
-use super::window::Series;
+use super::series::Series;
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::MetricId;
 use crate::engine::types::time::Timestamp;

@@ -8,6 +8,8 @@ mod learned;
 mod memory;
 mod rule_file;
 mod rule_test;
+mod series;
+mod summary;
 mod window;
 
 use crate::engine::types::names::RuleId;
