@@ -3,6 +3,7 @@
 //! [`rule_file`] reads what operators write, [`cel`] compiles the conditions, [`memory`] keeps what
 //! a device said, [`window`] and [`learned`] answer questions about the past.
 
+mod band;
 pub mod cel;
 mod learned;
 mod memory;
@@ -10,6 +11,7 @@ mod rule_file;
 mod rule_test;
 mod series;
 mod summary;
+mod weighted;
 mod window;
 
 use crate::engine::types::names::RuleId;

@@ -238,18 +238,19 @@ impl Series {
 
     /// Makes the figures of the groups anew that block `number` belongs to.
     fn sum_up(&mut self, number: usize) {
-        for layer in 1..=LAYERS {
-            let group = number / WIDTHS[layer];
+        let mut child = number;
+        for layer in 0..LAYERS {
+            let group = child / FAN;
             // A group of which some members are gone is never asked as a whole.
-            let members =
-                (group * FAN..(group + 1) * FAN).filter_map(|at| self.part(layer - 1, at));
+            let members = (group * FAN..(group + 1) * FAN).filter_map(|at| self.part(layer, at));
             let summary = members.reduce(|all, next| all.joined(&next));
-            let place = group - self.gone / WIDTHS[layer];
-            let groups = &mut self.groups[layer - 1];
+            let place = group - self.gone / WIDTHS[layer + 1];
+            let groups = &mut self.groups[layer];
             if groups.len() <= place {
                 groups.resize(place + 1, None);
             }
             groups[place] = summary;
+            child = group;
         }
     }
 

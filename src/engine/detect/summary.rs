@@ -95,7 +95,8 @@ impl Summary {
 
     /// The plain mean.
     pub fn mean(&self) -> f64 {
-        self.sum / self.count as f64
+        // Rounding does not lead out of the values: the mean of equal ones is that value.
+        (self.sum / self.count as f64).clamp(self.least, self.greatest)
     }
 
     /// Population standard deviation: the square root of the mean squared distance from the mean.
@@ -143,6 +144,7 @@ mod tests {
 
     #[test]
     fn equal_values_have_no_spread_and_one_time_has_no_slope() {
+        assert_eq!(of(&[(0, 0.1), (1, 0.1), (2, 0.1)]).mean(), 0.1);
         assert_eq!(of(&[(0, 0.1), (1, 0.1), (2, 0.1)]).deviation(), 0.0);
         assert_eq!(of(&[(5, 1.0), (5, 3.0)]).slope(), None);
     }

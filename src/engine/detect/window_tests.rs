@@ -137,7 +137,7 @@ proptest! {
         lengths in prop::collection::vec(1_i64..400, 1..4),
         idle in 0_i64..100,
     ) {
-        let mut series = Series::new(TimeSpan::from_secs(400));
+        let mut series = Series::new(TimeSpan::from_secs(405));
         let mut newest = i64::MIN;
         for (index, (second, value)) in samples.iter().enumerate() {
             series.push(at(*second), *value);

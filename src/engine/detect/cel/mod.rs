@@ -15,6 +15,9 @@ mod token;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::learned::Learned;
+use super::memory::METRIC_BYTES_MAX;
+use super::series::Series;
 use crate::engine::types::document::Scalar;
 use crate::engine::types::names::{Metric, MetricId, Names, RuleId, RuleKind};
 use crate::engine::types::time::TimeSpan;
@@ -100,6 +103,17 @@ impl Condition {
     /// What one metric must read for the condition to hold, where the condition says so.
     pub fn gate(&self) -> Option<Gate> {
         gate::gate(&self.root)
+    }
+
+    /// Most bytes that it keeps for each device, if no other condition reads the same metrics.
+    pub fn bytes_per_device(&self) -> usize {
+        let mut windows: Vec<MetricId> = self.windows.iter().map(|(metric, _)| *metric).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        let learned = self.learning.iter().map(|learning| Learned::bytes_max(learning.kind));
+        self.metrics.len() * METRIC_BYTES_MAX
+            + windows.len() * Series::bytes_max()
+            + learned.sum::<usize>()
     }
 
     pub(super) fn learning(&self) -> &[Learning] {
