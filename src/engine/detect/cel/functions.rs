@@ -39,6 +39,7 @@ impl Compiler<'_, '_> {
         match (name, arguments) {
             ("absent", [span]) => {
                 self.condition.reads_absence = true;
+                self.condition.reads_time = true;
                 (Node::Absent(self.window(span)), Type::Bool)
             }
             ("offline", []) => (Node::Offline, Type::Bool),
@@ -166,8 +167,12 @@ impl Compiler<'_, '_> {
         let function = match (name, arguments) {
             ("prev", []) => return Some((Node::Previous(metric), Type::Open)),
             ("changed", []) => return Some((Node::Changed(metric), Type::Bool)),
-            ("age", []) => return Some((Node::Age(metric), Type::Number)),
+            ("age", []) => {
+                self.condition.reads_time = true;
+                return Some((Node::Age(metric), Type::Number));
+            }
             ("deviation", [short, long]) => {
+                self.condition.reads_time = true;
                 let (short, long) = (self.window(short), self.window(long));
                 return Some(self.learn(metric, LearningKind::Band { short, long }));
             }
@@ -192,6 +197,7 @@ impl Compiler<'_, '_> {
         };
         let window = self.window(arguments.first()?);
         self.condition.windows.push((metric, window));
+        self.condition.reads_time = true;
         let kind = if function == WindowFunction::Stuck { Type::Bool } else { Type::Number };
         Some((Node::Window(function, metric, window), kind))
     }

@@ -6,9 +6,11 @@
 
 mod compile;
 mod evaluate;
+mod fold;
 mod functions;
 mod gate;
 mod ir;
+mod operand;
 mod parse;
 mod token;
 
@@ -68,6 +70,7 @@ pub struct Condition {
     learning: Vec<Learning>,
     rules: Vec<RuleId>,
     reads_absence: bool,
+    reads_time: bool,
 }
 
 impl Condition {
@@ -98,6 +101,12 @@ impl Condition {
     /// True when it asks whether the device is silent.
     pub fn reads_absence(&self) -> bool {
         self.reads_absence
+    }
+
+    /// True when it may become true or false by the passing of time alone. Staleness is no such
+    /// thing: it makes what was true or false unknown, and never the other way round.
+    pub fn reads_time(&self) -> bool {
+        self.reads_time
     }
 
     /// What one metric must read for the condition to hold, where the condition says so.
