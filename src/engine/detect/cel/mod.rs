@@ -131,6 +131,8 @@ impl Condition {
 }
 
 #[cfg(test)]
+mod conformance;
+#[cfg(test)]
 mod history_tests;
 #[cfg(test)]
 mod tests;
