@@ -22,7 +22,8 @@ use faultgate::engine::types::message::{Reading, Value};
 use faultgate::engine::types::names::Names;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
-const LOOKS: u32 = 1_000_000;
+const LOOKS: u32 = 100_000;
+const RUNS: u32 = 10;
 const SAMPLES: i64 = 100_000;
 
 fn main() {
@@ -93,9 +94,14 @@ fn measure(text: &str) -> (f64, f64) {
         offline: false,
         absence_held: false,
     };
-    let began = Instant::now();
-    for _ in 0..LOOKS {
-        black_box(black_box(&condition).evaluate(black_box(&scene)));
-    }
-    (began.elapsed().as_nanos() as f64 / f64::from(LOOKS), per_sample)
+    // The best of some runs: what else the machine does only makes a run slower.
+    let looks = || {
+        let began = Instant::now();
+        for _ in 0..LOOKS {
+            black_box(black_box(&condition).evaluate(black_box(&scene)));
+        }
+        began.elapsed().as_nanos() as f64 / f64::from(LOOKS)
+    };
+    let per_look = (0..RUNS).map(|_| looks()).fold(f64::INFINITY, f64::min);
+    (per_look, per_sample)
 }

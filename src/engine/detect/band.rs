@@ -74,10 +74,17 @@ impl Band {
         if distance == 0.0 { Some(0.0) } else { Some(distance / usual.deviation()) }
     }
 
-    /// When the oldest sample of the last `short` is no longer one of them.
+    /// When a sample passes from the last `short` to the `long` before it, or out of that.
     pub fn changes_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let oldest = Window::new(&self.recent, now - self.short, now).oldest()?;
-        Some(oldest + self.short)
+        let recent = Window::new(&self.recent, now - self.short, now).oldest()?;
+        let passes = recent + self.short;
+        if self.stopped_at.is_some() {
+            return Some(passes);
+        }
+        let until = self.clock(now) - self.short;
+        let usual = Window::new(&self.baseline, until - self.long, until).oldest();
+        let leaves = usual.map(|usual| usual + self.stood_still + self.short + self.long);
+        Some(leaves.map_or(passes, |leaves| leaves.min(passes)))
     }
 
     /// Most bytes that it keeps.

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 
 use super::Condition;
-use super::ir::{Attribute, Comparison, Node, WindowFunction};
+use super::ir::{Attribute, Comparison, Constant, Node, WindowFunction};
 use super::operand::{
     Operand, Result, arithmetic, compare, convert, negate, operand, reading, size, test, text_test,
     value_operand, within,
@@ -111,6 +111,7 @@ impl<'s> Evaluator<'s, '_> {
             Node::Test(metric, comparison, number) => {
                 test(*comparison, self.current(*metric)?, *number)
             }
+            Node::Constant(Constant::Bool(flag)) => Ok(*flag),
             Node::All(members) => self.absorb(members, false),
             Node::Any(members) => self.absorb(members, true),
             Node::Not(inner) => Ok(!self.bool(inner)?),

@@ -133,6 +133,10 @@ impl Condition {
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod differential;
+#[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;
