@@ -1,10 +1,11 @@
 //! What a device said, as far as some rule reads it.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::cel::Condition;
 use super::learned::Learned;
-use super::window::Series;
+use super::series::Series;
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::MetricId;
 use crate::engine::types::time::Timestamp;
@@ -16,22 +17,43 @@ const RECENT: usize = 40;
 #[derive(Clone, Debug, Default)]
 pub struct DeviceMemory {
     slots: Vec<Slot>,
+    /// Where the slot of a metric is, by the number of its id: one for all devices that the same
+    /// rules look at. Empty where it was not made out.
+    places: Arc<[u32]>,
 }
+
+/// The place of a metric that has no slot.
+const NO_SLOT: u32 = u32::MAX;
 
 #[derive(Clone, Debug)]
 struct Slot {
     metric: MetricId,
     latest: Option<(Timestamp, Reading)>,
-    previous: Option<Reading>,
+    previous: Option<(Timestamp, Reading)>,
     /// The last values, for the sketch in the ticket.
     recent: VecDeque<f64>,
     /// Only where a window reads it.
-    series: Option<Series>,
+    series: Option<Box<Series>>,
 }
+
+/// Most bytes that a metric takes on a device, its windows excepted.
+pub(super) const METRIC_BYTES_MAX: usize = size_of::<Slot>() + 2 * RECENT * size_of::<f64>();
 
 impl Slot {
     fn new(metric: MetricId) -> Slot {
         Slot { metric, latest: None, previous: None, recent: VecDeque::new(), series: None }
+    }
+
+    /// The newest reading, and the one before it, stay the newest two by event time.
+    fn place(&mut self, at: Timestamp, reading: &Reading) {
+        let is_newer = |known: &Option<(Timestamp, Reading)>| {
+            known.as_ref().is_none_or(|(newest, _)| at >= *newest)
+        };
+        if is_newer(&self.latest) {
+            self.previous = self.latest.replace((at, reading.clone()));
+        } else if is_newer(&self.previous) {
+            self.previous = Some((at, reading.clone()));
+        }
     }
 }
 
@@ -46,16 +68,18 @@ impl DeviceMemory {
             for (metric, window) in condition.windows() {
                 let slot = memory.slot_for(*metric);
                 if slot.series.as_ref().is_none_or(|series| series.kept() < *window) {
-                    slot.series = Some(Series::new(*window));
+                    slot.series = Some(Box::new(Series::new(*window)));
                 }
             }
         }
+        memory.find_places();
         memory
     }
 
     /// Makes room for a metric that no condition reads.
     pub fn keep(&mut self, metric: MetricId) {
         self.slot_for(metric);
+        self.find_places();
     }
 
     fn slot_for(&mut self, metric: MetricId) -> &mut Slot {
@@ -69,6 +93,17 @@ impl DeviceMemory {
         &mut self.slots[at]
     }
 
+    fn find_places(&mut self) {
+        let count = self.slots.last().map_or(0, |last| last.metric.index() + 1);
+        let mut places = vec![NO_SLOT; count];
+        for (place, slot) in (0..).zip(&self.slots) {
+            if let Some(known) = places.get_mut(slot.metric.index()) {
+                *known = place;
+            }
+        }
+        self.places = places.into();
+    }
+
     /// Gives the metrics other ids; those without one are forgotten.
     pub fn rename(&mut self, to: impl Fn(MetricId) -> Option<MetricId>) {
         self.slots.retain_mut(|slot| match to(slot.metric) {
@@ -79,6 +114,7 @@ impl DeviceMemory {
             None => false,
         });
         self.slots.sort_by_key(|slot| slot.metric);
+        self.places = Arc::default();
     }
 
     /// Takes in what `before` knew of the metrics that are read here too.
@@ -96,16 +132,13 @@ impl DeviceMemory {
         }
     }
 
-    /// Takes a reading in. One that is older than the newest is placed by its time in the history
-    /// and does not become the newest.
+    /// Takes a reading in, at its place by time. One that is older than the newest does not become
+    /// the newest.
     pub fn absorb(&mut self, at: Timestamp, metric: MetricId, reading: &Reading) {
         let Some(slot) = self.slot_mut(metric) else {
             return;
         };
-        if slot.latest.as_ref().is_none_or(|(newest, _)| at >= *newest) {
-            slot.previous = slot.latest.take().map(|(_, reading)| reading);
-            slot.latest = Some((at, reading.clone()));
-        }
+        slot.place(at, reading);
         if let Reading::Good(value) = reading
             && let Some(number) = value.as_number()
         {
@@ -133,7 +166,7 @@ impl DeviceMemory {
     pub fn spoil(&mut self, at: Timestamp) {
         for slot in &mut self.slots {
             if let Some((newest, reading)) = slot.latest.take() {
-                slot.previous = Some(reading);
+                slot.previous = Some((newest, reading));
                 slot.latest = Some((newest.max(at), Reading::Bad));
             }
         }
@@ -147,12 +180,12 @@ impl DeviceMemory {
 
     /// The reading before the newest.
     pub fn previous(&self, metric: MetricId) -> Option<&Reading> {
-        self.slot(metric)?.previous.as_ref()
+        self.slot(metric)?.previous.as_ref().map(|(_, reading)| reading)
     }
 
     /// The last samples of a metric.
     pub fn series(&self, metric: MetricId) -> Option<&Series> {
-        self.slot(metric)?.series.as_ref()
+        self.slot(metric)?.series.as_deref()
     }
 
     /// The last values of a metric, oldest first.
@@ -161,13 +194,20 @@ impl DeviceMemory {
     }
 
     fn slot(&self, metric: MetricId) -> Option<&Slot> {
-        let at = self.slots.binary_search_by_key(&metric, |slot| slot.metric).ok()?;
-        self.slots.get(at)
+        self.slots.get(self.place(metric)?)
     }
 
     fn slot_mut(&mut self, metric: MetricId) -> Option<&mut Slot> {
-        let at = self.slots.binary_search_by_key(&metric, |slot| slot.metric).ok()?;
-        self.slots.get_mut(at)
+        let place = self.place(metric)?;
+        self.slots.get_mut(place)
+    }
+
+    fn place(&self, metric: MetricId) -> Option<usize> {
+        if self.places.is_empty() {
+            return self.slots.binary_search_by_key(&metric, |slot| slot.metric).ok();
+        }
+        let place = *self.places.get(metric.index())?;
+        (place != NO_SLOT).then_some(place as usize)
     }
 }
 
@@ -241,5 +281,43 @@ impl RuleMemory {
     /// What `clear_when` has learned.
     pub fn of_clear(&self) -> &[Learned] {
         &self.clear.states
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::types::message::Value;
+    use crate::engine::types::names::Names;
+
+    #[test]
+    fn the_newest_reading_and_the_one_before_it_are_so_by_event_time() {
+        let metric = Names::default().intern("x");
+        let mut memory = DeviceMemory::default();
+        memory.keep(metric);
+        let previous = |memory: &DeviceMemory| memory.previous(metric).cloned();
+        for (second, value) in [(10, 1), (30, 3), (20, 2), (5, 0)] {
+            let reading = Reading::Good(Value::Int(value));
+            memory.absorb(Timestamp::from_millis(second * 1_000), metric, &reading);
+        }
+        let (at, newest) = memory.latest(metric).expect("a reading");
+        assert_eq!((at.micros(), newest), (30_000_000, &Reading::Good(Value::Int(3))));
+        assert_eq!(previous(&memory), Some(Reading::Good(Value::Int(2))));
+        memory.absorb(Timestamp::from_millis(25_000), metric, &Reading::Bad);
+        assert_eq!(previous(&memory), Some(Reading::Bad));
+    }
+
+    #[test]
+    fn readings_stay_with_their_metrics_when_ids_change() {
+        let (mut before, mut after) = (Names::default(), Names::default());
+        let (x, y) = (before.intern("x"), before.intern("y"));
+        let (new_y, new_x) = (after.intern("y"), after.intern("x"));
+        let mut memory = DeviceMemory::default();
+        memory.keep(x);
+        memory.keep(y);
+        memory.absorb(Timestamp::EPOCH, x, &Reading::Good(Value::Int(1)));
+        memory.rename(|metric| after.find(before.text(metric)));
+        assert_eq!(memory.latest(new_x).map(|(_, r)| r), Some(&Reading::Good(Value::Int(1))));
+        assert!(memory.latest(new_y).is_none());
     }
 }

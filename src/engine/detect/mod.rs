@@ -3,11 +3,15 @@
 //! [`rule_file`] reads what operators write, [`cel`] compiles the conditions, [`memory`] keeps what
 //! a device said, [`window`] and [`learned`] answer questions about the past.
 
+mod band;
 pub mod cel;
 mod learned;
 mod memory;
 mod rule_file;
 mod rule_test;
+mod series;
+mod summary;
+mod weighted;
 mod window;
 
 use crate::engine::types::names::{MetricId, RuleId};

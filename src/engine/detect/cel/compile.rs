@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 
+use super::fold;
 use super::ir::{Arithmetic, Attribute, Comparison, Constant, Node};
 use super::parse::{Expr, ExprKind};
 use super::{CompileScope, Condition, Fault, NODES_MAX};
@@ -54,6 +55,7 @@ pub(super) fn compile(tree: &Expr, scope: &mut CompileScope<'_>) -> Result<Condi
             learning: Vec::new(),
             rules: Vec::new(),
             reads_absence: false,
+            reads_time: false,
         },
     };
     let (root, kind) = compiler.node(tree);
@@ -96,6 +98,11 @@ impl Compiler<'_, '_> {
 
     pub(super) fn node(&mut self, expr: &Expr) -> (Node, Type) {
         self.nodes += 1;
+        let (node, kind) = self.plain_node(expr);
+        (fold::fold(node), kind)
+    }
+
+    fn plain_node(&mut self, expr: &Expr) -> (Node, Type) {
         match &expr.kind {
             ExprKind::Bool(flag) => (Node::Constant(Constant::Bool(*flag)), Type::Bool),
             ExprKind::Int(number) => (Node::Constant(Constant::Int(*number)), Type::Number),
@@ -146,7 +153,10 @@ impl Compiler<'_, '_> {
 
     fn name(&mut self, expr: &Expr, name: &str) -> (Node, Type) {
         match name {
-            "now" => (Node::Now, Type::Time),
+            "now" => {
+                self.condition.reads_time = true;
+                (Node::Now, Type::Time)
+            }
             "device" | "params" | "m" => {
                 let message = format!("`{name}` alone is no value");
                 let hint = match name {
@@ -249,11 +259,9 @@ impl Compiler<'_, '_> {
     fn binary(&mut self, expr: &Expr, operator: &str, left: &Expr, right: &Expr) -> (Node, Type) {
         match operator {
             "&&" | "||" => {
-                let left = Box::new(self.typed(left, Type::Bool));
-                let right = Box::new(self.typed(right, Type::Bool));
-                let node =
-                    if operator == "&&" { Node::And(left, right) } else { Node::Or(left, right) };
-                (node, Type::Bool)
+                let left = self.typed(left, Type::Bool);
+                let right = self.typed(right, Type::Bool);
+                (fold::join(operator == "&&", left, right), Type::Bool)
             }
             "in" => self.within(left, right),
             "==" | "!=" | "<" | "<=" | ">" | ">=" => self.compare(expr, operator, left, right),
@@ -310,7 +318,8 @@ impl Compiler<'_, '_> {
                 Type::Number
             }
             (_, Type::Open, Type::Open) => Type::Open,
-            (Arithmetic::Add, Type::Text, Type::Text) => Type::Text,
+            (Arithmetic::Add, Type::Text, Type::Text | Type::Open)
+            | (Arithmetic::Add, Type::Open, Type::Text) => Type::Text,
             (Arithmetic::Add | Arithmetic::Subtract, Type::Time | Type::Open, Type::Span) => a,
             (Arithmetic::Subtract, Type::Time, Type::Time | Type::Open) => Type::Span,
             (Arithmetic::Add | Arithmetic::Subtract, Type::Span, Type::Span) => Type::Span,

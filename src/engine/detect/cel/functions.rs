@@ -34,11 +34,59 @@ const METHODS: [&str; 15] = [
 /// Functions that stand alone, for hints.
 const FUNCTIONS: [&str; 8] =
     ["absent", "offline", "raised", "size", "double", "int", "string", "duration"];
+/// Functions and macros of CEL that conditions do not have.
+const OF_CEL: [&str; 29] = [
+    "all",
+    "exists",
+    "exists_one",
+    "filter",
+    "map",
+    "has",
+    "matches",
+    "type",
+    "dyn",
+    "bool",
+    "bytes",
+    "uint",
+    "timestamp",
+    "list",
+    "null_type",
+    "getDate",
+    "getDayOfMonth",
+    "getDayOfWeek",
+    "getDayOfYear",
+    "getFullYear",
+    "getHours",
+    "getMilliseconds",
+    "getMinutes",
+    "getMonth",
+    "getSeconds",
+    "charAt",
+    "indexOf",
+    "replace",
+    "split",
+];
+
 impl Compiler<'_, '_> {
+    /// Says that a function of CEL is missing; false for any other name.
+    fn is_missing(&mut self, expr: &Expr, name: &str) -> bool {
+        let missing = OF_CEL.contains(&name);
+        if missing {
+            let message = format!("`{name}` of CEL is not supported");
+            let hint = match name {
+                "matches" => "use `startsWith`, `endsWith` or `contains`",
+                _ => "`docs/conditions.md` lists what is supported",
+            };
+            self.fault(&expr.span, "not-supported", message, hint);
+        }
+        missing
+    }
+
     pub(super) fn function(&mut self, expr: &Expr, name: &str, arguments: &[Expr]) -> (Node, Type) {
         match (name, arguments) {
             ("absent", [span]) => {
                 self.condition.reads_absence = true;
+                self.condition.reads_time = true;
                 (Node::Absent(self.window(span)), Type::Bool)
             }
             ("offline", []) => (Node::Offline, Type::Bool),
@@ -58,6 +106,7 @@ impl Compiler<'_, '_> {
                 self.fault(&expr.span, "wrong-arguments", message, "");
                 NOTHING
             }
+            (name, _) if self.is_missing(expr, name) => NOTHING,
             (name, _) => {
                 let message = format!("there is no function `{name}`");
                 let hint = if METHODS.contains(&name) {
@@ -122,6 +171,9 @@ impl Compiler<'_, '_> {
         if let ("size", []) = (name, arguments) {
             return (Node::Size(Box::new(self.typed(object, Type::Text))), Type::Number);
         }
+        if self.is_missing(expr, name) {
+            return NOTHING;
+        }
         if !METHODS.contains(&name) {
             let message = format!("there is no function `{name}`");
             let mut known = METHODS.to_vec();
@@ -166,8 +218,12 @@ impl Compiler<'_, '_> {
         let function = match (name, arguments) {
             ("prev", []) => return Some((Node::Previous(metric), Type::Open)),
             ("changed", []) => return Some((Node::Changed(metric), Type::Bool)),
-            ("age", []) => return Some((Node::Age(metric), Type::Number)),
+            ("age", []) => {
+                self.condition.reads_time = true;
+                return Some((Node::Age(metric), Type::Number));
+            }
             ("deviation", [short, long]) => {
+                self.condition.reads_time = true;
                 let (short, long) = (self.window(short), self.window(long));
                 return Some(self.learn(metric, LearningKind::Band { short, long }));
             }
@@ -192,6 +248,7 @@ impl Compiler<'_, '_> {
         };
         let window = self.window(arguments.first()?);
         self.condition.windows.push((metric, window));
+        self.condition.reads_time = true;
         let kind = if function == WindowFunction::Stuck { Type::Bool } else { Type::Number };
         Some((Node::Window(function, metric, window), kind))
     }

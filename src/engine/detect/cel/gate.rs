@@ -3,7 +3,8 @@
 //! Most conditions of a large set compare the same few metrics with constants. Sorted by these, the
 //! conditions that a value cannot make true are passed over without being looked at.
 
-use super::ir::{Comparison, Constant, Node};
+use super::ir::{Comparison, Node};
+use crate::engine::types::message::{Reading, Value};
 use crate::engine::types::names::MetricId;
 
 /// The condition holds only while the metric's newest reading is a number on this side of `bound`.
@@ -29,50 +30,44 @@ pub enum Side {
     At,
 }
 
-/// The gate of a condition, if it has one.
-pub(super) fn gate(node: &Node) -> Option<Gate> {
-    #[allow(clippy::wildcard_enum_match_arm, reason = "everything else has no gate")]
-    match node {
-        Node::And(left, right) => match (gate(left), gate(right)) {
-            // The one that lets least through.
-            (Some(gate), _) | (_, Some(gate)) if gate.side == Side::At => Some(gate),
-            (left, right) => left.or(right),
-        },
-        Node::Compare(comparison, left, right) => match (left.as_ref(), right.as_ref()) {
-            (Node::Metric(metric), Node::Constant(constant)) => {
-                of_comparison(*metric, *comparison, constant)
-            }
-            (Node::Constant(constant), Node::Metric(metric)) => {
-                of_comparison(*metric, mirrored(*comparison), constant)
-            }
-            _ => None,
-        },
-        _ => None,
+impl Gate {
+    /// True when this reading, the newest of the gate's metric and no older than `stale_after`,
+    /// makes the condition false: not unknown, whatever the rest of it says. A reading that is no
+    /// number shuts no gate.
+    pub fn is_shut_by(&self, reading: &Reading) -> bool {
+        let number = match reading {
+            Reading::Good(Value::Int(number)) => *number as f64,
+            Reading::Good(Value::Float(number)) => *number,
+            Reading::Good(Value::Bool(_) | Value::Text(_)) | Reading::Bad => return false,
+        };
+        match self.side {
+            Side::Above => number < self.bound,
+            Side::Below => number > self.bound,
+            Side::At => number != self.bound,
+        }
     }
 }
 
-fn of_comparison(metric: MetricId, comparison: Comparison, constant: &Constant) -> Option<Gate> {
-    let bound = match constant {
-        Constant::Int(number) => *number as f64,
-        Constant::Float(number) => *number,
-        Constant::Bool(_) | Constant::Text(_) | Constant::Span(_) => return None,
-    };
-    let side = match comparison {
-        Comparison::Greater | Comparison::GreaterOrEqual => Side::Above,
-        Comparison::Less | Comparison::LessOrEqual => Side::Below,
-        Comparison::Equal => Side::At,
-        Comparison::NotEqual => return None,
-    };
-    Some(Gate { metric, side, bound })
-}
-
-/// The comparison seen from the other operand.
-fn mirrored(comparison: Comparison) -> Comparison {
-    match comparison {
-        Comparison::Less => Comparison::Greater,
-        Comparison::LessOrEqual => Comparison::GreaterOrEqual,
-        Comparison::Greater => Comparison::Less,
-        Comparison::GreaterOrEqual => Comparison::LessOrEqual,
-        Comparison::Equal | Comparison::NotEqual => comparison,
+/// The gate of a condition, if it has one: of several that are joined by `&&`, one that lets least
+/// through. A term that is known to be false makes all of `&&` false, unknown terms or not.
+pub(super) fn gate(node: &Node) -> Option<Gate> {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "everything else has no gate")]
+    match node {
+        Node::All(members) => {
+            let mut gates = members.iter().filter_map(gate);
+            let first = gates.next()?;
+            let narrow = |gate: &Gate| gate.side == Side::At;
+            Some(if narrow(&first) { first } else { gates.find(narrow).unwrap_or(first) })
+        }
+        Node::Test(metric, comparison, number) => {
+            let side = match comparison {
+                Comparison::Greater | Comparison::GreaterOrEqual => Side::Above,
+                Comparison::Less | Comparison::LessOrEqual => Side::Below,
+                Comparison::Equal => Side::At,
+                Comparison::NotEqual => return None,
+            };
+            Some(Gate { metric: *metric, side, bound: number.nearest() })
+        }
+        _ => None,
     }
 }

@@ -1,5 +1,6 @@
 //! What a condition is compiled into.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::engine::types::names::{MetricId, RuleId};
@@ -15,6 +16,23 @@ pub(super) enum Constant {
     Span(TimeSpan),
 }
 
+/// A number that a metric is compared with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Number {
+    Int(i64),
+    Float(f64),
+}
+
+impl Number {
+    /// The nearest fraction.
+    pub fn nearest(self) -> f64 {
+        match self {
+            Number::Int(number) => number as f64,
+            Number::Float(number) => number,
+        }
+    }
+}
+
 /// One operation.
 #[derive(Debug)]
 pub(super) enum Node {
@@ -24,8 +42,12 @@ pub(super) enum Node {
     Now,
     Not(Box<Node>),
     Negate(Box<Node>),
-    And(Box<Node>, Box<Node>),
-    Or(Box<Node>, Box<Node>),
+    /// `&&` of all of them.
+    All(Vec<Node>),
+    /// `||` of all of them.
+    Any(Vec<Node>),
+    /// A metric is compared with a number: what most conditions do.
+    Test(MetricId, Comparison, Number),
     Choice(Box<Node>, Box<Node>, Box<Node>),
     Arithmetic(Arithmetic, Box<Node>, Box<Node>),
     Compare(Comparison, Box<Node>, Box<Node>),
@@ -72,6 +94,31 @@ pub(super) enum Comparison {
     GreaterOrEqual,
     Equal,
     NotEqual,
+}
+
+impl Comparison {
+    /// The same comparison, seen from the other operand.
+    pub fn mirrored(self) -> Comparison {
+        match self {
+            Comparison::Less => Comparison::Greater,
+            Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+            Comparison::Greater => Comparison::Less,
+            Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+            Comparison::Equal | Comparison::NotEqual => self,
+        }
+    }
+
+    /// Whether it holds of two values that stand in this order; `None` for a number that is none.
+    pub fn holds(self, order: Option<Ordering>) -> bool {
+        match self {
+            Comparison::Less => order == Some(Ordering::Less),
+            Comparison::LessOrEqual => order.is_some_and(Ordering::is_le),
+            Comparison::Greater => order == Some(Ordering::Greater),
+            Comparison::GreaterOrEqual => order.is_some_and(Ordering::is_ge),
+            Comparison::Equal => order == Some(Ordering::Equal),
+            Comparison::NotEqual => order != Some(Ordering::Equal),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,15 +6,20 @@
 
 mod compile;
 mod evaluate;
+mod fold;
 mod functions;
 mod gate;
 mod ir;
+mod operand;
 mod parse;
 mod token;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::learned::Learned;
+use super::memory::METRIC_BYTES_MAX;
+use super::series::Series;
 use crate::engine::types::document::Scalar;
 use crate::engine::types::names::{Metric, MetricId, Names, RuleId, RuleKind};
 use crate::engine::types::time::TimeSpan;
@@ -65,6 +70,7 @@ pub struct Condition {
     learning: Vec<Learning>,
     rules: Vec<RuleId>,
     reads_absence: bool,
+    reads_time: bool,
 }
 
 impl Condition {
@@ -97,9 +103,26 @@ impl Condition {
         self.reads_absence
     }
 
+    /// True when it may become true or false by the passing of time alone. Staleness is no such
+    /// thing: it makes what was true or false unknown, and never the other way round.
+    pub fn reads_time(&self) -> bool {
+        self.reads_time
+    }
+
     /// What one metric must read for the condition to hold, where the condition says so.
     pub fn gate(&self) -> Option<Gate> {
         gate::gate(&self.root)
+    }
+
+    /// Most bytes that it keeps for each device, if no other condition reads the same metrics.
+    pub fn bytes_per_device(&self) -> usize {
+        let mut windows: Vec<MetricId> = self.windows.iter().map(|(metric, _)| *metric).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        let learned = self.learning.iter().map(|learning| Learned::bytes_max(learning.kind));
+        self.metrics.len() * METRIC_BYTES_MAX
+            + windows.len() * Series::bytes_max()
+            + learned.sum::<usize>()
     }
 
     pub(super) fn learning(&self) -> &[Learning] {
@@ -108,6 +131,14 @@ impl Condition {
 }
 
 #[cfg(test)]
+#[path = "conformance/tests.rs"]
+mod conformance;
+#[cfg(test)]
+#[path = "differential/tests.rs"]
+mod differential;
+#[cfg(test)]
 mod history_tests;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

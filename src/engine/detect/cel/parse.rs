@@ -107,6 +107,12 @@ impl Parser {
         Fault { span: self.span(), code: "syntax", message: message.to_owned(), hint }
     }
 
+    fn not_supported(&self, span: Range<usize>, what: &str, hint: &str) -> Fault {
+        let be = if what.ends_with('s') { "are" } else { "is" };
+        let message = format!("{what} {be} not supported");
+        Fault { span, code: "not-supported", message, hint: hint.to_owned() }
+    }
+
     /// Every nested part passes here: the bound that keeps the stack safe.
     fn choice(&mut self) -> Result<Expr, Fault> {
         self.depth += 1;
@@ -179,8 +185,16 @@ impl Parser {
             } else {
                 break;
             }
+            self.count()?;
         }
-        let mut expr = self.postfix()?;
+        let least =
+            signs.last() == Some(&"-") && *self.peek() == Kind::Int(i64::MIN.unsigned_abs());
+        let mut expr = if least {
+            signs.pop();
+            Expr { kind: ExprKind::Int(i64::MIN), span: self.next().1 }
+        } else {
+            self.postfix()?
+        };
         while let Some(sign) = signs.pop() {
             let span = start..expr.span.end;
             expr = Expr { kind: ExprKind::Unary(sign, Box::new(expr)), span };
@@ -203,6 +217,9 @@ impl Parser {
                     let kind = ExprKind::Call(Some(Box::new(expr)), name, arguments);
                     expr = Expr { kind, span: start..end };
                 } else {
+                    if matches!(self.peek(), Kind::Sign("{")) {
+                        return Err(self.not_supported(span, "messages", ""));
+                    }
                     let kind = ExprKind::Member(Box::new(expr), name);
                     expr = Expr { kind, span: start..span.end };
                 }
@@ -222,12 +239,29 @@ impl Parser {
         self.count()?;
         let (kind, span) = self.next();
         let kind = match kind {
-            Kind::Int(number) => ExprKind::Int(number),
+            Kind::Int(number) => match i64::try_from(number) {
+                Ok(number) => ExprKind::Int(number),
+                Err(_) => {
+                    let message = format!("`{number}` is too large for a whole number");
+                    let hint = format!("write `{number}.0`");
+                    return Err(Fault { span, code: "out-of-range", message, hint });
+                }
+            },
             Kind::Float(number) => ExprKind::Float(number),
             Kind::Text(text) => ExprKind::Text(text),
             Kind::Span(time) => ExprKind::Span(time),
             Kind::Name(name) if name == "true" => ExprKind::Bool(true),
             Kind::Name(name) if name == "false" => ExprKind::Bool(false),
+            Kind::Name(name) if name == "null" => {
+                return Err(self.not_supported(span, "`null`", "a metric always has a value"));
+            }
+            Kind::Name(_) if matches!(self.peek(), Kind::Sign("{")) => {
+                return Err(self.not_supported(span, "messages", ""));
+            }
+            Kind::Sign("{") => return Err(self.not_supported(span, "maps", "")),
+            Kind::Sign(".") => {
+                return Err(self.not_supported(span, "a dot before a name", "leave it away"));
+            }
             Kind::Name(name) if self.takes("(") => {
                 let (arguments, end) = self.arguments(")")?;
                 let kind = ExprKind::Call(None, name, arguments);

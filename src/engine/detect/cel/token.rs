@@ -9,7 +9,8 @@ use crate::engine::types::time::TimeSpan;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
     Name(String),
-    Int(i64),
+    /// Without its sign: the least whole number has one digit more to it than the greatest.
+    Int(u64),
     Float(f64),
     Text(String),
     Span(TimeSpan),
@@ -57,8 +58,8 @@ fn token(rest: &str, at: usize) -> Result<(Kind, usize), Fault> {
     if first.is_ascii_digit() {
         return number(rest, at);
     }
-    if first == '"' || first == '\'' {
-        return text(rest, first, at);
+    if let Some(found) = quoted(rest, at)? {
+        return Ok(found);
     }
     if first == '_' || first.is_alphabetic() {
         let end = rest.find(|c: char| !(c == '_' || c.is_alphanumeric())).unwrap_or(rest.len());
@@ -77,6 +78,7 @@ fn token(rest: &str, at: usize) -> Result<(Kind, usize), Fault> {
                 '|' => "write `||`".to_owned(),
                 '≥' => "write `>=`".to_owned(),
                 '≤' => "write `<=`".to_owned(),
+                '`' => "write `m[\"any name\"]`".to_owned(),
                 _ => String::new(),
             },
         }),
@@ -102,7 +104,7 @@ fn number(rest: &str, at: usize) -> Result<(Kind, usize), Fault> {
     }
     let hexadecimal = word.strip_prefix("0x").or_else(|| word.strip_prefix("0X"));
     let parsed = if let Some(digits) = hexadecimal {
-        i64::from_str_radix(digits, 16).ok().map(Kind::Int)
+        u64::from_str_radix(digits, 16).ok().map(Kind::Int)
     } else if word.bytes().all(|b| b.is_ascii_digit()) {
         word.parse().ok().map(Kind::Int)
     } else if let Ok(span) = TimeSpan::parse(word) {
@@ -110,6 +112,14 @@ fn number(rest: &str, at: usize) -> Result<(Kind, usize), Fault> {
     } else {
         word.parse::<f64>().ok().filter(|number| number.is_finite()).map(Kind::Float)
     };
+    if parsed.is_none() && word.ends_with(['u', 'U']) {
+        return Err(Fault {
+            span: at..at + end,
+            code: "not-supported",
+            message: "unsigned numbers are not supported".to_owned(),
+            hint: format!("write `{}`", word.trim_end_matches(['u', 'U'])),
+        });
+    }
     match parsed {
         Some(kind) => Ok((kind, end)),
         None => Err(Fault {
@@ -121,35 +131,81 @@ fn number(rest: &str, at: usize) -> Result<(Kind, usize), Fault> {
     }
 }
 
-/// A text in single or double quotes, with the escapes of CEL.
-fn text(rest: &str, quote: char, at: usize) -> Result<(Kind, usize), Fault> {
-    let mut value = String::new();
-    let mut chars = rest.char_indices().skip(1);
-    while let Some((index, c)) = chars.next() {
-        match c {
-            _ if c == quote => return Ok((Kind::Text(value), index + 1)),
-            '\n' => break,
-            '\\' => match chars.next() {
-                Some((_, 'n')) => value.push('\n'),
-                Some((_, 't')) => value.push('\t'),
-                Some((_, 'r')) => value.push('\r'),
-                Some((_, escaped @ ('\\' | '"' | '\'' | '`' | '?'))) => value.push(escaped),
-                _ => {
-                    return Err(Fault {
-                        span: at + index..at + index + 1,
-                        code: "syntax",
-                        message: "this escape is not supported".to_owned(),
-                        hint: "use \\n, \\t, \\r, \\\\, \\\" or \\'".to_owned(),
-                    });
-                }
-            },
-            _ => value.push(c),
+/// A text in single, double or triple quotes; `r` before it turns escapes off.
+fn quoted(rest: &str, at: usize) -> Result<Option<(Kind, usize)>, Fault> {
+    let prefix = rest.find(['"', '\'']).unwrap_or(rest.len());
+    let raw = match rest.get(..prefix).unwrap_or(rest) {
+        "" => false,
+        "r" | "R" => true,
+        "b" | "B" | "br" | "bR" | "Br" | "BR" | "rb" | "rB" | "Rb" | "RB" => {
+            return Err(Fault {
+                span: at..at + prefix,
+                code: "not-supported",
+                message: "bytes are not supported".to_owned(),
+                hint: "leave the `b` away: a text".to_owned(),
+            });
         }
+        _ => return Ok(None),
+    };
+    let Some(quote) = rest.get(prefix..).and_then(|rest| rest.chars().next()) else {
+        return Ok(None);
+    };
+    let triple = quote.to_string().repeat(3);
+    let is_triple = rest.get(prefix..).is_some_and(|rest| rest.starts_with(&triple));
+    let end = if is_triple { triple } else { quote.to_string() };
+    let inside = prefix + end.len();
+    let mut value = String::new();
+    let mut place = inside;
+    while let Some(tail) = rest.get(place..).filter(|tail| !tail.is_empty()) {
+        if tail.starts_with(&end) {
+            return Ok(Some((Kind::Text(value), place + end.len())));
+        }
+        let first = tail.chars().next().unwrap_or(' ');
+        if first == '\n' && !is_triple {
+            break;
+        }
+        let (character, length) = match first {
+            '\\' if !raw => escaped(tail).ok_or_else(|| Fault {
+                span: at + place..at + place + 1,
+                code: "syntax",
+                message: "this escape is not supported".to_owned(),
+                hint: "use \\n, \\t, \\r, \\\\, \\\", \\' or \\u6e29".to_owned(),
+            })?,
+            other => (other, other.len_utf8()),
+        };
+        value.push(character);
+        place += length;
     }
     Err(Fault {
         span: at..at + 1,
         code: "syntax",
         message: "the text is not closed".to_owned(),
-        hint: format!("add a {quote}"),
+        hint: format!("add a {end}"),
     })
+}
+
+/// The character that an escape at the beginning of `tail` stands for, and the escape's length.
+fn escaped(tail: &str) -> Option<(char, usize)> {
+    let code = |from: usize, digits: usize, radix: u32| {
+        let text = tail.get(from..from + digits)?;
+        let all = text.chars().all(|digit| digit.is_digit(radix));
+        let code = u32::from_str_radix(text, radix).ok().filter(|_| all)?;
+        Some((char::from_u32(code)?, from + digits))
+    };
+    let plain = |character: char| Some((character, 2));
+    match tail.chars().nth(1)? {
+        'n' => plain('\n'),
+        't' => plain('\t'),
+        'r' => plain('\r'),
+        'a' => plain('\u{7}'),
+        'b' => plain('\u{8}'),
+        'v' => plain('\u{b}'),
+        'f' => plain('\u{c}'),
+        same @ ('\\' | '"' | '\'' | '`' | '?') => plain(same),
+        'x' | 'X' => code(2, 2, 16),
+        'u' => code(2, 4, 16),
+        'U' => code(2, 8, 16),
+        '0'..='3' => code(1, 3, 8),
+        _ => None,
+    }
 }
