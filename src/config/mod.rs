@@ -196,6 +196,14 @@ fn read(table: &Table<'_>) -> Option<Config> {
         let name = spec.as_ref().map_or("", |spec| spec.name.as_str());
         let filters = spec.as_ref().map_or(&[][..], |spec| spec.filters.as_slice());
         let transport = mqtt::transport(entry, name, filters);
+        if let (Some(spec), Some(transport)) = (&spec, &transport)
+            && spec.host_id().is_some()
+            && !transport.shared_group.is_empty()
+        {
+            let message = "`shared_group`: a Sparkplug host must hear every message of a node";
+            let hint = "leave `shared_group` out of sources with `decoder = \"sparkplug-b\"`";
+            entry.place().error(entry.span(), "wrong-value", message, hint);
+        }
         let password = entry.table("password", Secret::read);
         Some(SourceConfig { spec: spec?, transport: transport?, password, csv })
     });

@@ -56,7 +56,7 @@ pub fn answer(question: &Question, engine: &Engine, health: &Health) -> Json {
                 json!({
                     "id": device.facts.id, "class": device.facts.class, "site": device.facts.site,
                     "region": device.facts.region, "customer": device.facts.customer,
-                    "labels": device.facts.labels, "offline": device.offline,
+                    "labels": device.facts.labels, "offline": device.facts.offline,
                     "rules": device.rules(), "raised": raised,
                 })
             });

@@ -5,11 +5,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use faultgate::config;
 use faultgate::engine::decode::{Decoders, Heard, News, SourceSpec, read_source};
+use faultgate::engine::pipeline::{Engine, Snapshot};
 use faultgate::engine::policy;
 use faultgate::engine::rehearsal::{Rehearsal, event_word};
 use faultgate::engine::types::decision::Decision;
 use faultgate::engine::types::diagnostic::{Report, Source};
 use faultgate::engine::types::document::{Place, read_document};
+use faultgate::engine::types::effect::{Effects, Write};
 use faultgate::engine::types::input::Input;
 use faultgate::engine::types::message::{Delivery, Message, Reading};
 use faultgate::engine::types::names::{Metric, Names};
@@ -270,6 +272,42 @@ async fn a_node_on_another_broker_is_asked_heard_and_missed() {
 
 /// Encoded by `sparkplug-payload` 1.0.3 (npm): seq 3, `Motor/Temp` = 99, historical, an hour ago.
 const DDATA_HISTORICAL: &str = "08d0f2b7d4d7331216100b1898fedbd2d733200a2801690000000000c058401803";
+
+#[test]
+fn a_device_that_was_dead_before_a_restart_is_dead_after_it() {
+    let compile = || {
+        let (rules, report) = (RULES.to_owned(), Report::default());
+        let rules = Source { file: "r.toml".into(), text: rules };
+        policy::compile(&[rules], &["desk"], &report).expect("rules")
+    };
+    let mut settings = config::defaults().expect("defaults").settings().expect("settings");
+    settings.sources = vec![source()];
+    let now = Timestamp::from_millis(1_775_877_616_000);
+    let mut effects = Effects::default();
+    let mut engine = Engine::new(settings.clone(), compile(), now);
+    for (verb, hex) in [("NBIRTH", NBIRTH), ("NDEATH", NDEATH)] {
+        let (topic, payload) = node(verb, "", hex);
+        let message =
+            Message { source: 0, topic, payload, retain: false, delivery: Delivery::Once };
+        engine.step(now, Input::Message(message), &mut effects);
+    }
+    let mut stored = Snapshot { alive_at: Some(now), ..Snapshot::default() };
+    for write in effects.writes.drain(..) {
+        if let Write::Device(facts) = write {
+            stored.devices.retain(|known| known.id != facts.id);
+            stored.devices.push(*facts);
+        } else if let Write::Alarm(alarm) = write {
+            stored.alarms = vec![*alarm];
+        }
+    }
+    effects.clear();
+    let later = Timestamp::from_millis(1_775_877_676_000);
+    let mut engine = Engine::restore(settings, compile(), stored, later, &mut effects);
+    engine.step(later, Input::Tick, &mut effects);
+    assert_eq!(effects.publish.len(), 1, "the node is asked for its births");
+    let raised: Vec<bool> = engine.alarms().map(|alarm| alarm.state.is_raised()).collect();
+    assert_eq!(raised, [true]);
+}
 
 #[test]
 fn history_fills_windows_and_raises_nothing_and_a_death_clears_nothing() {

@@ -80,6 +80,7 @@ fn read_device(table: &Table<'_>) -> DeviceFacts {
         region: table.or("region", String::new()),
         customer: table.or("customer", String::new()),
         labels: labels.unwrap_or_default(),
+        offline: false,
     }
 }
 

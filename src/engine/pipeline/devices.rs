@@ -19,8 +19,6 @@ use crate::engine::types::time::Timestamp;
 pub struct Device {
     /// Who and where.
     pub facts: DeviceFacts,
-    /// Its last will or birth message says that it is gone.
-    pub offline: bool,
     /// Those that were ever pending or raised, and those that time alone may raise.
     pub alarms: Vec<Alarm>,
     pub(super) profile: Arc<Profile>,
@@ -155,7 +153,8 @@ impl Engine {
         if let Some(id) = self.names.find(&facts.id) {
             let device = self.devices.get_mut(id.index())?;
             if device.facts != facts && moved(&device.facts, &facts) {
-                device.facts = facts;
+                let offline = device.facts.offline;
+                device.facts = DeviceFacts { offline, ..facts };
                 effects.writes.push(Write::Device(Box::new(device.facts.clone())));
                 self.attach(id, None);
             }
@@ -176,7 +175,6 @@ impl Engine {
         let id = self.names.intern(&facts.id);
         self.devices.push(Device {
             facts,
-            offline: false,
             alarms: Vec::new(),
             profile: Arc::default(),
             memory: DeviceMemory::default(),

@@ -269,7 +269,7 @@ impl Engine {
             stale_after: rule.spec.stale_after,
             raised: &raised,
             last_message: device.clock.newest().unwrap_or(device.heard),
-            offline: device.offline,
+            offline: device.facts.offline,
             absence_held: now < self.absence_held_until || !self.paths_down.is_empty(),
         };
         let when = rule.when.evaluate(&scene);

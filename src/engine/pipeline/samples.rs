@@ -3,7 +3,7 @@
 use super::Engine;
 use crate::engine::decode::{Heard, News, Refusal};
 use crate::engine::types::decision::Decision;
-use crate::engine::types::effect::Effects;
+use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Message, Reading};
 use crate::engine::types::names::{DeviceId, MetricId};
 use crate::engine::types::time::Timestamp;
@@ -166,7 +166,10 @@ impl Engine {
         let Some(device) = self.devices.get_mut(id.index()) else {
             return;
         };
-        device.offline = !online;
+        if device.facts.offline == online {
+            device.facts.offline = !online;
+            effects.writes.push(Write::Device(Box::new(device.facts.clone())));
+        }
         let event = device.clock.at(now);
         self.advance(now, id, event, effects);
         self.look_concerned(now, id, event, effects);

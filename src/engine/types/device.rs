@@ -20,6 +20,9 @@ pub struct DeviceFacts {
     pub customer: String,
     /// Free labels.
     pub labels: BTreeMap<String, String>,
+    /// Its last will or birth message said that it is gone. Kept, since nobody says it twice.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
 }
 
 impl DeviceFacts {
