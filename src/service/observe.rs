@@ -71,7 +71,7 @@ impl Observer {
     /// A Sparkplug node was asked for its births, or could not be.
     pub fn commanded(&self, source: usize, sent: bool) {
         let source = self.source(source);
-        let outcome = if sent { "sent" } else { "not-connected" };
+        let outcome = if sent { "sent" } else { "dropped" };
         counter!("faultgate_rebirths_asked_total", "source" => source, "outcome" => outcome)
             .increment(1);
     }

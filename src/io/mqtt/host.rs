@@ -1,14 +1,11 @@
 //! A Sparkplug host application's own connection: its state, and its commands to edge nodes.
 //!
 //! The state `spBv1.0/STATE/<host_id>` is retained, and the broker's will takes it back with the
-//! same timestamp when the gateway is gone. Commands are sent once, while there is a connection:
-//! the engine asks again for what is not answered.
-
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+//! same timestamp when the gateway is gone. Commands are sent once, and wait for a connection: the
+//! engine asks again for what is not answered.
 
 use bytes::Bytes;
-use rumqttc::{AsyncClient, Event, EventLoop, LastWill, Packet, Publish, QoS};
+use rumqttc::{AsyncClient, Event, EventLoop, LastWill, Packet, Publish, QoS, Request};
 use rumqttd::protocol::{Packet as LinkPacket, Publish as LinkPublish};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -31,7 +28,7 @@ pub struct Host {
 
 #[derive(Debug)]
 enum Way {
-    External { client: AsyncClient, is_connected: Arc<AtomicBool> },
+    External(AsyncClient),
     Embedded(mpsc::Sender<(String, Vec<u8>)>),
 }
 
@@ -51,12 +48,10 @@ impl Host {
         options.set_clean_session(true);
         let (client, mut events) = AsyncClient::new(options, COMMANDS_MAX);
         session::tune(&mut events);
-        let is_connected = Arc::new(AtomicBool::new(false));
         let state = (!host_id.is_empty()).then(|| State::new(host_id));
-        let connection =
-            Connection { client: client.clone(), is_connected: Arc::clone(&is_connected), state };
+        let connection = Connection { client: client.clone(), state };
         let task = tokio::spawn(connection.run(events));
-        Ok(Host { way: Way::External { client, is_connected }, task })
+        Ok(Host { way: Way::External(client), task })
     }
 
     /// A host inside the embedded broker, which ends with the gateway: it needs no will.
@@ -67,12 +62,11 @@ impl Host {
         Host { way: Way::Embedded(commands), task }
     }
 
-    /// Sends a command, at most once; false when it cannot go out now.
+    /// Sends a command, at most once; false when too many are waiting.
     pub fn send(&self, topic: String, payload: Vec<u8>) -> bool {
         match &self.way {
-            Way::External { client, is_connected } => {
-                is_connected.load(Ordering::Acquire)
-                    && client.try_publish(topic, QoS::AtMostOnce, false, payload).is_ok()
+            Way::External(client) => {
+                client.try_publish(topic, QoS::AtMostOnce, false, payload).is_ok()
             }
             Way::Embedded(commands) => commands.try_send((topic, payload)).is_ok(),
         }
@@ -122,7 +116,6 @@ fn now_ms() -> i64 {
 
 struct Connection {
     client: AsyncClient,
-    is_connected: Arc<AtomicBool>,
     state: Option<State>,
 }
 
@@ -134,11 +127,10 @@ impl Connection {
             match events.poll().await {
                 Ok(Event::Incoming(Packet::ConnAck(_))) => {
                     backoff.connected();
+                    self.say_online();
                     if let Some(state) = &self.state {
                         self.client.try_subscribe(&state.topic, QoS::AtLeastOnce).ok();
                     }
-                    self.say_online();
-                    self.is_connected.store(true, Ordering::Release);
                 }
                 Ok(Event::Incoming(Packet::Publish(publish))) => {
                     if self.state.as_ref().is_some_and(|state| state.is_taken_back(&publish)) {
@@ -147,10 +139,10 @@ impl Connection {
                 }
                 Ok(Event::Incoming(_) | Event::Outgoing(_)) => {}
                 Err(error) => {
-                    self.is_connected.store(false, Ordering::Release);
                     tracing::debug!(%error, "The Sparkplug host is not connected.");
                     events.clean();
-                    events.pending.clear();
+                    events.pending.retain(is_command);
+                    events.pending.truncate(COMMANDS_MAX);
                     tokio::time::sleep(backoff.pause()).await;
                     self.stamp(&mut events);
                 }
@@ -176,6 +168,11 @@ impl Connection {
             tracing::warn!(%error, "The Sparkplug host cannot say that it is online.");
         }
     }
+}
+
+/// True for what still waits to be sent; state and subscription are of one connection.
+fn is_command(request: &Request) -> bool {
+    matches!(request, Request::Publish(publish) if publish.qos == QoS::AtMostOnce)
 }
 
 /// Carries commands into the embedded broker. A link that was pushed out is made again.
