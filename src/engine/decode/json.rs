@@ -23,7 +23,7 @@ use crate::engine::types::time::Timestamp;
 pub(super) fn read(
     mapping: &JsonMapping,
     metrics: &Names<Metric>,
-    captured: Captured,
+    mut captured: Captured,
     payload: &[u8],
     clock: Clock,
     heard: &mut Heard,
@@ -33,9 +33,9 @@ pub(super) fn read(
     let mut walk = Walk {
         mapping,
         metrics,
-        captured: &captured,
+        captured: &mut captured,
         clock,
-        path: Path::default(),
+        path: Path::with_room(),
         depth: 0,
         element: mapping.each.is_none().then(|| Element::new(mapping, metrics)),
         found_each: mapping.each.is_none(),
@@ -115,7 +115,7 @@ impl<'a> Element<'a> {
 struct Walk<'a> {
     mapping: &'a JsonMapping,
     metrics: &'a Names<Metric>,
-    captured: &'a Captured,
+    captured: &'a mut Captured,
     clock: Clock,
     path: Path,
     depth: usize,
@@ -191,9 +191,12 @@ impl Walk<'_> {
             return Ok(());
         }
         match &self.captured.metric {
-            Some(metric) if self.path.name().is_empty() => self.add(metric, found, 1.0, 0.0),
             Some(metric) => {
-                let name = format!("{metric}.{}", self.path.name());
+                let name = if self.path.name().is_empty() {
+                    metric.clone()
+                } else {
+                    format!("{metric}.{}", self.path.name())
+                };
                 self.add(&name, found, 1.0, 0.0)
             }
             None if self.path.name().is_empty() => Ok(()),
@@ -263,7 +266,10 @@ impl Walk<'_> {
         if !element.good {
             element.readings.spoil();
         }
-        let mut facts = self.captured.facts.clone();
+        let mut facts = match self.mapping.each {
+            Some(_) => self.captured.facts.clone(),
+            None => std::mem::take(&mut self.captured.facts),
+        };
         if let Some(id) = element.device {
             facts.id = id;
         }

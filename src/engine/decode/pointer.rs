@@ -11,6 +11,11 @@ pub(super) struct Path {
 }
 
 impl Path {
+    /// With room for the names of most payloads.
+    pub fn with_room() -> Path {
+        Path { text: String::with_capacity(64), starts: Vec::with_capacity(8) }
+    }
+
     pub fn push(&mut self, key: &str) {
         if !self.starts.is_empty() {
             self.text.push('.');

@@ -84,24 +84,21 @@ impl TopicPattern {
 
     /// What `topic` says, or `None` when it does not fit.
     pub fn captures(&self, topic: &str) -> Option<Captured> {
-        let topic: Vec<&str> = topic.split('/').collect();
-        let spare = (topic.len() + 1).checked_sub(self.levels.len())?;
-        let mut rest = topic.as_slice();
+        let count = topic.bytes().filter(|byte| *byte == b'/').count() + 1;
+        let spare = (count + 1).checked_sub(self.levels.len())?;
+        let mut rest = Some(topic);
         let mut captured = Captured::default();
         for level in &self.levels {
             let taken = if matches!(level, Level::Many(_)) { spare } else { 1 };
-            let (head, tail) = rest.split_at_checked(taken)?;
+            let (head, tail) = take_levels(rest?, taken)?;
             match level {
-                Level::Fixed(text) if head == [text.as_str()] => {}
+                Level::Fixed(text) if head == text => {}
                 Level::Fixed(_) => return None,
-                Level::Many(_) if head.is_empty() => return None,
-                Level::One(capture) | Level::Many(capture) => {
-                    captured.set(capture, head.join("/"));
-                }
+                Level::One(capture) | Level::Many(capture) => captured.set(capture, head),
             }
             rest = tail;
         }
-        rest.is_empty().then_some(captured)
+        rest.is_none().then_some(captured)
     }
 
     /// A topic that fits, with `{device}` and `{class}` for the two; other captures stand for
@@ -146,17 +143,26 @@ impl Capture {
     }
 }
 
+/// The first `count` levels, and what follows them; `None` where there are fewer, or none.
+fn take_levels(topic: &str, count: usize) -> Option<(&str, Option<&str>)> {
+    let mut ends = topic.bytes().enumerate().filter(|(_, byte)| *byte == b'/').map(|(at, _)| at);
+    match ends.nth(count.checked_sub(1)?) {
+        Some(end) => Some((topic.get(..end)?, Some(topic.get(end + 1..)?))),
+        None => Some((topic, None)),
+    }
+}
+
 impl Captured {
-    fn set(&mut self, capture: &Capture, text: String) {
+    fn set(&mut self, capture: &Capture, text: &str) {
         match capture {
-            Capture::Device => self.facts.id = text,
-            Capture::Class => self.facts.class = text,
-            Capture::Site => self.facts.site = text,
-            Capture::Region => self.facts.region = text,
-            Capture::Customer => self.facts.customer = text,
-            Capture::Metric => self.metric = Some(text),
+            Capture::Device => self.facts.id = text.to_owned(),
+            Capture::Class => self.facts.class = text.to_owned(),
+            Capture::Site => self.facts.site = text.to_owned(),
+            Capture::Region => self.facts.region = text.to_owned(),
+            Capture::Customer => self.facts.customer = text.to_owned(),
+            Capture::Metric => self.metric = Some(text.to_owned()),
             Capture::Label(name) => {
-                self.facts.labels.insert(name.clone(), text);
+                self.facts.labels.insert(name.clone(), text.to_owned());
             }
             Capture::Ignored => {}
         }
@@ -223,6 +229,14 @@ mod tests {
         assert_eq!(captured("shop/{site...}/{device}/{metric}", "shop/d1/temp"), None);
         let pattern = TopicPattern::parse("shop/{site...}/{device}").expect("the pattern is right");
         assert_eq!(pattern.filter(), "shop/#");
+    }
+
+    #[test]
+    fn a_capture_of_several_levels_takes_at_least_one() {
+        assert_eq!(captured("a/{device...}", "a"), None);
+        assert_eq!(captured("{site}/{device...}/x", "a/x"), None);
+        let found = captured("{device...}", "a//b");
+        assert_eq!(found, Some((String::new(), "a//b".into(), None)));
     }
 
     #[test]
