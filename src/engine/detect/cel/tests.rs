@@ -61,6 +61,7 @@ fn truth(text: &str) -> Truth {
 fn conditions_hold_as_cel_says() {
     for text in [
         "a > 2",
+        "2.0 < b",
         "a == 3.0 && b != 3",
         "a + b * 2.0 == 8.0",
         "a / 2 == 1 && a % 2 == 1 && -a < 0",

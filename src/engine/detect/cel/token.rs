@@ -133,7 +133,9 @@ fn number(rest: &str, at: usize) -> Result<(Kind, usize), Fault> {
 
 /// A text in single, double or triple quotes; `r` before it turns escapes off.
 fn quoted(rest: &str, at: usize) -> Result<Option<(Kind, usize)>, Fault> {
-    let prefix = rest.find(['"', '\'']).unwrap_or(rest.len());
+    let Some(prefix) = rest.find(['"', '\'']) else {
+        return Ok(None);
+    };
     let raw = match rest.get(..prefix).unwrap_or(rest) {
         "" => false,
         "r" | "R" => true,
