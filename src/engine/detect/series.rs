@@ -80,7 +80,7 @@ impl Block {
     }
 
     fn recount(&mut self) {
-        if let Some(summary) = Summary::of_all(self.samples.iter().copied()) {
+        if let Some(summary) = Summary::of_all(&self.samples) {
             self.summary = summary;
         }
     }
@@ -181,7 +181,7 @@ impl Series {
         };
         let samples = block.samples.split_off(BLOCK);
         block.recount();
-        if let Some(summary) = Summary::of_all(samples.iter().copied()) {
+        if let Some(summary) = Summary::of_all(&samples) {
             self.blocks.insert(index + 1, Block { summary, samples });
         }
         self.sum_up_all();

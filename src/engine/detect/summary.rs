@@ -88,9 +88,27 @@ impl Summary {
     }
 
     /// Figures of samples in the order of their times; `None` for none.
-    pub fn of_all(samples: impl IntoIterator<Item = (Timestamp, f64)>) -> Option<Summary> {
-        let summaries = samples.into_iter().map(|(at, value)| Summary::of(at, value));
-        summaries.reduce(|all, next| all.joined(&next))
+    pub fn of_all(samples: &[(Timestamp, f64)]) -> Option<Summary> {
+        let ((first_at, first), (last_at, last)) = (*samples.first()?, *samples.last()?);
+        let count = samples.len() as f64;
+        let seconds = |at: Timestamp| at.since(first_at).as_secs_f64();
+        let mut all = Summary { last_at, last, ..Summary::of(first_at, first) };
+        (all.count, all.sum) = (samples.len() as u64, 0.0);
+        for (at, value) in samples {
+            all.sum += value;
+            all.least = all.least.min(*value);
+            all.greatest = all.greatest.max(*value);
+            all.middle += seconds(*at);
+        }
+        all.middle /= count;
+        let mean = all.sum / count;
+        for (at, value) in samples {
+            let (distance, apart) = (value - mean, seconds(*at) - all.middle);
+            all.squares += distance * distance;
+            all.time_squares += apart * apart;
+            all.products += distance * apart;
+        }
+        Some(all)
     }
 
     /// The plain mean.
@@ -120,7 +138,7 @@ mod tests {
 
     fn of(samples: &[(i64, f64)]) -> Summary {
         let samples = samples.iter().map(|(s, value)| (Timestamp::from_millis(s * 1_000), *value));
-        Summary::of_all(samples).expect("some samples")
+        Summary::of_all(&samples.collect::<Vec<_>>()).expect("some samples")
     }
 
     #[test]

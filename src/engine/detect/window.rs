@@ -32,9 +32,12 @@ impl<'a> Window<'a> {
 
     /// Figures of all its samples; `None` without any.
     pub fn summary(&self) -> Option<Summary> {
-        let join =
-            |all: Option<Summary>, next: &Summary| Some(all.map_or(*next, |all| all.joined(next)));
-        self.fold(None, |all, at, value| join(all, &Summary::of(at, value)), join)
+        let Part { head, whole, tail, .. } = &self.part;
+        let mut all = Summary::of_all(head);
+        let mut join = |next: &Summary| all = Some(all.map_or(*next, |all| all.joined(next)));
+        self.series.parts(whole.clone(), &mut join);
+        Summary::of_all(tail).iter().for_each(join);
+        all
     }
 
     /// Time of the sample that leaves the window first.

@@ -10,8 +10,8 @@ use std::cell::Cell;
 use super::Condition;
 use super::ir::{Attribute, Comparison, Constant, Node, WindowFunction};
 use super::operand::{
-    Operand, Result, arithmetic, compare, convert, negate, operand, reading, size, test, text_test,
-    value_operand, within,
+    DIFFERENT, Operand, Result, arithmetic, compare, convert, negate, operand, reading, size, test,
+    text_test, value_operand, within,
 };
 use crate::engine::detect::learned::Learned;
 use crate::engine::detect::memory::DeviceMemory;
@@ -112,6 +112,10 @@ impl<'s> Evaluator<'s, '_> {
                 test(*comparison, self.current(*metric)?, *number)
             }
             Node::Constant(Constant::Bool(flag)) => Ok(*flag),
+            Node::TestText(metric, comparison, text) => match self.current(*metric)? {
+                Value::Text(value) => Ok(comparison.holds_of_texts(value, text)),
+                Value::Bool(_) | Value::Int(_) | Value::Float(_) => Err(DIFFERENT),
+            },
             Node::All(members) => self.absorb(members, false),
             Node::Any(members) => self.absorb(members, true),
             Node::Not(inner) => Ok(!self.bool(inner)?),

@@ -7,10 +7,11 @@
     reason = "what can be computed is listed; everything else stays as it is"
 )]
 
-use super::ir::{Constant, Node, Number};
+use super::ir::{Comparison, Constant, Node, Number};
 use super::operand::{
     Operand, Result, arithmetic, compare, convert, negate, operand, size, text_test, within,
 };
+use crate::engine::types::names::MetricId;
 
 /// The same node, or a constant or a quicker one that says the same.
 pub(super) fn fold(node: Node) -> Node {
@@ -23,15 +24,12 @@ pub(super) fn fold(node: Node) -> Node {
             Node::Constant(Constant::Bool(false)) => *no,
             condition => Node::Choice(Box::new(condition), yes, no),
         },
-        Node::Compare(comparison, left, right) => match (&*left, &*right) {
-            (Node::Metric(metric), Node::Constant(constant)) if number(constant).is_some() => {
-                number(constant).map_or(Node::Now, |number| Node::Test(*metric, comparison, number))
+        Node::Compare(comparison, left, right) => match (*left, *right) {
+            (Node::Metric(metric), Node::Constant(constant)) => test(metric, comparison, constant),
+            (Node::Constant(constant), Node::Metric(metric)) => {
+                test(metric, comparison.mirrored(), constant)
             }
-            (Node::Constant(constant), Node::Metric(metric)) if number(constant).is_some() => {
-                let comparison = comparison.mirrored();
-                number(constant).map_or(Node::Now, |number| Node::Test(*metric, comparison, number))
-            }
-            _ => Node::Compare(comparison, left, right),
+            (left, right) => Node::Compare(comparison, Box::new(left), Box::new(right)),
         },
         node => node,
     }
@@ -55,11 +53,15 @@ pub(super) fn join(all: bool, left: Node, right: Node) -> Node {
     if all { Node::All(members) } else { Node::Any(members) }
 }
 
-fn number(constant: &Constant) -> Option<Number> {
+fn test(metric: MetricId, comparison: Comparison, constant: Constant) -> Node {
     match constant {
-        Constant::Int(number) => Some(Number::Int(*number)),
-        Constant::Float(number) => Some(Number::Float(*number)),
-        Constant::Bool(_) | Constant::Text(_) | Constant::Span(_) => None,
+        Constant::Int(number) => Node::Test(metric, comparison, Number::Int(number)),
+        Constant::Float(number) => Node::Test(metric, comparison, Number::Float(number)),
+        Constant::Text(text) => Node::TestText(metric, comparison, text),
+        Constant::Bool(_) | Constant::Span(_) => {
+            let (left, right) = (Node::Metric(metric), Node::Constant(constant));
+            Node::Compare(comparison, Box::new(left), Box::new(right))
+        }
     }
 }
 

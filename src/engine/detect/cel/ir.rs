@@ -48,6 +48,8 @@ pub(super) enum Node {
     Any(Vec<Node>),
     /// A metric is compared with a number: what most conditions do.
     Test(MetricId, Comparison, Number),
+    /// A metric is compared with a text.
+    TestText(MetricId, Comparison, Arc<str>),
     Choice(Box<Node>, Box<Node>, Box<Node>),
     Arithmetic(Arithmetic, Box<Node>, Box<Node>),
     Compare(Comparison, Box<Node>, Box<Node>),
@@ -105,6 +107,18 @@ impl Comparison {
             Comparison::Greater => Comparison::Less,
             Comparison::GreaterOrEqual => Comparison::LessOrEqual,
             Comparison::Equal | Comparison::NotEqual => self,
+        }
+    }
+
+    /// Whether it holds of two texts. Equality looks at their lengths first.
+    pub fn holds_of_texts(self, left: &str, right: &str) -> bool {
+        match self {
+            Comparison::Equal => left == right,
+            Comparison::NotEqual => left != right,
+            Comparison::Less
+            | Comparison::LessOrEqual
+            | Comparison::Greater
+            | Comparison::GreaterOrEqual => self.holds(Some(left.cmp(right))),
         }
     }
 

@@ -73,7 +73,8 @@ pub(super) fn negate(operand: Operand<'_>) -> Result<Operand<'_>> {
     }
 }
 
-const DIFFERENT: Unknown = Unknown::Error("values of different types are compared");
+/// Values of two types have no order and are not equal.
+pub(super) const DIFFERENT: Unknown = Unknown::Error("values of different types are compared");
 const OVERFLOW: Unknown = Unknown::Error("a whole number overflows");
 
 pub(super) fn arithmetic<'a>(

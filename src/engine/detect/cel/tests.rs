@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use proptest::strategy::Strategy;
+
 use super::*;
 use crate::engine::detect::{DeviceMemory, RuleMemory};
 use crate::engine::types::device::DeviceFacts;
@@ -245,32 +247,121 @@ mod oracle {
 }
 
 proptest::proptest! {
-    /// A condition whose gate is shut does not hold, whatever else it says.
+    /// Whatever the rest of it says, and whatever the metric is.
     #[test]
-    fn a_gate_that_is_shut_means_that_the_condition_does_not_hold(
-        first in proptest::sample::select(&["a > 3", "a >= 4.5", "2 < a", "a < -1", "a <= 0", "a == 2", "!(a > 3)", "a != 2"][..]),
-        second in proptest::sample::select(&["b > 1", "b == 2.5", "unseen > 0", "b < 0", "text == 'x'"][..]),
-        join in proptest::sample::select(&["&&", "||"][..]),
-        value in -3_i64..7,
+    fn a_condition_whose_gate_is_shut_is_false(
+        first in proptest::sample::select(&["a > 3", "a >= 4.5", "2 < a", "a < -1", "a <= 0", "a == 2", "2.0 == a", "!(a > 3)", "a != 2", "a == 9007199254740993"][..]),
+        second in proptest::sample::select(&["b > 1", "b == 2.5", "unseen > 0", "b < 0", "text == 'x'", "1 / 0 > 1"][..]),
+        join in proptest::sample::select(&["&&", "||", "&& unseen == 1 &&"][..]),
+        swapped in proptest::bool::ANY,
+        value in proptest::prop_oneof![
+            (-3_i64..7).prop_map(Value::Int),
+            (-6_i64..14).prop_map(|n| Value::Float(n as f64 / 2.0)),
+            proptest::sample::select(vec![Value::Bool(true), Value::Text("9".into()), Value::Int(9_007_199_254_740_993)]),
+        ],
     ) {
+        let (first, second) = if swapped { (second, first) } else { (first, second) };
         let text = format!("{first} {join} {second}");
         let mut metrics = Names::default();
         let condition = compile(&text, &mut metrics).unwrap();
-        let readings = [("a", Value::Int(value)), ("b", Value::Float(2.5)), ("text", Value::Text("x".into()))];
+        let readings = [("a", value), ("b", Value::Float(2.5)), ("text", Value::Text("x".into()))];
         let readings: Vec<(MetricId, Value)> =
             readings.into_iter().map(|(name, value)| (metrics.intern(name), value)).collect();
-        let read = |metric| readings.iter().find(|(known, _)| *known == metric).and_then(|(_, v)| v.as_number());
+        let read = |metric| readings.iter().find(|(known, _)| *known == metric).map(|(_, v)| v.clone());
         let is_shut = condition.gate().is_some_and(|gate| {
-            let number = read(gate.metric).unwrap_or(f64::NAN);
-            !match gate.side {
-                Side::Above => number >= gate.bound,
-                Side::Below => number <= gate.bound,
-                Side::At => number == gate.bound,
-            }
+            read(gate.metric).is_some_and(|value| gate.is_shut_by(&Reading::Good(value)))
         });
-        let holds = truth_of(&condition, &readings) == Truth::True;
-        proptest::prop_assert!(!(is_shut && holds), "{text} with {value}");
+        if is_shut {
+            proptest::prop_assert_eq!(truth_of(&condition, &readings), Truth::False, "{}", text);
+        }
     }
+}
+
+#[test]
+fn a_gate_is_the_term_that_lets_least_through() {
+    let gate = |text: &str| {
+        let mut metrics = Names::default();
+        let condition = compile(text, &mut metrics).unwrap();
+        condition.gate().map(|gate| (metrics.text(gate.metric).to_owned(), gate.side, gate.bound))
+    };
+    assert_eq!(gate("a > 5 && b == 3"), Some(("b".to_owned(), Side::At, 3.0)));
+    assert_eq!(gate("flag && (80 <= a && b > c)"), Some(("a".to_owned(), Side::Above, 80.0)));
+    assert_eq!(gate("a < params.high - 2.0"), Some(("a".to_owned(), Side::Below, -14.0)));
+    for text in
+        ["a > 5 || b > 3", "a > b", "a != 5", "!(a > 5)", "a.avg(1m) > 5.0", "a > 5 ? flag : flag"]
+    {
+        assert_eq!(gate(text), None, "{text}");
+    }
+}
+
+#[test]
+fn what_time_alone_can_change_is_told() {
+    let reads_time = |text: &str| compile(text, &mut Names::default()).unwrap().reads_time();
+    for text in
+        ["a.age() > 5.0", "absent(1m)", "now > now", "a.sum(1m) > 5.0", "a.deviation(1m, 1h) > 3.0"]
+    {
+        assert!(reads_time(text), "{text}");
+    }
+    for text in ["a > 5", "a.prev() > 5", "a.changed()", "a.ewma(1m) > 5.0", "offline()"] {
+        assert!(!reads_time(text), "{text}");
+    }
+}
+
+#[test]
+fn what_a_condition_keeps_for_a_device_is_bounded() {
+    let bytes = |text: &str| compile(text, &mut Names::default()).unwrap().bytes_per_device();
+    assert!(bytes("a > 5") < 1_024);
+    let window = bytes("a.avg(1m) > 5.0");
+    assert!(window < 400 * 1_024, "{window}");
+    assert_eq!(bytes("a.avg(1m) > 5.0 && a.max(7d) > 9.0"), window, "windows share their samples");
+    assert!(bytes("a.zscore(1h) > 5.0") < 4 * 1_024);
+    assert!(bytes("a.deviation(1m, 1d) > 5.0") < 800 * 1_024);
+}
+
+/// None of these may take long, or memory that its length does not account for.
+#[test]
+fn hostile_sources_are_refused_or_answered_within_bounds() {
+    // The text doubles at each bracket: 2^24 bytes if it were made.
+    let doubling = (0..20).fold("text".to_owned(), |text, _| format!("({text} + text)"));
+    assert!(matches!(truth(&format!("size({doubling}) > 0")), Truth::True));
+    let long = vec!["text"; 240].join(" + ");
+    assert!(matches!(truth(&format!("size({long}) > 0")), Truth::True));
+    let constant = format!("'{}'", "x".repeat(900));
+    let joined = [constant.as_str(); 4].join(" + ");
+    assert_eq!(truth(&format!("size({joined}) == 3600")), Truth::True);
+    let name = vec!["params.name"; 248].join(" + ");
+    assert_eq!(truth(&format!("size({name}) == 496")), Truth::True);
+    let lists = "[".repeat(31) + &"]".repeat(31);
+    for source in [
+        format!("a in {lists}"),
+        "[0,0,0,0].map(x, [0,0,0,0].map(y, [0,0,0,0].map(z, [0,0,0,0])))".to_owned(),
+        "-".repeat(32) + &format!("{}a", "(-".repeat(32)) + &")".repeat(32),
+        "!".repeat(600) + "flag",
+        "a?".repeat(2_000),
+        "a[".repeat(1_300),
+        "a.b(".repeat(1_000),
+        "'\\U0010FFFF".repeat(350),
+        "(".repeat(4_096),
+        "\u{6e29}".repeat(1_366),
+    ] {
+        let faults = compile(&source, &mut Names::default());
+        assert!(faults.is_err(), "{source}");
+    }
+    // As deep and as long as is allowed: the stack holds, and an answer comes.
+    let deep = "(!".repeat(31) + "flag" + &")".repeat(31);
+    assert_eq!(truth(&deep), Truth::False);
+    let list: Vec<String> = (0..490).map(|number| number.to_string()).collect();
+    assert_eq!(truth(&format!("a in [{}]", list.join(","))), Truth::True);
+}
+
+#[test]
+fn a_text_that_would_be_too_long_is_not_made() {
+    let source = format!("size({}) > 0", ["long"; 5].join(" + "));
+    let mut metrics = Names::default();
+    let condition = compile(&source, &mut metrics).unwrap();
+    let long = Value::Text("温".repeat(500).into());
+    let truth = truth_of(&condition, &[(metrics.intern("long"), long)]);
+    assert!(matches!(truth, Truth::Unknown(Unknown::Error(_))), "{truth:?}");
 }
 
 /// Evaluates on these readings alone.
