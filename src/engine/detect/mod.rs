@@ -50,6 +50,12 @@ impl Rule {
         learns(&self.when) || self.clear_when.as_ref().is_some_and(learns)
     }
 
+    /// Most bytes that it keeps for each device; rules that read the same metrics share them.
+    pub fn bytes_per_device(&self) -> usize {
+        let clear = self.clear_when.as_ref().map_or(0, Condition::bytes_per_device);
+        self.when.bytes_per_device() + clear
+    }
+
     /// True when it asks whether the device is silent.
     pub fn reads_absence(&self) -> bool {
         self.when.reads_absence() || self.clear_when.as_ref().is_some_and(Condition::reads_absence)
