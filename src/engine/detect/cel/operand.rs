@@ -191,16 +191,16 @@ pub(super) fn convert(conversion: Conversion, value: Operand<'_>) -> Result<Oper
     const NOT_A_NUMBER: Unknown = Unknown::Error("a text is not a number");
     Ok(match (conversion, &value) {
         (Conversion::Double, Operand::Int(_) | Operand::Float(_)) => Operand::Float(number(&value)),
-        (Conversion::Double, Operand::Text(text)) => {
-            let parsed: f64 = text.trim().parse().map_err(|_| NOT_A_NUMBER)?;
+        (Conversion::Double, Operand::Text(_) | Operand::Made(_)) => {
+            let parsed: f64 = text_of(&value)?.trim().parse().map_err(|_| NOT_A_NUMBER)?;
             Operand::Float(Some(parsed).filter(|number| number.is_finite()).ok_or(NOT_A_NUMBER)?)
         }
         (Conversion::Int, Operand::Int(number)) => Operand::Int(*number),
         (Conversion::Int, Operand::Float(number)) if number.abs() < 9.2e18 => {
             Operand::Int(number.trunc() as i64)
         }
-        (Conversion::Int, Operand::Text(text)) => {
-            Operand::Int(text.trim().parse().map_err(|_| NOT_A_NUMBER)?)
+        (Conversion::Int, Operand::Text(_) | Operand::Made(_)) => {
+            Operand::Int(text_of(&value)?.trim().parse().map_err(|_| NOT_A_NUMBER)?)
         }
         (Conversion::Text, Operand::Text(_) | Operand::Made(_)) => value,
         (Conversion::Text, Operand::Int(number)) => Operand::Made(number.to_string().into()),

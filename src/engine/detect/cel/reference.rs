@@ -3,6 +3,8 @@
 
 #![allow(clippy::wildcard_enum_match_arm, reason = "everything that is not listed is an error")]
 
+use std::cmp::Ordering;
+
 use super::parse::{Expr, ExprKind};
 use crate::engine::types::message::{Reading, Value};
 
@@ -317,8 +319,8 @@ fn compared(sign: &str, left: &Plain, right: &Plain) -> Result<bool, Why> {
     use Plain::{Bool, Float, Int, Span, Text, Time};
     let order = match (left, right) {
         (Int(a), Int(b)) | (Time(a), Time(b)) | (Span(a), Span(b)) => a.partial_cmp(b),
-        (Int(a), Float(b)) => (*a as f64).partial_cmp(b),
-        (Float(a), Int(b)) => a.partial_cmp(&(*b as f64)),
+        (Int(a), Float(b)) => exactly(*a, *b),
+        (Float(a), Int(b)) => exactly(*b, *a).map(Ordering::reverse),
         (Float(a), Float(b)) => a.partial_cmp(b),
         (Bool(a), Bool(b)) => a.partial_cmp(b),
         (Text(a), Text(b)) => a.partial_cmp(b),
@@ -332,6 +334,12 @@ fn compared(sign: &str, left: &Plain, right: &Plain) -> Result<bool, Why> {
         "==" => order.is_some_and(|order| order.is_eq()),
         _ => !order.is_some_and(|order| order.is_eq()),
     })
+}
+
+/// A whole number against a fraction, of which the part before the point is a whole number too.
+fn exactly(whole: i64, fraction: f64) -> Option<Ordering> {
+    let before = i128::from(whole).cmp(&(fraction as i128));
+    (!fraction.is_nan()).then(|| before.then(0.0_f64.total_cmp(&(fraction.fract() + 0.0))))
 }
 
 fn calculated(sign: &str, left: Plain, right: Plain) -> Answer {

@@ -78,6 +78,7 @@ fn conditions_hold_as_cel_says() {
         "!raised(\"power-lost\") && !offline()",
         "absent(1m) && !absent(61s)",
         "double(\"1.5\") == 1.5 && int(2.9) == 2 && string(a) == \"3\"",
+        "int(string(a) + string(a)) == 33 && double(string(a) + \".5\") == 3.5",
         "now - duration(\"1m\") < now",
         "old.age() > 7000.0",
         "a.count(5m) == 1 && a.avg(\"5m\") == 3.0",
