@@ -1,7 +1,7 @@
 //! The rules that read one metric, found by what it reads now.
 
 use crate::engine::detect::{Gate, Side};
-use crate::engine::types::message::Reading;
+use crate::engine::types::message::{Reading, Value};
 
 /// The rules whose condition reads one metric. Those that compare it with a constant are sorted by
 /// it: finding the few that a value can make true costs the logarithm of their number.
@@ -33,8 +33,8 @@ impl Readers {
     pub fn concerned(&self, reading: &Reading, rules: &mut Vec<usize>) {
         rules.extend_from_slice(&self.always);
         let number = match reading {
-            Reading::Good(value) => value.as_number(),
-            Reading::Bad => None,
+            Reading::Good(value @ (Value::Int(_) | Value::Float(_))) => value.as_number(),
+            Reading::Good(Value::Bool(_) | Value::Text(_)) | Reading::Bad => None,
         };
         let Some(number) = number else {
             // No comparison holds, but what cannot be told is counted by the look.
@@ -56,7 +56,6 @@ impl Readers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::types::message::Value;
     use crate::engine::types::names::{Metric, Names};
 
     #[test]
@@ -82,6 +81,7 @@ mod tests {
         assert_eq!(at(-5.1), [0, 3]);
         assert_eq!(concerned(Reading::Good(Value::Int(7))), [0, 2, 3, 4]);
         assert_eq!(concerned(Reading::Bad), [0, 1, 2, 3, 4]);
+        assert_eq!(concerned(Reading::Good(Value::Bool(true))), [0, 1, 2, 3, 4]);
         assert_eq!(concerned(Reading::Good(Value::Text("热".into()))), [0, 1, 2, 3, 4]);
     }
 }
