@@ -134,9 +134,7 @@ async fn junk_is_counted_and_stops_nothing() {
     let tickets = gateway.desk_until(|tickets| !tickets.is_empty()).await;
     assert_eq!(tickets.len(), 1);
     assert_eq!(tickets[0]["device"], "冷柜-3");
-    let url = format!("http://{}/metrics", gateway.http);
-    let client = faultgate::io::upstream::plain_client().expect("a client");
-    let metrics = client.get(url).send().await.expect("an answer").text().await.expect("text");
+    let metrics = gateway.metrics().await;
     for reason in
         ["undecodable", "number", "too-deep", "oversized", "invalid-utf8", "device-id", "time"]
     {

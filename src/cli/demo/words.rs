@@ -4,7 +4,6 @@ use chrono_tz::Tz;
 
 use crate::cli::console::width;
 use crate::engine::types::decision::TicketEvent;
-use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Language;
 use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::Timestamp;
@@ -89,7 +88,7 @@ impl Speech {
             }
             TicketEvent::Delivered { .. } | TicketEvent::Opened => return None,
         };
-        let severity = self.severity(ticket.severity);
+        let severity = ticket.severity.say(self.language);
         Some(format!(
             "{}  {:<6} {} {} {rest}",
             self.time(at),
@@ -115,17 +114,6 @@ impl Speech {
             Language::English => format!(
                 "{opened} opened, {escalated} escalated, {resolved} resolved; {cost} on plan {plan}"
             ),
-        }
-    }
-
-    fn severity(&self, severity: Severity) -> &'static str {
-        match (self.language, severity) {
-            (Language::English, severity) => severity.word(),
-            (Language::Chinese, Severity::Critical) => "紧急",
-            (Language::Chinese, Severity::Major) => "重要",
-            (Language::Chinese, Severity::Minor) => "次要",
-            (Language::Chinese, Severity::Warning) => "警告",
-            (Language::Chinese, Severity::Info) => "提示",
         }
     }
 }

@@ -4,7 +4,7 @@ use super::readings::Readings;
 use super::scalar::parse_bare;
 use super::time_field::{self, Clock, TimeUnit};
 use super::value::utf8;
-use super::{Captured, Decoded, Heard, METRICS_PER_MESSAGE_MAX, News, Refusal};
+use super::{Captured, Heard, METRICS_PER_MESSAGE_MAX, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::document::{Located, Scalar, Table};
 use crate::engine::types::message::Reading;
@@ -136,8 +136,7 @@ fn read_line(
             readings.add(column, reading)?;
         }
     }
-    let news = News::Readings { at, readings: readings.into_list() };
-    heard.decoded.push(Decoded { facts, news });
+    heard.readings(facts, at, readings);
     Ok(())
 }
 

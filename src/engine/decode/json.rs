@@ -13,7 +13,7 @@ use super::readings::Readings;
 use super::scalar::Found;
 use super::time_field::{self, Clock};
 use super::value::utf8;
-use super::{Captured, Decoded, Heard, JSON_DEPTH_MAX, METRICS_PER_MESSAGE_MAX, News, Refusal};
+use super::{Captured, Heard, JSON_DEPTH_MAX, METRICS_PER_MESSAGE_MAX, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::message::{Reading, Value};
 use crate::engine::types::names::{Metric, Names};
@@ -273,9 +273,7 @@ impl Walk<'_> {
         if let Some(id) = element.device {
             facts.id = id;
         }
-        let readings = element.readings.into_list();
-        let news = News::Readings { at: element.at, readings };
-        self.heard.decoded.push(Decoded { facts, news });
+        self.heard.readings(facts, element.at, element.readings);
         Ok(())
     }
 

@@ -35,6 +35,7 @@ use crate::engine::types::message::{Message, Publication, Reading};
 use crate::engine::types::names::{Metric, MetricId, Names};
 use crate::engine::types::text::{cut_bytes, one_line};
 use crate::engine::types::time::Timestamp;
+use readings::Readings;
 
 /// Longest device id, in bytes.
 pub const DEVICE_ID_BYTES_MAX: usize = 256;
@@ -147,6 +148,19 @@ pub struct Heard {
     pub publish: Vec<Publication>,
 }
 
+impl Heard {
+    /// A device has measured something.
+    fn readings(&mut self, facts: DeviceFacts, at: Option<Timestamp>, readings: Readings<'_>) {
+        let news = News::Readings { at, readings: readings.into_list() };
+        self.decoded.push(Decoded { facts, news });
+    }
+
+    /// A device came or went.
+    fn presence(&mut self, facts: DeviceFacts, online: bool) {
+        self.decoded.push(Decoded { facts, news: News::Presence { online } });
+    }
+}
+
 /// The decoders of all sources, with what those remember that must.
 #[derive(Debug)]
 pub struct Decoders {
@@ -157,19 +171,10 @@ pub struct Decoders {
 impl Decoders {
     /// Decoders that remember nothing yet.
     pub fn new(sources: &[SourceSpec]) -> Decoders {
-        let hosts = sources.iter().enumerate().map(|(index, source)| match &source.payload {
-            Payload::Sparkplug(settings) => {
-                Some(sparkplug::Host::new(index, source, settings.clone()))
-            }
-            Payload::Json(_)
-            | Payload::ValueOrJson(_)
-            | Payload::Value
-            | Payload::Raw
-            | Payload::SenMl(_)
-            | Payload::ThinEdge(_)
-            | Payload::OpcUa
-            | Payload::Csv(_) => None,
-        });
+        let host = |(index, source): (usize, &SourceSpec)| {
+            Some(sparkplug::Host::new(index, source, source.sparkplug()?.clone()))
+        };
+        let hosts = sources.iter().enumerate().map(host);
         Decoders { hosts: hosts.collect() }
     }
 
@@ -228,8 +233,7 @@ fn read_message(
     for presence in &source.presence {
         if let Some(captured) = presence.topic.captures(&message.topic) {
             let online = read_presence(presence, payload)?;
-            let news = News::Presence { online };
-            heard.decoded.push(Decoded { facts: captured.facts, news });
+            heard.presence(captured.facts, online);
             return Ok(());
         }
     }

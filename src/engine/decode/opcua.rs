@@ -7,7 +7,7 @@ use super::json;
 use super::readings::Readings;
 use super::scalar::Found;
 use super::time_field::{self, Clock, TimeUnit};
-use super::{Captured, Decoded, Heard, METRICS_PER_MESSAGE_MAX, News, Refusal};
+use super::{Captured, Heard, METRICS_PER_MESSAGE_MAX, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::{Metric, Names};
@@ -109,8 +109,7 @@ impl Reader<'_> {
         }
         groups.sort_by_key(|(at, _)| *at);
         for (at, readings) in groups {
-            let news = News::Readings { at, readings: readings.into_list() };
-            self.heard.decoded.push(Decoded { facts: facts.clone(), news });
+            self.heard.readings(facts.clone(), at, readings);
         }
         Ok(())
     }

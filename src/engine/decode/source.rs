@@ -1,6 +1,7 @@
 //! The decoding part of a `[[source]]`, read from TOML.
 
 use super::mapping::{read_json, read_pointer};
+use super::sparkplug::SparkplugSettings;
 use super::time_field::Clock;
 use super::{
     JsonMapping, Payload, Pointer, Presence, TimeField, TimeUnit, TopicPattern, csv, presets,
@@ -34,8 +35,12 @@ pub struct SourceSpec {
 impl SourceSpec {
     /// The name as a Sparkplug host application, perhaps empty; `None` for other decoders.
     pub fn host_id(&self) -> Option<&str> {
+        self.sparkplug().map(|settings| settings.host_id.as_str())
+    }
+
+    pub(super) fn sparkplug(&self) -> Option<&SparkplugSettings> {
         match &self.payload {
-            Payload::Sparkplug(settings) => Some(&settings.host_id),
+            Payload::Sparkplug(settings) => Some(settings),
             Payload::Json(_)
             | Payload::ValueOrJson(_)
             | Payload::Value

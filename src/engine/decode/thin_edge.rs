@@ -11,7 +11,7 @@ use super::readings::Readings;
 use super::scalar::{Found, TEXT_BYTES_MAX};
 use super::time_field::{self, Clock, TimeUnit};
 use super::value::utf8;
-use super::{Captured, Decoded, Heard, News, Refusal};
+use super::{Captured, Heard, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::message::{Reading, Value};
 use crate::engine::types::names::{Metric, Names};
@@ -102,8 +102,7 @@ fn read_alarm(
             }
         }
     }
-    let news = News::Readings { at, readings: readings.into_list() };
-    heard.decoded.push(Decoded { facts: captured.facts, news });
+    heard.readings(captured.facts, at, readings);
     Ok(())
 }
 
@@ -123,8 +122,7 @@ fn read_event(
     let text = event.get("text").and_then(Json::as_str).unwrap_or("");
     readings.add(&format!("event.{kind}"), good(text))?;
     let at = time(&event, clock, heard);
-    let news = News::Readings { at, readings: readings.into_list() };
-    heard.decoded.push(Decoded { facts: captured.facts, news });
+    heard.readings(captured.facts, at, readings);
     Ok(())
 }
 
@@ -152,10 +150,8 @@ fn read_health(
     let mut readings = Readings::new(metrics);
     readings.add("status", good(status))?;
     let facts = captured.facts.clone();
-    let news = News::Readings { at: None, readings: readings.into_list() };
-    heard.decoded.push(Decoded { facts, news });
-    let news = News::Presence { online: status == "up" };
-    heard.decoded.push(Decoded { facts: captured.facts, news });
+    heard.readings(facts, None, readings);
+    heard.presence(captured.facts, status == "up");
     Ok(())
 }
 

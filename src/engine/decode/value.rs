@@ -2,7 +2,7 @@
 
 use super::readings::Readings;
 use super::scalar::{TEXT_BYTES_MAX, parse_bare};
-use super::{Captured, Decoded, Heard, News, Refusal};
+use super::{Captured, Heard, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::message::{Reading, Value};
 use crate::engine::types::names::{Metric, Names};
@@ -21,8 +21,7 @@ pub(super) fn read_value(
     if let Some(reading) = reading {
         readings.add(captured.metric.as_deref().unwrap_or("value"), reading)?;
     }
-    let news = News::Readings { at: None, readings: readings.into_list() };
-    heard.decoded.push(Decoded { facts: captured.facts, news });
+    heard.readings(captured.facts, None, readings);
     Ok(())
 }
 
@@ -37,8 +36,7 @@ pub(super) fn read_raw(
     let mut readings = Readings::new(metrics);
     let name = captured.metric.as_deref().unwrap_or("raw");
     readings.add(name, Reading::Good(Value::Text(text.into())))?;
-    let news = News::Readings { at: None, readings: readings.into_list() };
-    heard.decoded.push(Decoded { facts: captured.facts, news });
+    heard.readings(captured.facts, None, readings);
     Ok(())
 }
 

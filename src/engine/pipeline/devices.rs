@@ -75,6 +75,14 @@ impl Device {
         self.profile.rules.len()
     }
 
+    /// Where an alarm of a rule is kept, for a rule that has one at most; made when there is none.
+    pub(super) fn slot_of(&mut self, rule: usize) -> usize {
+        self.alarms.iter().position(|alarm| alarm.rule == rule).unwrap_or_else(|| {
+            self.alarms.push(Alarm::new(rule));
+            self.alarms.len() - 1
+        })
+    }
+
     /// What a rule has learned about the device.
     pub(super) fn learned(&self, rule: usize) -> Option<&RuleMemory> {
         let at = self.profile.learning.binary_search(&rule).ok()?;
@@ -90,9 +98,11 @@ impl Device {
     ) {
         for (metric, reading) in readings {
             self.memory.absorb(event, *metric, reading);
-            for (rule, learned) in self.profile.learning.iter().zip(&mut self.learned) {
-                let of_rule = |alarm: &&Alarm| alarm.rule == *rule;
-                let frozen = self.alarms.iter().filter(of_rule).any(Alarm::is_pending_or_raised);
+        }
+        for (rule, learned) in self.profile.learning.iter().zip(&mut self.learned) {
+            let of_rule = |alarm: &&Alarm| alarm.rule == *rule;
+            let frozen = self.alarms.iter().filter(of_rule).any(Alarm::is_pending_or_raised);
+            for (metric, reading) in readings {
                 learned.absorb(event, *metric, reading, frozen);
             }
         }
@@ -142,6 +152,11 @@ impl DeviceClock {
 }
 
 impl Engine {
+    /// Every device, in the order in which they were first seen.
+    pub(super) fn device_ids(&self) -> Vec<DeviceId> {
+        self.devices.iter().filter_map(|device| self.names.find(&device.facts.id)).collect()
+    }
+
     /// The device that `facts` name, made on first sight. `None` when there is no room for it.
     pub(super) fn find_device(
         &mut self,

@@ -1,9 +1,10 @@
 //! Sample -> Edge: which rules are looked at when, and what comes of a look.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
+use super::Engine;
 use super::devices::Alarm;
-use super::{Engine, Timer};
 use crate::engine::detect::{DeviceMemory, Rule, Scene, Truth as Known, Unknown};
 use crate::engine::lifecycle::{self, Observation, Policy, Truth};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, SeenReading};
@@ -71,18 +72,19 @@ impl Engine {
         }
     }
 
-    /// Looks at what may change without a reading: alarms that are under way, and rules that ask
-    /// about the device itself.
+    /// Looks at what these readings concern, and at what may change without any: alarms that are
+    /// under way, and rules that ask about the device itself.
     pub(super) fn look_concerned(
         &mut self,
         now: Timestamp,
         id: DeviceId,
+        readings: &[(MetricId, Reading)],
         event: Timestamp,
         effects: &mut Effects,
     ) {
         let mut rules = std::mem::take(&mut self.scratch);
         if let Some(device) = self.devices.get(id.index()) {
-            device.concerned(&[], &mut rules);
+            device.concerned(readings, &mut rules);
         }
         self.look_at(now, id, &rules, event, effects);
         rules.clear();
@@ -353,31 +355,22 @@ impl Engine {
     /// Has every rule looked at again that asks about absence, once that is no longer held back.
     pub(super) fn wake_absence(&mut self) {
         let at = self.absence_held_until;
-        for (number, device) in self.devices.iter_mut().enumerate() {
-            let Some(id) = self.names.find(&device.facts.id) else {
+        for id in self.device_ids() {
+            let Some(device) = self.devices.get_mut(id.index()) else {
                 continue;
             };
-            debug_assert_eq!(id.index(), number);
             let event = device.clock.at(at);
-            for rule in &device.profile.absence {
-                let index = match device.alarms.iter().position(|alarm| alarm.rule == *rule) {
-                    Some(index) => index,
-                    None => {
-                        device.alarms.push(Alarm::new(*rule));
-                        device.alarms.len() - 1
-                    }
-                };
-                let Some(alarm) = device.alarms.get_mut(index) else {
+            let profile = Arc::clone(&device.profile);
+            for rule in &profile.absence {
+                let Some(device) = self.devices.get_mut(id.index()) else {
                     continue;
                 };
-                if alarm.due.is_none_or(|due| due > event) {
+                let index = device.slot_of(*rule);
+                if let Some(alarm) = device.alarms.get_mut(index)
+                    && alarm.due.is_none_or(|due| due > event)
+                {
                     alarm.due = Some(event);
-                    device.next_due =
-                        device.next_due.map_or(Some(event), |due| Some(due.min(event)));
-                    if let Some(set) = alarm.timer.replace(at) {
-                        self.timers.remove(&(set, Timer::Alarm(id, index)));
-                    }
-                    self.timers.insert((at, Timer::Alarm(id, index)));
+                    self.set_timer(id, index);
                 }
             }
         }

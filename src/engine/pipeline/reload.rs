@@ -12,7 +12,7 @@ use super::{Engine, Timer};
 use crate::engine::detect::Rule;
 use crate::engine::policy::Policy;
 use crate::engine::types::effect::Effects;
-use crate::engine::types::names::{DeviceId, MetricId};
+use crate::engine::types::names::MetricId;
 use crate::engine::types::time::Timestamp;
 
 /// Where the names and rules of the former set stand in the new one.
@@ -69,8 +69,7 @@ impl Engine {
         self.profiles = Profiles::default();
         self.unknown = vec![0; self.policy.rules.len()];
         self.timers.retain(|(_, timer)| matches!(timer, Timer::Ladder(_)));
-        let ids: Vec<DeviceId> =
-            self.devices.iter().filter_map(|device| self.names.find(&device.facts.id)).collect();
+        let ids = self.device_ids();
         for id in &ids {
             if let Some(device) = self.devices.get_mut(id.index()) {
                 device.next_due = None;
@@ -82,7 +81,7 @@ impl Engine {
         for id in ids {
             if let Some(device) = self.devices.get(id.index()) {
                 let event = device.clock.at(now);
-                self.look_concerned(now, id, event, effects);
+                self.look_concerned(now, id, &[], event, effects);
             }
         }
         let tickets: Vec<_> =

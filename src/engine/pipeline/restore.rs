@@ -73,12 +73,8 @@ impl Engine {
             engine.restore_alarm(record, resume, now);
         }
         engine.wake_absence();
-        for index in 0..engine.devices.len() {
-            let id =
-                engine.devices.get(index).and_then(|device| engine.names.find(&device.facts.id));
-            if let Some(id) = id {
-                engine.look_at_restored(now, id, effects);
-            }
+        for id in engine.device_ids() {
+            engine.look_at_restored(now, id, effects);
         }
         engine
     }
@@ -131,7 +127,7 @@ impl Engine {
         let Some(newest) = records.map(|record| record.changed_at).max() else {
             return;
         };
-        self.look_concerned(now, id, newest, effects);
+        self.look_concerned(now, id, &[], newest, effects);
     }
 }
 

@@ -91,7 +91,8 @@ impl Engine {
         known.filter_map(|(name, reading)| Some((metrics.find(&name)?, reading))).collect()
     }
 
-    /// Takes in what a device had kept while nobody heard it: it fills history and begins nothing in the past.
+    /// Takes in what a device had kept while nobody heard it: it fills history and begins nothing in
+    /// the past.
     fn take_history(
         &mut self,
         now: Timestamp,
@@ -100,18 +101,15 @@ impl Engine {
         readings: &[(MetricId, Reading)],
         effects: &mut Effects,
     ) {
-        let mut rules = std::mem::take(&mut self.scratch);
-        if let Some(device) = self.devices.get_mut(id.index()) {
-            device.heard = device.heard.max(now);
-            for (metric, reading) in readings {
-                device.memory.recall(at, *metric, reading);
-            }
-            device.concerned(readings, &mut rules);
-            let event = device.clock.at(now);
-            self.look_at(now, id, &rules, event, effects);
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
+        device.heard = device.heard.max(now);
+        for (metric, reading) in readings {
+            device.memory.recall(at, *metric, reading);
         }
-        rules.clear();
-        self.scratch = rules;
+        let event = device.clock.at(now);
+        self.look_concerned(now, id, readings, event, effects);
     }
 
     /// What a device said before is no longer known to hold: no rule decides by it.
@@ -124,7 +122,7 @@ impl Engine {
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.memory.spoil(event);
         }
-        self.look_concerned(now, id, event, effects);
+        self.look_concerned(now, id, &[], event, effects);
     }
 
     /// Takes in what a device measured at `event` time.
@@ -172,7 +170,7 @@ impl Engine {
         }
         let event = device.clock.at(now);
         self.advance(now, id, event, effects);
-        self.look_concerned(now, id, event, effects);
+        self.look_concerned(now, id, &[], event, effects);
     }
 
     pub(super) fn take_path(&mut self, now: Timestamp, source: usize, up: bool) {

@@ -62,17 +62,6 @@ impl Speech {
     fn time(self, at: Timestamp) -> String {
         at.to_chrono().with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
-
-    fn severity(self, severity: Severity) -> &'static str {
-        match (self.language, severity) {
-            (Language::English, severity) => severity.word(),
-            (Language::Chinese, Severity::Critical) => "紧急",
-            (Language::Chinese, Severity::Major) => "重要",
-            (Language::Chinese, Severity::Minor) => "次要",
-            (Language::Chinese, Severity::Warning) => "警告",
-            (Language::Chinese, Severity::Info) => "提示",
-        }
-    }
 }
 
 /// The ticket for a new fault. A template that fails on the values never holds a ticket back: the
@@ -160,7 +149,7 @@ pub fn comment_escalated(
     waited: TimeSpan,
     severity: Severity,
 ) -> String {
-    let severity = speech.severity(severity);
+    let severity = severity.say(speech.language);
     match speech.language {
         Language::Chinese => {
             format!("升级：第 {step} 级，{waited} 内无人受理。严重程度：{severity}。")
@@ -186,7 +175,7 @@ fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     line("设备", "Device", format!("{}{class}", device.id));
     line("站点", "Site", device.site.clone());
     line("客户", "Customer", device.customer.clone());
-    let severity = speech.severity(rule.severity).to_owned();
+    let severity = rule.severity.say(speech.language).to_owned();
     let safety = if rule.safety { speech.say("，安全", ", safety") } else { "" };
     line("严重程度", "Severity", format!("{severity}{safety}"));
     line("发生时间", "Raised at", speech.time(evidence.raised_at));

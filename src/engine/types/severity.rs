@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::document::Word;
+use super::text::Language;
 
 /// The five severities, worst first; the order is the order of delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -33,6 +34,18 @@ impl Severity {
             Severity::Minor => "minor",
             Severity::Warning => "warning",
             Severity::Info => "info",
+        }
+    }
+
+    /// The word for people, as the glossary has it.
+    pub fn say(self, language: Language) -> &'static str {
+        match (language, self) {
+            (Language::English, severity) => severity.word(),
+            (Language::Chinese, Severity::Critical) => "紧急",
+            (Language::Chinese, Severity::Major) => "重要",
+            (Language::Chinese, Severity::Minor) => "次要",
+            (Language::Chinese, Severity::Warning) => "警告",
+            (Language::Chinese, Severity::Info) => "提示",
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::book::Filter;
 use super::ticket::{Change, Ticket};
 use super::{Change as Told, Desk};
-use crate::engine::types::severity::Severity;
+use crate::engine::types::text::Language;
 use crate::engine::types::ticket::TicketStatus;
 use crate::io::clock;
 
@@ -100,7 +100,7 @@ fn row(ticket: &Ticket, zh: bool) -> minijinja::Value {
     context! {
         id => ticket.id.as_str(),
         title => ticket.title.as_str(),
-        severity => severity(ticket.severity, zh),
+        severity => ticket.severity.say(if zh { Language::Chinese } else { Language::English }),
         level => ticket.severity.word(),
         safety => ticket.safety,
         status => status,
@@ -111,17 +111,6 @@ fn row(ticket: &Ticket, zh: bool) -> minijinja::Value {
         assignee => ticket.assignee.as_str(),
         created => ticket.created_at.to_chrono().format("%Y-%m-%d %H:%M:%S").to_string(),
         updated => ticket.updated_at.to_chrono().format("%Y-%m-%d %H:%M:%S").to_string(),
-    }
-}
-
-fn severity(severity: Severity, zh: bool) -> &'static str {
-    match (zh, severity) {
-        (false, severity) => severity.word(),
-        (true, Severity::Critical) => "紧急",
-        (true, Severity::Major) => "重要",
-        (true, Severity::Minor) => "次要",
-        (true, Severity::Warning) => "警告",
-        (true, Severity::Info) => "提示",
     }
 }
 

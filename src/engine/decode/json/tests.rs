@@ -1,5 +1,6 @@
 use super::super::mapping::Quality;
 use super::super::pointer::Pointer;
+use super::super::{Decoded, News};
 use super::*;
 use crate::engine::types::document::Scalar;
 use crate::engine::types::time::{TimeSpan, Timestamp};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use super::readings::Readings;
 use super::scalar::Found;
 use super::time_field::Clock;
-use super::{Captured, Decoded, Heard, News, Refusal};
+use super::{Captured, Heard, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::document::{OneOf, Scalar, Table, Word};
 use crate::engine::types::names::{Metric, Names};
@@ -90,8 +90,7 @@ pub(super) fn read(
     for ((device, at), readings) in samples {
         let mut facts = captured.facts.clone();
         facts.id = device;
-        let news = News::Readings { at, readings: readings.into_list() };
-        heard.decoded.push(Decoded { facts, news });
+        heard.readings(facts, at, readings);
     }
     Ok(())
 }
