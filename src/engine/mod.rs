@@ -10,6 +10,7 @@ pub mod pipeline;
 pub mod policy;
 pub mod rating;
 pub mod rehearsal;
+pub mod rule_changes;
 pub mod ticket;
 pub mod trial;
 pub mod types;

@@ -18,6 +18,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, block_in_place};
 
 use crate::config::Config;
+use crate::config::rules::RuleSet;
 use crate::engine::guard::LedgerEnd;
 use crate::engine::pipeline::{Engine, Snapshot};
 use crate::engine::policy::Policy;
@@ -31,6 +32,7 @@ use crate::io::mqtt::embedded::{Broker, LogBounds};
 use crate::io::mqtt::external::Subscriber;
 use crate::io::mqtt::host::Host;
 use crate::io::mqtt::{self, Inbox};
+use crate::io::rule_history::Origin;
 use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
 use crate::io::upstream::{self, Upstream};
@@ -129,7 +131,7 @@ impl Running {
 
     /// Has the rule files read anew; what came of it is logged.
     pub async fn reload(&self) {
-        if let Err(error) = self.reloader.reload().await {
+        if let Err(error) = self.reloader.reload(Origin::Signal).await {
             tracing::warn!(%error, "The rules are not read anew.");
         }
     }
@@ -174,7 +176,7 @@ pub enum Pace {
 /// What cannot be opened, bound or read, with what to do about it.
 pub async fn start(
     config: &Config,
-    policy: Policy,
+    rules: RuleSet,
     metrics: PrometheusHandle,
     pace: Pace,
 ) -> anyhow::Result<Running> {
@@ -187,6 +189,10 @@ pub async fn start(
     let (journal, notes) =
         block_in_place(|| Journal::open(&config.gateway.data.join("gateway"), options))?;
     tracing::info!(?notes, "The store is open.");
+    let RuleSet { policy, sources } = rules;
+    let count = policy.rules.len();
+    // Only now that the data folder is known to be ours.
+    block_in_place(|| reload::remember(config, Origin::Start, count, &sources));
     let stored = block_in_place(|| journal.load())?;
     let alive_at = stored.alive_at;
 
