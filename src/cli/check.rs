@@ -1,30 +1,47 @@
-//! `faultgate check`: every error of every file at once.
+//! `faultgate check`: every error of every file at once, and what cannot be meant.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
+use super::console::{cut, table};
 use super::{Format, Globals};
 use crate::config::{self, files, report};
-use crate::engine::policy;
-use crate::engine::rating;
+use crate::engine::detect::{self, Rule};
+use crate::engine::policy::{self, Policy};
+use crate::engine::rating::{self, Plan};
 use crate::engine::types::diagnostic::{Diagnostic, Level, Report, Source};
 use crate::engine::types::document::{Place, read_document};
+use crate::engine::types::ledger::Meter;
+
+/// Widest cell that says what a rule keeps.
+const KEEPS_WIDTH_MAX: usize = 50;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Rule files, folders of them, or price plans; without any, the configuration and its rules
     paths: Vec<PathBuf>,
+    /// Show what each rule keeps in memory for each device
+    #[arg(long)]
+    cost: bool,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
 
+/// What was found in which files.
+struct Checked {
+    diagnostics: Vec<Diagnostic>,
+    sources: Vec<Source>,
+    /// `None` where the rules have errors.
+    policy: Option<Policy>,
+}
+
 /// Checks and reports.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let (diagnostics, sources) = check(args, globals)?;
+    let Checked { diagnostics, sources, policy } = check(args, globals)?;
     let errors = diagnostics.iter().filter(|found| found.severity == Level::Error).count();
     match args.format {
         Format::Json => println!("{}", report::to_json(&diagnostics)),
@@ -35,6 +52,9 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
             );
             let warnings = diagnostics.len() - errors;
             println!("{} checked: {errors} errors, {warnings} warnings", files_of(sources.len()));
+            if let Some(policy) = policy.filter(|policy| !policy.rules.is_empty()) {
+                print_cost(&policy, args.cost);
+            }
         }
     }
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -44,7 +64,7 @@ fn files_of(count: usize) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
 }
 
-fn check(args: &Args, globals: &Globals) -> anyhow::Result<(Vec<Diagnostic>, Vec<Source>)> {
+fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let report = Report::default();
     let loaded = config::load(globals.config.as_deref(), &report)?;
     let mut sources: Vec<Source> = Vec::new();
@@ -57,7 +77,8 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<(Vec<Diagnostic>, Vec
     let mut rules = Vec::new();
     for source in files::read_all(&paths).context("cannot read what is to be checked")? {
         if is_plan(&source) {
-            read_document(Place { source: &source, report: &report }, rating::read_plan);
+            let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
+            warn_of_open_price(&source, plan.as_ref(), &report);
             sources.push(source);
         } else {
             rules.push(source);
@@ -65,12 +86,81 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<(Vec<Diagnostic>, Vec
     }
     let upstreams = loaded.config.as_ref().map(config::Config::upstream_names).unwrap_or_default();
     let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
-    policy::compile(&rules, &names, &report);
+    let policy = policy::compile(&rules, &names, &report);
+    let yields = loaded.config.as_ref().and_then(config::Config::yields);
+    if policy.is_some() {
+        detect::lint(&rules, yields.as_ref(), &report);
+    }
     sources.extend(rules);
-    Ok((report.into_sorted(), sources))
+    Ok(Checked { diagnostics: report.into_sorted(), sources, policy })
 }
 
 /// A price plan has a `[plan]` table; rule files have none.
 fn is_plan(source: &Source) -> bool {
     source.text.lines().any(|line| line.trim() == "[plan]")
+}
+
+/// A plan that charges for what the gateway does can cost any amount, as nothing bounds it.
+fn warn_of_open_price(source: &Source, plan: Option<&Plan>, report: &Report) {
+    let metered = plan.and_then(|plan| {
+        let charged = plan.lines.iter().filter_map(|line| line.pricing.source());
+        let mut charged = charged.filter(|name| Meter::ALL.iter().any(|m| m.name() == *name));
+        charged.next()
+    });
+    let (Some(plan), Some(meter)) = (plan, metered) else { return };
+    let start = source.text.find("[plan]").unwrap_or(0);
+    let message =
+        format!("plan `{}` charges for every `{meter}`, and no budget bounds it", plan.id);
+    let hint = "this version holds no budgets: see beforehand what rules would cost with \
+                `faultgate backtest --plan`, and watch the metric faultgate_usage_total";
+    report.warning(source, start..start + "[plan]".len(), "no-budget", message, hint);
+}
+
+fn print_cost(policy: &Policy, each: bool) {
+    let mut rules: Vec<&Rule> = policy.rules.iter().map(|rule| &**rule).collect();
+    rules.sort_by(|a, b| {
+        b.bytes_per_device().cmp(&a.bytes_per_device()).then_with(|| a.spec.id.cmp(&b.spec.id))
+    });
+    let Some(dearest) = rules.first() else { return };
+    if !each {
+        println!(
+            "{} rules; rule `{}` keeps most for each device, at most {}; --cost shows all",
+            rules.len(),
+            dearest.spec.id,
+            bytes(dearest.bytes_per_device())
+        );
+        return;
+    }
+    let row = |rule: &&Rule| {
+        vec![
+            cut(&rule.spec.id, 28),
+            bytes(rule.bytes_per_device()),
+            cut(&keeps(rule, policy), KEEPS_WIDTH_MAX),
+        ]
+    };
+    let rows: Vec<Vec<String>> = rules.iter().map(row).collect();
+    print!("{}", table(&["rule", "bytes a device", "keeps"], &rows));
+    println!("at most; rules that read the same metric of a device share what is kept of it");
+}
+
+/// Which metrics and windows, the longest window of each metric once.
+fn keeps(rule: &Rule, policy: &Policy) -> String {
+    let conditions = || [Some(&rule.when), rule.clear_when.as_ref()].into_iter().flatten();
+    let mut metrics: Vec<_> =
+        conditions().flat_map(|condition| condition.metrics().iter().copied()).collect();
+    metrics.sort_unstable();
+    metrics.dedup();
+    let name = |metric| {
+        let windows = conditions().flat_map(|condition| condition.windows());
+        let longest = windows.filter(|(of, _)| *of == metric).map(|(_, window)| *window).max();
+        let name = policy.metrics.text(metric);
+        longest.map_or_else(|| name.to_owned(), |window| format!("{name} over {window}"))
+    };
+    let names: Vec<String> = metrics.into_iter().map(name).collect();
+    let learned = if rule.learns() { "; what is usual" } else { "" };
+    format!("{}{learned}", names.join(", "))
+}
+
+fn bytes(count: usize) -> String {
+    if count < 10_240 { format!("{count} B") } else { format!("{} KiB", count.div_ceil(1_024)) }
 }

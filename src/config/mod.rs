@@ -7,6 +7,7 @@ pub mod files;
 pub mod report;
 pub mod rules;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -149,6 +150,15 @@ impl Config {
     /// Names that rules may send tickets to, the default one first.
     pub fn upstream_names(&self) -> Vec<String> {
         self.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
+    }
+
+    /// The metrics that all sources together can yield; `None` when one of them takes any name.
+    pub fn yields(&self) -> Option<BTreeSet<String>> {
+        let mut all = BTreeSet::new();
+        for source in &self.sources {
+            all.extend(source.spec.yields()?.into_iter().map(str::to_owned));
+        }
+        Some(all)
     }
 
     /// What the engine needs of it.

@@ -62,6 +62,36 @@ impl SourceSpec {
             || self.topics.is_empty() && self.filters.iter().any(covered)
     }
 
+    /// The metrics that it can yield; `None` when the payload chooses their names.
+    pub fn yields(&self) -> Option<Vec<&str>> {
+        if self.topics.iter().any(|topic| topic.template().contains("{metric")) {
+            return None;
+        }
+        match &self.payload {
+            Payload::Json(mapping) if !mapping.rest => {
+                let names = mapping.metrics.iter().map(|(name, _)| name.as_str());
+                // `{1}` stands for what the payload has there.
+                names.map(|name| (!name.contains('{')).then_some(name)).collect()
+            }
+            Payload::Value => Some(vec!["value"]),
+            Payload::Raw => Some(vec!["raw"]),
+            Payload::Csv(mapping) if !mapping.columns.is_empty() => {
+                let time = mapping.timestamp.as_ref().map(|(column, _)| column);
+                let other = |column: &&String| {
+                    Some(*column) != time && Some(*column) != mapping.device.as_ref()
+                };
+                Some(mapping.columns.iter().filter(other).map(String::as_str).collect())
+            }
+            Payload::Json(_)
+            | Payload::ValueOrJson(_)
+            | Payload::Sparkplug(_)
+            | Payload::SenMl(_)
+            | Payload::ThinEdge(_)
+            | Payload::OpcUa
+            | Payload::Csv(_) => None,
+        }
+    }
+
     pub(super) fn clock(&self, received: Timestamp) -> Clock {
         Clock { received, back_max: self.skew_back_max, ahead_max: self.skew_ahead_max }
     }

@@ -6,6 +6,7 @@
 mod band;
 pub mod cel;
 mod learned;
+mod lint;
 mod memory;
 mod rule_file;
 mod rule_test;
@@ -19,6 +20,7 @@ use crate::engine::types::rule::RuleSpec;
 
 pub use cel::{Condition, Evaluation, Gate, Scene, Side, Truth, Unknown};
 pub use learned::Learned;
+pub use lint::lint;
 pub use memory::{DeviceMemory, RuleMemory};
 pub use rule_file::{RuleDraft, compile, read_rules};
 pub use rule_test::{Expectation, RuleTest, TestSample, read_tests};

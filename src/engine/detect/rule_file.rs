@@ -120,7 +120,7 @@ fn condition(
 }
 
 /// Where a part of a text value stands in the file: exact unless the text is written with escapes.
-fn within(source: &Source, text: &Located<String>, part: Range<usize>) -> Range<usize> {
+pub(super) fn within(source: &Source, text: &Located<String>, part: Range<usize>) -> Range<usize> {
     let raw = source.text.get(text.span.clone()).unwrap_or("");
     match raw.find(text.value.as_str()) {
         Some(quotes) => {

@@ -10,8 +10,11 @@ mod fold;
 mod functions;
 mod gate;
 mod ir;
+mod linear;
 mod operand;
+mod outline;
 mod parse;
+mod reach;
 mod token;
 
 use std::collections::BTreeMap;
@@ -27,6 +30,7 @@ use crate::engine::types::time::TimeSpan;
 pub use evaluate::{Evaluation, Scene, Truth, Unknown};
 pub use gate::{Gate, Side};
 pub(super) use ir::{Learning, LearningKind};
+pub(super) use outline::Outline;
 
 /// Longest source of a condition, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 4_096;
