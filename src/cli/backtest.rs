@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use device_sim::recording::{self, Recorded as Line, Recording};
 use indicatif::ProgressBar;
+use serde::Serialize;
 
-use super::console::table;
+use super::console::{cut, table};
 use super::recordings::{self, CsvArgs};
 use super::{Format, Globals};
 use crate::config::rules::{self, Refused};
@@ -17,7 +18,12 @@ use crate::engine::types::diagnostic::Report;
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::message::{Delivery, Message};
 use crate::engine::types::time::Timestamp;
-use crate::service::backtest::{Backtest, Outcome, Recorded};
+use crate::service::backtest::{
+    AlarmDifference, Backtest, CostDifference, Difference, Outcome, Recorded, RuleDifference,
+};
+
+/// Widest name in a table, so that it fits 100 columns.
+const RULE_WIDTH_MAX: usize = 60;
 
 /// What to play.
 #[derive(Debug, clap::Args)]
@@ -41,6 +47,15 @@ pub struct Args {
     format: Format,
 }
 
+/// The report of `--against`: that of the new set, and what the old one did.
+#[derive(Debug, Serialize)]
+struct Both<'a> {
+    #[serde(flatten)]
+    new: &'a Outcome,
+    against: &'a Outcome,
+    difference: Difference<'a>,
+}
+
 /// Plays and reports.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let config = config::require(globals.config.as_deref())?;
@@ -55,7 +70,8 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     match (args.format, before) {
         (Format::Json, None) => println!("{}", serde_json::to_string_pretty(&outcome)?),
         (Format::Json, Some(before)) => {
-            let both = serde_json::json!({ "new": outcome, "old": before });
+            let difference = Difference::between(&before, &outcome);
+            let both = Both { new: &outcome, against: &before, difference };
             println!("{}", serde_json::to_string_pretty(&both)?);
         }
         (Format::Text, before) => print_text(&outcome, before.as_ref()),
@@ -146,7 +162,31 @@ fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
     if let Some(before) = before {
         let (alarms, tickets, cost) = figures(before);
         println!("against: {alarms} alarms raised, {tickets} tickets; {cost}");
+        print_difference(&Difference::between(before, outcome));
+        return;
     }
     let rows: Vec<Vec<String>> = outcome.ticket_rows();
     print!("{}", table(&["ticket", "opened", "resolved", "device", "rule", "alarms"], &rows));
+}
+
+/// Old against new, a row a rule that differs, then the money.
+fn print_difference(difference: &Difference<'_>) {
+    let rules = &difference.rules;
+    let row = |rule: &RuleDifference| {
+        let [raised, tickets] =
+            [rule.raised, rule.tickets].map(|[old, new]| format!("{old} -> {new}"));
+        vec![cut(&rule.rule, RULE_WIDTH_MAX), raised, tickets]
+    };
+    let changed: Vec<&RuleDifference> = rules.iter().filter(|rule| !rule.is_none()).collect();
+    if !changed.is_empty() {
+        let rows: Vec<Vec<String>> = changed.iter().map(|rule| row(rule)).collect();
+        print!("{}", table(&["rule", "raised", "tickets"], &rows));
+    }
+    println!("{} of {} rules do the same", rules.len() - changed.len(), rules.len());
+    for CostDifference { plan, currency, old, new, delta } in &difference.cost {
+        let sign = if delta.is_sign_positive() { "+" } else { "" };
+        println!("{}: {old} -> {new} {currency} ({sign}{delta})", cut(plan, RULE_WIDTH_MAX));
+    }
+    let AlarmDifference { only_old, only_new } = &difference.alarms;
+    println!("{} alarms only in the old set, {} only in the new", only_old.len(), only_new.len());
 }

@@ -1,5 +1,7 @@
 //! A recording through the real engine on a virtual clock, told as `backtest` reports it.
 
+mod difference;
+
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
@@ -17,6 +19,8 @@ use crate::engine::types::message::Message;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
+
+pub use difference::{AlarmDifference, CostDifference, Difference, RuleDifference};
 
 /// What `backtest --format json` prints.
 #[derive(Debug, Serialize)]
