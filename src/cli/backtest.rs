@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use serde::Serialize;
 
 use super::console::{cut, table};
-use super::recordings::{self, CsvArgs};
+use super::recordings::{self, Input};
 use super::{Format, Globals};
 use crate::config::rules::{self, Refused};
 use crate::config::{self, Config, files, report};
@@ -28,9 +28,8 @@ const RULE_WIDTH_MAX: usize = 60;
 /// What to play.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings (JSON Lines, captures, CSV; also gzip or zstd) or folders; several are merged by time
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-    input: Vec<PathBuf>,
+    #[command(flatten)]
+    input: Input,
     /// Rule files or folders, in place of those of the configuration
     #[arg(long, value_name = "DIR")]
     rules: Vec<PathBuf>,
@@ -40,8 +39,6 @@ pub struct Args {
     /// Price plans
     #[arg(long, num_args = 1.., value_name = "FILE")]
     plan: Vec<PathBuf>,
-    #[command(flatten)]
-    csv: CsvArgs,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -62,9 +59,11 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let plans = args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let rules =
         if args.rules.is_empty() { config.gateway.rules.clone() } else { args.rules.clone() };
-    let (outcome, recording) = play(args, &config, &rules, &plans)?;
+    let play_rules =
+        |paths: &[PathBuf]| play(&args.input, &config, read_policy(&config, paths)?, &plans);
+    let (outcome, recording) = play_rules(&rules)?;
     let before = match &args.against {
-        Some(against) => Some(play(args, &config, std::slice::from_ref(against), &plans)?.0),
+        Some(against) => Some(play_rules(std::slice::from_ref(against))?.0),
         None => None,
     };
     match (args.format, before) {
@@ -107,23 +106,32 @@ pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
 }
 
 /// What has come of it, and the recording, read to its end.
-fn play(
-    args: &Args,
+pub fn play(
+    input: &Input,
     config: &Config,
-    rules: &[PathBuf],
+    policy: Policy,
     plans: &[Plan],
 ) -> anyhow::Result<(Outcome, Recording)> {
-    let policy = read_policy(config, rules)?;
     let mut backtest = Backtest::new(config.settings()?, policy);
-    let named = args.csv.source(config)?.map(|source| source.spec.name.as_str());
+    let recording = read_through(input, config, |recorded| backtest.play(recorded))?;
+    Ok((backtest.finish(plans)?, recording))
+}
+
+/// Hands every message of the recordings to `take`.
+pub fn read_through(
+    input: &Input,
+    config: &Config,
+    mut take: impl FnMut(Recorded),
+) -> anyhow::Result<Recording> {
+    let named = input.csv.source(config)?.map(|source| source.spec.name.as_str());
     let source = config.sources.iter().position(|source| Some(source.spec.name.as_str()) == named);
     let progress = ProgressBar::new_spinner();
     let mut played = 0_u64;
-    let mut recording = recording::open(&args.input, &args.csv.mapping(config)?)?;
+    let mut recording = recording::open(&input.input, &input.csv.mapping(config)?)?;
     for Line { at_us, topic, payload, retain, .. } in &mut recording {
         let source = source.unwrap_or_else(|| source_of(config, &topic));
         let message = Message { source, topic, payload, retain, delivery: Delivery::Once };
-        backtest.play(Recorded { at: Timestamp::from_micros(at_us), message });
+        take(Recorded { at: Timestamp::from_micros(at_us), message });
         played += 1;
         if played.is_multiple_of(10_000) {
             progress.set_message(format!("{played} messages"));
@@ -131,7 +139,7 @@ fn play(
         }
     }
     progress.finish_and_clear();
-    Ok((backtest.finish(plans)?, recording))
+    Ok(recording)
 }
 
 /// The first source whose pattern fits the topic, else the first one, which refuses it.
@@ -170,7 +178,7 @@ fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
 }
 
 /// Old against new, a row a rule that differs, then the money.
-fn print_difference(difference: &Difference<'_>) {
+pub fn print_difference(difference: &Difference<'_>) {
     let rules = &difference.rules;
     let row = |rule: &RuleDifference| {
         let [raised, tickets] =

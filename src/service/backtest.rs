@@ -55,15 +55,15 @@ pub struct InputFigures {
 /// One episode.
 #[derive(Debug, Serialize)]
 pub struct AlarmLine {
-    rule: String,
-    device: String,
-    key: Vec<String>,
-    episode: u32,
-    raised_at: Timestamp,
-    returned_at: Option<Timestamp>,
-    severity: Severity,
-    ticket: Option<TicketId>,
-    held_by: Option<HeldBy>,
+    pub(super) rule: String,
+    pub(super) device: String,
+    pub(super) key: Vec<String>,
+    pub(super) episode: u32,
+    pub(super) raised_at: Timestamp,
+    pub(super) returned_at: Option<Timestamp>,
+    pub(super) severity: Severity,
+    pub(super) ticket: Option<TicketId>,
+    pub(super) held_by: Option<HeldBy>,
 }
 
 /// One ticket.
@@ -80,13 +80,13 @@ pub struct TicketLine {
 /// One rule.
 #[derive(Debug, Default, Serialize)]
 pub struct RuleLine {
-    rule: String,
-    raised: u64,
-    tickets: u64,
+    pub(super) rule: String,
+    pub(super) raised: u64,
+    pub(super) tickets: u64,
     /// Looks at which the condition was unknown: no or bad reading, too little history, an error.
-    unknown: u64,
+    pub(super) unknown: u64,
     /// Looks at which the condition could not be evaluated.
-    errors: u64,
+    pub(super) errors: u64,
 }
 
 /// A message of a recording: when it was received, and what it said.
@@ -170,6 +170,11 @@ impl Backtest {
 }
 
 impl Outcome {
+    /// Id, episodes and opened tickets of each rule.
+    pub fn figures(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.rules.iter().map(|line| (line.rule.as_str(), line.raised, line.tickets))
+    }
+
     /// The tickets as rows of a table: id, opened, resolved, device, rule, number of alarms.
     pub fn ticket_rows(&self) -> Vec<Vec<String>> {
         let row = |ticket: &TicketLine| {

@@ -6,6 +6,7 @@ mod gateway;
 pub mod observe;
 mod poll;
 mod reload;
+pub mod suggest;
 pub mod view;
 
 use std::collections::BTreeMap;

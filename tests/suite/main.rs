@@ -25,4 +25,5 @@ mod sparkplug;
 mod store_crash;
 mod store_disk;
 mod store_journal;
+mod suggest;
 mod upstream;

@@ -3,6 +3,7 @@
 mod diff;
 mod history;
 mod rollback;
+mod suggest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -30,6 +31,8 @@ enum Verb {
     Diff(diff::Args),
     /// Put the files of an accepted set back and have the gateway read them
     Rollback(rollback::Args),
+    /// Propose dead-bands and delays for the rules that raise most in a recording
+    Suggest(suggest::Args),
 }
 
 /// Does it.
@@ -38,6 +41,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         Verb::History(args) => history::run(args, globals),
         Verb::Diff(args) => diff::run(args, globals),
         Verb::Rollback(args) => rollback::run(args, globals),
+        Verb::Suggest(args) => suggest::run(args, globals),
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`rule_file`] reads what operators write, [`cel`] compiles the conditions, [`memory`] keeps what
 //! a device said, [`window`] and [`learned`] answer questions about the past.
 
+mod amend;
 mod band;
 pub mod cel;
 mod learned;
@@ -18,7 +19,8 @@ mod window;
 use crate::engine::types::names::{MetricId, RuleId};
 use crate::engine::types::rule::RuleSpec;
 
-pub use cel::{Condition, Evaluation, Gate, Scene, Side, Truth, Unknown};
+pub use amend::amend;
+pub use cel::{Condition, Evaluation, Gate, Outline, Scene, Side, Threshold, Truth, Unknown};
 pub use learned::Learned;
 pub use lint::lint;
 pub use memory::{DeviceMemory, RuleMemory};

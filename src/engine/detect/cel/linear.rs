@@ -107,6 +107,16 @@ pub(super) fn sum(expr: &Expr, params: &Params) -> Option<Sum> {
     }
 }
 
+/// True for a constant that is written in numbers alone.
+pub(super) fn names_no_param(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Int(_) | ExprKind::Float(_) => true,
+        ExprKind::Unary(_, inner) => names_no_param(inner),
+        ExprKind::Binary(_, left, right) => names_no_param(left) && names_no_param(right),
+        _ => false,
+    }
+}
+
 /// The name of `params.NAME`.
 pub(super) fn param(expr: &Expr) -> Option<&str> {
     match &expr.kind {

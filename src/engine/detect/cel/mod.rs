@@ -30,7 +30,7 @@ use crate::engine::types::time::TimeSpan;
 pub use evaluate::{Evaluation, Scene, Truth, Unknown};
 pub use gate::{Gate, Side};
 pub(super) use ir::{Learning, LearningKind};
-pub(super) use outline::Outline;
+pub use outline::{Outline, Threshold};
 
 /// Longest source of a condition, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 4_096;

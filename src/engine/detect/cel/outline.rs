@@ -13,6 +13,42 @@ pub struct Outline {
     tree: Expr,
 }
 
+/// A condition that is nothing but a metric beyond a constant.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Threshold {
+    /// Name of the metric.
+    pub metric: String,
+    /// The constant.
+    pub bound: f64,
+    /// It holds above the bound, else below.
+    pub above: bool,
+    /// The metric as it is written.
+    written: String,
+    /// The constant as it is written; `None` for a plain number.
+    reference: Option<String>,
+}
+
+impl Threshold {
+    /// The condition that holds once the metric is back past the bound by `band`.
+    pub fn back_by(&self, band: f64) -> String {
+        let (sign, less) = if self.above { ("-", "<") } else { ("+", ">") };
+        let metric = &self.written;
+        match &self.reference {
+            Some(constant) => format!("{metric} {less} {constant} {sign} {}", plain(band)),
+            None => {
+                let bound = if self.above { self.bound - band } else { self.bound + band };
+                format!("{metric} {less} {}", plain(bound))
+            }
+        }
+    }
+}
+
+/// A number without the dust of binary fractions.
+fn plain(number: f64) -> String {
+    let text = format!("{number:.6}");
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
 impl Outline {
     /// Reads a condition; `None` for one with a syntax error, which the compiler tells.
     pub fn of(text: &str) -> Option<Outline> {
@@ -28,6 +64,31 @@ impl Outline {
     /// `clear` says nothing but that range.
     pub fn overlap(&self, clear: &Outline, params: &Params) -> Option<(String, Range)> {
         reach::overlap(&self.tree, &clear.tree, params)
+    }
+
+    /// The threshold that it is, where it is nothing else. `text` is what the outline was made of.
+    pub fn threshold(&self, text: &str, params: &Params) -> Option<Threshold> {
+        let ExprKind::Binary(operator @ ("<" | "<=" | ">" | ">="), left, right) = &self.tree.kind
+        else {
+            return None;
+        };
+        let above = operator.starts_with('>');
+        let ((side, metric), constant, above) = match (linear::metric(left), linear::metric(right))
+        {
+            (Some(metric), None) => ((left, metric), right, above),
+            (None, Some(metric)) => ((right, metric), left, !above),
+            _ => return None,
+        };
+        let sum = linear::sum(constant, params).filter(|sum| sum.terms.is_empty())?;
+        let is_number = linear::names_no_param(constant);
+        let reference = (!is_number).then(|| text.get(constant.span.clone())).flatten();
+        Some(Threshold {
+            metric,
+            bound: sum.constant,
+            above,
+            written: text.get(side.span.clone())?.to_owned(),
+            reference: reference.map(str::to_owned),
+        })
     }
 
     /// The parameters that it reads.
@@ -178,6 +239,25 @@ mod tests {
             ("a > b + 4", "a < b + 2"),
         ] {
             assert_eq!(overlap(when, clear), None, "{when} | {clear}");
+        }
+    }
+
+    #[test]
+    fn the_return_past_a_band_is_written_as_the_threshold_is() {
+        for (when, back) in [
+            ("t > 80", "t < 79.7"),
+            ("80.5 < t", "t < 80.2"),
+            ("m[\"温 度\"] <= -12", "m[\"温 度\"] > -11.7"),
+            ("t >= params.high", "t < params.high - 0.3"),
+            ("t < params.high - 2", "t > params.high - 2 + 0.3"),
+        ] {
+            let threshold =
+                Outline::of(when).and_then(|when_of| when_of.threshold(when, &params()));
+            assert_eq!(threshold.map(|found| found.back_by(0.3)).as_deref(), Some(back), "{when}");
+        }
+        for other in ["t > 80 && p > 1", "t.avg(5m) > 3", "t > p", "t == 3", "t + 1 > 3"] {
+            let threshold = Outline::of(other).and_then(|of| of.threshold(other, &params()));
+            assert_eq!(threshold, None, "{other}");
         }
     }
 
