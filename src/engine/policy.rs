@@ -8,9 +8,11 @@ use std::sync::Arc;
 use super::detect::{self, Rule, RuleTest};
 use super::escalate::{self, Ladder};
 use super::ticket;
+use super::types::code::CodeTable;
 use super::types::diagnostic::{Report, Source, did_you_mean};
-use super::types::document::{Place, read_document};
+use super::types::document::{Located, Place, read_document};
 use super::types::names::{Metric, Names, RuleKind};
+use super::types::text::Bilingual;
 
 /// The newest version of the rule file format.
 const SCHEMA: i64 = 1;
@@ -26,6 +28,8 @@ pub struct Policy {
     pub rule_names: Names<RuleKind>,
     /// The ladders, by id.
     pub ladders: BTreeMap<String, Ladder>,
+    /// The fault-code tables, by name.
+    pub codes: BTreeMap<String, Arc<CodeTable>>,
     /// The tests of the rule files.
     pub tests: Vec<RuleTest>,
 }
@@ -44,8 +48,20 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
                 let message = format!("this version reads schema {SCHEMA}, not {schema}");
                 place.error(table.span(), "schema", message, "update faultgate");
             }
+            for draft in detect::read_codes(table) {
+                let name = draft.name.clone();
+                check_templates(place, &format!("code table `{}`", name.value), &draft.texts);
+                if policy.codes.insert(name.value.clone(), Arc::new(draft.table)).is_some() {
+                    let message = format!("code table `{}` is there twice", name.value);
+                    place.error(
+                        name.span,
+                        "duplicate-id",
+                        message,
+                        "names are unique over all files",
+                    );
+                }
+            }
             for (key, instead) in [
-                ("codes", "write one rule for each code"),
                 ("inhibit", "use `raised(\"other-rule\")` in the condition"),
                 ("maintenance", "set `mode = \"shadow\"` for that time"),
             ] {
@@ -62,9 +78,9 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
             Some(())
         });
     }
-    check_references(&drafts, sources, upstreams, &policy.ladders, report);
-    let rules =
-        detect::compile(drafts, sources, report, &mut policy.metrics, &mut policy.rule_names);
+    check_references(&drafts, sources, upstreams, &policy, report);
+    let Policy { codes, metrics, rule_names, .. } = &mut policy;
+    let rules = detect::compile(drafts, sources, report, codes, metrics, rule_names);
     policy.rules = rules.into_iter().map(Arc::new).collect();
     check_tests(&policy, sources, report);
     (!report.has_errors()).then_some(policy)
@@ -74,36 +90,44 @@ fn check_references(
     drafts: &[detect::RuleDraft],
     sources: &[Source],
     upstreams: &[&str],
-    ladders: &BTreeMap<String, Ladder>,
+    policy: &Policy,
     report: &Report,
 ) {
-    let known: Vec<&str> = ladders.keys().map(String::as_str).collect();
+    let ladders: Vec<&str> = policy.ladders.keys().map(String::as_str).collect();
+    let tables: Vec<&str> = policy.codes.keys().map(String::as_str).collect();
     for draft in drafts {
         let Some(source) = sources.get(draft.source) else {
             continue;
         };
         let place = Place { source, report };
-        if let Some(ladder) = &draft.ladder
-            && !ladders.contains_key(&ladder.value)
-        {
-            let message = format!("there is no ladder `{}`", ladder.value);
-            let hint = did_you_mean(&ladder.value, &known);
-            place.error(ladder.span.clone(), "unknown-reference", message, hint);
+        check_reference(place, "ladder", draft.ladder.as_ref(), &ladders);
+        check_reference(place, "upstream", draft.upstream.as_ref(), upstreams);
+        check_reference(place, "code table", draft.code_table.as_ref(), &tables);
+        if let (Some(table), false) = (&draft.code_table, draft.has_key()) {
+            let message = format!("rule `{}` has a code table but no key", draft.id.value);
+            let hint = "name the metric that carries the code: `key = [\"code\"]`";
+            place.error(table.span.clone(), "missing-key", message, hint);
         }
-        if let Some(upstream) = &draft.upstream
-            && !upstreams.contains(&upstream.value.as_str())
-        {
-            let message = format!("there is no upstream `{}`", upstream.value);
-            let hint = did_you_mean(&upstream.value, upstreams);
-            place.error(upstream.span.clone(), "unknown-reference", message, hint);
-        }
-        for text in &draft.texts {
-            for template in text.value.texts() {
-                if let Err(fault) = ticket::check(template) {
-                    let message = format!("rule `{}`: template: {fault}", draft.id.value);
-                    let hint = "for example \"Too warm: {{ temp_c }} °C\"";
-                    place.error(text.span.clone(), "template", message, hint);
-                }
+        check_templates(place, &format!("rule `{}`", draft.id.value), &draft.texts);
+    }
+}
+
+/// Whatever a rule names must be there.
+fn check_reference(place: Place<'_>, kind: &str, named: Option<&Located<String>>, known: &[&str]) {
+    if let Some(named) = named.filter(|named| !known.contains(&named.value.as_str())) {
+        let message = format!("there is no {kind} `{}`", named.value);
+        let hint = did_you_mean(&named.value, known);
+        place.error(named.span.clone(), "unknown-reference", message, hint);
+    }
+}
+
+fn check_templates(place: Place<'_>, owner: &str, texts: &[Located<Bilingual>]) {
+    for text in texts {
+        for template in text.value.texts() {
+            if let Err(fault) = ticket::check(template) {
+                let message = format!("{owner}: template: {fault}");
+                let hint = "for example \"Too warm: {{ temp_c }} °C\"";
+                place.error(text.span.clone(), "template", message, hint);
             }
         }
     }

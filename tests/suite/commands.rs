@@ -60,10 +60,7 @@ const BROKEN: [(&str, &[Finding]); 12] = [
     ),
     (
         "[[inhibit]]\nsource = { rule = \"a\" }\n[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\ncode_table = \"acs550\"\n",
-        &[
-            (1, 3, "not-supported", "use `raised("),
-            (6, 1, "not-supported", "write one rule for each code"),
-        ],
+        &[(1, 3, "not-supported", "use `raised("), (6, 14, "unknown-reference", "")],
     ),
     (
         "[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\nlatch = \"yes\"\n[[rule]]\nid = \"a\"\nwhen = \"t + 1\"\n",

@@ -19,6 +19,7 @@ mod proxy;
 mod recordings;
 mod redelivery;
 mod reload;
+mod rule_files;
 mod service_manager;
 mod sparkplug;
 mod store_crash;

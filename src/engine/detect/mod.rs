@@ -5,6 +5,7 @@
 
 mod band;
 pub mod cel;
+mod code_table;
 mod learned;
 mod memory;
 mod rule_file;
@@ -18,6 +19,7 @@ use crate::engine::types::names::{MetricId, RuleId};
 use crate::engine::types::rule::RuleSpec;
 
 pub use cel::{Condition, Evaluation, Gate, Scene, Side, Truth, Unknown};
+pub use code_table::{CodeTableDraft, read_codes};
 pub use learned::Learned;
 pub use memory::{DeviceMemory, RuleMemory};
 pub use rule_file::{RuleDraft, compile, read_rules};

@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Rule;
 use super::cel::{CompileScope, Condition, Fault};
+use crate::engine::types::code::CodeTable;
 use crate::engine::types::diagnostic::{Report, Source, did_you_mean};
 use crate::engine::types::document::{Located, OneOf, Place, Scalar, Table};
 use crate::engine::types::names::{Metric, Names, RuleKind};
@@ -32,11 +34,20 @@ pub struct RuleDraft {
     pub ladder: Option<Located<String>>,
     /// The upstream that it names.
     pub upstream: Option<Located<String>>,
+    /// The code table that it names.
+    pub code_table: Option<Located<String>>,
     /// Its texts, for the check of the templates.
     pub texts: Vec<Located<Bilingual>>,
     when: Located<String>,
     clear_when: Option<Located<String>>,
     spec: RuleSpec,
+}
+
+impl RuleDraft {
+    /// True when its alarms are told apart by some metric.
+    pub fn has_key(&self) -> bool {
+        !self.spec.key.is_empty()
+    }
 }
 
 /// Reads `[defaults]` and every `[[rule]]` of one file.
@@ -51,6 +62,7 @@ pub fn compile(
     drafts: Vec<RuleDraft>,
     sources: &[Source],
     report: &Report,
+    codes: &BTreeMap<String, Arc<CodeTable>>,
     metrics: &mut Names<Metric>,
     rules: &mut Names<RuleKind>,
 ) -> Vec<Rule> {
@@ -76,7 +88,9 @@ pub fn compile(
     }
     unique
         .into_iter()
-        .filter_map(|(draft, source)| {
+        .filter_map(|(mut draft, source)| {
+            let table = draft.code_table.as_ref().and_then(|table| codes.get(&table.value));
+            draft.spec.code_table = table.cloned();
             let place = Place { source, report };
             let mut scope = CompileScope { metrics, rules, params: &draft.spec.params };
             let when = condition(&draft.when, place, &draft.id.value, &mut scope);
@@ -136,6 +150,7 @@ fn within(source: &Source, text: &Located<String>, part: Range<usize>) -> Range<
 struct Keys {
     selector: Option<Selector>,
     key: Option<Vec<String>>,
+    code_table: Option<Located<String>>,
     when: Option<Located<String>>,
     clear_when: Option<Located<String>>,
     on_delay: Option<TimeSpan>,
@@ -166,7 +181,6 @@ fn read_keys(table: &Table<'_>) -> Keys {
     for (key, instead) in [
         ("on_remove", "tickets of a removed rule are kept open"),
         ("renamed_from", "keep the id"),
-        ("code_table", "write one rule for each code"),
         ("flapping", "use `off_delay` and a dead-band"),
     ] {
         table.not_built(key, instead);
@@ -174,6 +188,7 @@ fn read_keys(table: &Table<'_>) -> Keys {
     Keys {
         selector: table.table("match", |entry| Some(read_selector(entry))),
         key: table.optional("key"),
+        code_table: table.optional("code_table"),
         when: table.optional("when"),
         clear_when: table.optional("clear_when"),
         on_delay: table.optional("on_delay"),
@@ -278,6 +293,7 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
     let advice = own.advice.or_else(|| defaults.advice.clone());
     let ladder = own.ticket.ladder.or_else(|| defaults.ticket.ladder.clone());
     let upstream = own.ticket.upstream.or_else(|| defaults.ticket.upstream.clone());
+    let code_table = own.code_table.or_else(|| defaults.code_table.clone());
     let mut params = defaults.params.clone().unwrap_or_default();
     params.extend(own.params.unwrap_or_default());
     let policy = TicketPolicy {
@@ -315,12 +331,14 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
         ),
         advice: advice.clone().map_or_else(Bilingual::default, |advice| advice.value),
         ticket: policy,
+        code_table: None,
+        code: None,
         revision: String::new(),
         id: id.value.clone(),
     };
     spec.revision = revision(&spec);
     let texts = title.into_iter().chain(advice).collect();
-    Some(RuleDraft { source, id, ladder, upstream, texts, when, clear_when, spec })
+    Some(RuleDraft { source, id, ladder, upstream, code_table, texts, when, clear_when, spec })
 }
 
 fn check_id(table: &Table<'_>, id: &Located<String>) -> bool {

@@ -67,12 +67,14 @@ impl Engine {
         let number = record.episode.as_ref().map_or(1, |episode| episode.number.saturating_add(1));
         let alarm = record.id.clone();
         let fingerprint = alarm.fingerprint(number);
+        let spec = rule.spec.for_key(&alarm.key);
         let values = self.values(id, &rule);
         let mut episode = Episode {
             number,
             id: episode_id(at, &fingerprint),
             fingerprint: fingerprint.clone(),
-            severity: rule.spec.severity,
+            class: spec.code.as_ref().map(|code| code.class.clone()),
+            severity: spec.severity,
             raised_at: at,
             returned_at: None,
             closed_at: None,
@@ -117,6 +119,7 @@ impl Engine {
         values: Vec<(String, Value)>,
         effects: &mut Effects,
     ) -> (TicketId, bool) {
+        let spec = rule.spec.for_key(&alarm.key);
         let policy = &rule.spec.ticket;
         let upstream = policy.upstream.clone().unwrap_or_else(|| self.settings.upstream.clone());
         let group = merge::group(policy, alarm, &upstream);
@@ -126,7 +129,7 @@ impl Engine {
             return (TicketId(0), false);
         };
         let evidence = Evidence {
-            rule: &rule.spec,
+            rule: &spec,
             device: &device.facts,
             fingerprint,
             episode,
@@ -146,7 +149,7 @@ impl Engine {
                 ticket.status = TicketStatus::Reopened;
                 ticket.resolved_at = None;
                 ticket.ack = None;
-                ticket.severity = rule.spec.severity;
+                ticket.severity = spec.severity;
                 let text = ticket::comment_reopened(speech, &evidence);
                 (ticket, Action::Reopen { text }, TicketEvent::Reopened, false)
             }
@@ -160,8 +163,8 @@ impl Engine {
             }
         };
         merge::enter(&mut ticket, alarm, episode);
-        ticket.severity = ticket.severity.min(rule.spec.severity);
-        ticket.safety |= rule.spec.safety;
+        ticket.severity = ticket.severity.min(spec.severity);
+        ticket.safety |= spec.safety;
         if !joined {
             ticket.ladder = policy.ladder.as_ref().map(|ladder| LadderProgress {
                 ladder: ladder.clone(),
@@ -193,6 +196,8 @@ impl Engine {
         let fingerprint = record.episode.as_ref().map(|episode| episode.fingerprint.clone());
         let number = record.episode.as_ref().map_or(1, |episode| episode.number);
         let ticket = record.episode.as_ref().and_then(|episode| episode.ticket);
+        let key = record.id.key.clone();
+        let spec = rule.spec.for_key(&key);
         let values = self.values(id, &rule);
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
@@ -202,7 +207,7 @@ impl Engine {
             (ticket, fingerprint, self.devices.get(id.index()))
         {
             let evidence = Evidence {
-                rule: &rule.spec,
+                rule: &spec,
                 device: &device.facts,
                 fingerprint: &fingerprint,
                 episode: number,

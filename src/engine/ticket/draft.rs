@@ -4,6 +4,7 @@ use chrono_tz::Tz;
 
 use super::template::render;
 use crate::engine::types::alarm::Fingerprint;
+use crate::engine::types::code::CodeReset;
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::job::Draft;
 use crate::engine::types::message::Value;
@@ -178,6 +179,15 @@ fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     let severity = rule.severity.say(speech.language).to_owned();
     let safety = if rule.safety { speech.say("，安全", ", safety") } else { "" };
     line("严重程度", "Severity", format!("{severity}{safety}"));
+    if let Some(code) = &rule.code {
+        let reset = match code.reset {
+            Some(CodeReset::Manual) => speech.say("，需现场复位", ", needs a reset at the device"),
+            Some(CodeReset::Auto) => speech.say("，自动复位", ", resets by itself"),
+            None => "",
+        };
+        line("故障码", "Fault code", format!("{} · {}{reset}", code.code, code.class));
+        line("故障码表", "Code table", code.table.clone());
+    }
     line("发生时间", "Raised at", speech.time(evidence.raised_at));
     if evidence.now.since(evidence.raised_at) >= LATE_MIN {
         line("得知时间", "Known at", speech.time(evidence.now));

@@ -135,6 +135,9 @@ pub struct Episode {
     pub id: String,
     /// External key of the episode.
     pub fingerprint: Fingerprint,
+    /// Class of the fault, where a code table tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// Severity when it was raised.
     pub severity: Severity,
     /// Event time of the raise.

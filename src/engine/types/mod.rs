@@ -4,6 +4,7 @@
 //! Every stage may import from here; no stage imports another stage.
 
 pub mod alarm;
+pub mod code;
 pub mod decision;
 pub mod device;
 pub mod diagnostic;

@@ -1,7 +1,10 @@
 //! A rule as an operator wrote it, checked and typed: everything but its conditions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::code::{CodeTable, FaultCode, UNKNOWN_CLASS};
 use super::device::DeviceFacts;
 use super::document::{Scalar, Word};
 use super::glob;
@@ -48,8 +51,37 @@ pub struct RuleSpec {
     pub advice: Bilingual,
     /// Where its tickets go.
     pub ticket: TicketPolicy,
+    /// What the values of its first key metric mean.
+    pub code_table: Option<Arc<CodeTable>>,
+    /// The fault code that one alarm of it is about; see [`RuleSpec::for_key`].
+    pub code: Option<FaultCode>,
     /// Hash of the fields that decide when it fires, 16 hex digits.
     pub revision: String,
+}
+
+impl RuleSpec {
+    /// The rule as it stands for the alarm with these key values: with a code table, severity,
+    /// safety and texts are those of the code, as far as its entry has them.
+    pub fn for_key(&self, key: &[String]) -> Cow<'_, RuleSpec> {
+        let (Some(table), Some(code)) = (&self.code_table, key.first()) else {
+            return Cow::Borrowed(self);
+        };
+        let mut spec = self.clone();
+        let entry = table.entries.get(code);
+        if let Some(entry) = entry {
+            spec.severity = entry.severity.unwrap_or(self.severity);
+            spec.safety = entry.safety.unwrap_or(self.safety);
+            spec.title = entry.title.clone().unwrap_or_else(|| self.title.clone());
+            spec.advice = entry.advice.clone().unwrap_or_else(|| self.advice.clone());
+        }
+        spec.code = Some(FaultCode {
+            code: code.clone(),
+            class: entry.map_or_else(|| UNKNOWN_CLASS.to_owned(), |entry| entry.class.clone()),
+            reset: entry.and_then(|entry| entry.reset),
+            table: format!("{} ({})", table.name, table.source),
+        });
+        Cow::Owned(spec)
+    }
 }
 
 /// Whether a rule acts.
