@@ -50,7 +50,8 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<(Vec<Diagnostic>, Vec
     let mut sources: Vec<Source> = Vec::new();
     let paths = if args.paths.is_empty() {
         sources.extend(loaded.source);
-        loaded.config.as_ref().map(|config| config.gateway.rules.clone()).unwrap_or_default()
+        let config = loaded.config.as_ref();
+        config.map(|config| config.with_register(&config.gateway.rules)).unwrap_or_default()
     } else {
         args.paths.clone()
     };

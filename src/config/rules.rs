@@ -15,12 +15,12 @@ pub struct Refused {
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// Compiles every rule file below `paths`.
+/// Compiles every rule file below `paths`, with the register of devices.
 ///
 /// # Errors
 /// A file that cannot be read; the inner one where the files have errors.
 pub fn load(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Result<Policy, Refused>> {
-    let sources = files::read_all(paths)?;
+    let sources = files::read_all(&config.with_register(paths))?;
     let upstreams = config.upstream_names();
     let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
     let report = Report::default();

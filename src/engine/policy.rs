@@ -7,10 +7,13 @@ use std::sync::Arc;
 
 use super::detect::{self, Rule, RuleTest};
 use super::escalate::{self, Ladder};
+use super::register::{self, Register};
+use super::suppress::{self, Inhibit, Maintenance};
 use super::ticket;
 use super::types::code::CodeTable;
 use super::types::diagnostic::{Report, Source, did_you_mean};
 use super::types::document::{Located, Place, read_document};
+use super::types::glob;
 use super::types::names::{Metric, Names, RuleKind};
 use super::types::text::Bilingual;
 
@@ -30,6 +33,12 @@ pub struct Policy {
     pub ladders: BTreeMap<String, Ladder>,
     /// The fault-code tables, by name.
     pub codes: BTreeMap<String, Arc<CodeTable>>,
+    /// Which alarms suppress which.
+    pub inhibits: Vec<Inhibit>,
+    /// When alarms are suppressed.
+    pub maintenance: Vec<Maintenance>,
+    /// Devices that are known beforehand, and constants of rules for some of them.
+    pub register: Register,
     /// The tests of the rule files.
     pub tests: Vec<RuleTest>,
 }
@@ -39,6 +48,7 @@ pub struct Policy {
 pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Option<Policy> {
     let mut policy = Policy::default();
     let mut drafts = Vec::new();
+    let (mut inhibiting, mut entries) = (Vec::new(), Vec::new());
     for (index, source) in sources.iter().enumerate() {
         let place = Place { source, report };
         read_document(place, |table| {
@@ -61,12 +71,12 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
                     );
                 }
             }
-            for (key, instead) in [
-                ("inhibit", "use `raised(\"other-rule\")` in the condition"),
-                ("maintenance", "set `mode = \"shadow\"` for that time"),
-            ] {
-                table.not_built(key, instead);
+            for (inhibit, rules) in suppress::read_inhibits(table) {
+                policy.inhibits.push(inhibit);
+                inhibiting.extend(rules.into_iter().map(|rule| (source, rule)));
             }
+            policy.maintenance.extend(suppress::read_maintenance(table));
+            entries.push((source, register::read_entries(table)));
             for (id, ladder) in escalate::read_ladders(table) {
                 if policy.ladders.insert(id.value.clone(), ladder).is_some() {
                     let message = format!("ladder `{}` is there twice", id.value);
@@ -82,6 +92,12 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
     let Policy { codes, metrics, rule_names, .. } = &mut policy;
     let rules = detect::compile(drafts, sources, report, codes, metrics, rule_names);
     policy.rules = rules.into_iter().map(Arc::new).collect();
+    check_inhibiting(&policy, &inhibiting, report);
+    for (source, entries) in entries {
+        let place = Place { source, report };
+        check_overrides(&policy, &entries, place);
+        policy.register.add(entries, place);
+    }
     check_tests(&policy, sources, report);
     (!report.has_errors()).then_some(policy)
 }
@@ -129,6 +145,43 @@ fn check_templates(place: Place<'_>, owner: &str, texts: &[Located<Bilingual>]) 
                 let hint = "for example \"Too warm: {{ temp_c }} °C\"";
                 place.error(text.span.clone(), "template", message, hint);
             }
+        }
+    }
+}
+
+/// An inhibition that names a rule which is not there suppresses nothing, or nothing ever.
+fn check_inhibiting(policy: &Policy, named: &[(&Source, Located<String>)], report: &Report) {
+    let known: Vec<&str> = policy.rule_names.texts().collect();
+    for (source, rule) in named {
+        if !known.iter().any(|id| glob::matches(&rule.value, id)) {
+            check_reference(Place { source, report }, "rule", Some(rule), &known);
+        }
+    }
+}
+
+/// Whatever a device or a class overrides must be a constant of a rule, and of its type.
+fn check_overrides(policy: &Policy, entries: &register::Entries, place: Place<'_>) {
+    let known: Vec<&str> = policy.rule_names.texts().collect();
+    for (rule, name, value) in entries.overridden() {
+        let named = |id: &str| rule.is_none_or(|rule| rule == id);
+        let rules = policy.rules.iter().filter(|known| named(&known.spec.id));
+        let constants: Vec<_> = rules.flat_map(|rule| &rule.spec.params).collect();
+        if let Some(rule) = rule.filter(|rule| !known.contains(rule)) {
+            let message = format!("there is no rule `{rule}`");
+            let hint = did_you_mean(rule, &known);
+            place.error(value.span.clone(), "unknown-reference", message, hint);
+            continue;
+        }
+        let mut same_name = constants.iter().filter(|(known, _)| *known == name).peekable();
+        if same_name.peek().is_none() {
+            let names: Vec<&str> = constants.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("no rule has a parameter `{name}`");
+            let hint = did_you_mean(name, &names);
+            place.error(value.span.clone(), "unknown-param", message, hint);
+        } else if let Some((_, own)) = same_name.find(|(_, own)| !own.is_like(&value.value)) {
+            let message =
+                format!("`{name}` is {} in the rule, but {} here", own.kind(), value.value.kind());
+            place.error(value.span.clone(), "wrong-type", message, "write it as the rule does");
         }
     }
 }

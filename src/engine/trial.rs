@@ -3,6 +3,7 @@
 use super::detect::{RuleTest, TestSample};
 use super::pipeline::Settings;
 use super::policy::Policy;
+use super::register::Register;
 use super::rehearsal::{Rehearsal, event_word};
 use super::types::decision::Decision;
 use super::types::input::Input;
@@ -29,6 +30,8 @@ pub fn run(test: &RuleTest, settings: &Settings, policy: Policy) -> Verdict {
     let names_closed = test.expect.iter().any(|expected| expected.event == "closed");
     let mut settings = settings.clone();
     settings.restart_grace = TimeSpan::ZERO;
+    // A test speaks of the rules as they are written, and of its own device.
+    let policy = Policy { register: Register::default(), ..policy };
     let mut rehearsal = Rehearsal::new(settings, policy, START);
     let mut samples: Vec<&TestSample> = test.samples.iter().collect();
     samples.sort_by_key(|sample| sample.at);

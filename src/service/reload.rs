@@ -27,7 +27,7 @@ pub(super) async fn run(
     policies: mpsc::Sender<Policy>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let stamp = || block_in_place(|| files::stamps(&config.gateway.rules));
+    let stamp = || block_in_place(|| files::stamps(&config.with_register(&config.gateway.rules)));
     tell_success(true);
     let mut loaded = stamp();
     let mut seen = loaded.clone();

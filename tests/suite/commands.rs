@@ -59,8 +59,13 @@ const BROKEN: [(&str, &[Finding]); 12] = [
         &[(4, 9, "template", "for example")],
     ),
     (
-        "[[inhibit]]\nsource = { rule = \"a\" }\n[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\ncode_table = \"acs550\"\n",
-        &[(1, 3, "not-supported", "use `raised("), (6, 14, "unknown-reference", "")],
+        "[[inhibit]]\nsource = { rule = \"b\" }\n[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\ncode_table = \"acs550\"\nflapping = {}\n",
+        &[
+            (1, 1, "missing-key", "`target` which are suppressed"),
+            (6, 14, "unknown-reference", ""),
+            (6, 14, "missing-key", "`key = [\"code\"]`"),
+            (7, 1, "not-supported", "use `off_delay`"),
+        ],
     ),
     (
         "[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\nlatch = \"yes\"\n[[rule]]\nid = \"a\"\nwhen = \"t + 1\"\n",

@@ -13,7 +13,8 @@ use crate::engine::types::code::CodeTable;
 use crate::engine::types::diagnostic::{Report, Source, did_you_mean};
 use crate::engine::types::document::{Located, OneOf, Place, Scalar, Table};
 use crate::engine::types::names::{Metric, Names, RuleKind};
-use crate::engine::types::rule::{Mode, Per, RuleSpec, Selector, TicketPolicy};
+use crate::engine::types::rule::{Mode, OnRemove, Per, RuleSpec, TicketPolicy};
+use crate::engine::types::selector::Selector;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Bilingual;
 use crate::engine::types::time::TimeSpan;
@@ -163,6 +164,7 @@ struct Keys {
     latch: Option<bool>,
     params: Option<BTreeMap<String, Scalar>>,
     mode: Option<Mode>,
+    on_remove: Option<OnRemove>,
     title: Option<Located<Bilingual>>,
     advice: Option<Located<Bilingual>>,
     ticket: TicketKeys,
@@ -178,15 +180,9 @@ struct TicketKeys {
 }
 
 fn read_keys(table: &Table<'_>) -> Keys {
-    for (key, instead) in [
-        ("on_remove", "tickets of a removed rule are kept open"),
-        ("renamed_from", "keep the id"),
-        ("flapping", "use `off_delay` and a dead-band"),
-    ] {
-        table.not_built(key, instead);
-    }
+    table.not_built("flapping", "use `off_delay` and a dead-band");
     Keys {
-        selector: table.table("match", |entry| Some(read_selector(entry))),
+        selector: table.table("match", |entry| Some(Selector::read(entry, &[]))),
         key: table.optional("key"),
         code_table: table.optional("code_table"),
         when: table.optional("when"),
@@ -201,6 +197,7 @@ fn read_keys(table: &Table<'_>) -> Keys {
         latch: table.optional("latch"),
         params: table.table("params", |entry| Some(read_params(entry))),
         mode: table.optional("mode").map(|OneOf(mode)| mode),
+        on_remove: table.optional("on_remove").map(|OneOf(on_remove)| on_remove),
         title: table.optional("title"),
         advice: table.optional("advice"),
         ticket: table.table("ticket", |entry| Some(read_ticket(entry))).unwrap_or_default(),
@@ -230,42 +227,6 @@ fn read_ticket(table: &Table<'_>) -> TicketKeys {
         queue: table.optional("queue"),
         ladder: table.optional("ladder"),
     }
-}
-
-fn read_selector(table: &Table<'_>) -> Selector {
-    let mut patterns = Vec::new();
-    for (name, entry) in table.entries() {
-        let known = ["class", "site", "region", "customer", "device"];
-        match name.value.as_str() {
-            "labels" => patterns.extend(
-                entry
-                    .table(|labels| {
-                        Some(
-                            labels
-                                .entries()
-                                .into_iter()
-                                .filter_map(|(label, entry)| {
-                                    Some((
-                                        format!("labels.{}", label.value),
-                                        entry.read::<String>()?,
-                                    ))
-                                })
-                                .collect::<Vec<_>>(),
-                        )
-                    })
-                    .unwrap_or_default(),
-            ),
-            other if known.contains(&other) || other.starts_with("labels.") => {
-                patterns.extend(entry.read::<String>().map(|glob| (other.to_owned(), glob)));
-            }
-            other => {
-                let message = format!("`match`: devices have no `{other}`");
-                let hint = did_you_mean(other, &known);
-                table.place().error(name.span, "unknown-key", message, hint);
-            }
-        }
-    }
-    Selector { patterns }
 }
 
 fn read_params(table: &Table<'_>) -> BTreeMap<String, Scalar> {
@@ -325,6 +286,8 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
         latch: own.latch.or(defaults.latch).unwrap_or(false),
         params,
         mode: own.mode.or(defaults.mode).unwrap_or_default(),
+        on_remove: own.on_remove.or(defaults.on_remove).unwrap_or_default(),
+        renamed_from: table.optional("renamed_from"),
         title: title.clone().map_or_else(
             || Bilingual::new(id.value.clone(), id.value.clone()),
             |title| title.value,
@@ -363,6 +326,13 @@ fn check_occurrences(table: &Table<'_>, occurrences: Option<Located<u32>>) -> u3
         Some(count) => count.value,
         None => 1,
     }
+}
+
+/// A rule with other constants.
+pub(super) fn with_params(spec: &RuleSpec, params: BTreeMap<String, Scalar>) -> RuleSpec {
+    let mut spec = RuleSpec { params, ..spec.clone() };
+    spec.revision = revision(&spec);
+    spec
 }
 
 /// Hash of the fields that decide when a rule fires: editing anything else keeps every timer.

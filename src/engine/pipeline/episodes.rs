@@ -22,6 +22,20 @@ use crate::engine::types::time::Timestamp;
 /// Most sibling alarms that a ticket names.
 const SIBLINGS_MAX: usize = 10;
 
+/// An episode that is to have a ticket.
+pub(super) struct Incident<'a> {
+    pub alarm: &'a AlarmId,
+    pub episode: u32,
+    pub fingerprint: &'a Fingerprint,
+    /// Event time of the raise.
+    pub raised_at: Timestamp,
+    /// When somebody may know of it: the raise, or the end of what suppressed it. The ladder counts
+    /// from then.
+    pub known_at: Timestamp,
+    /// The values that decided.
+    pub values: Vec<(String, Value)>,
+}
+
 impl Engine {
     /// Carries out what the life cycle says of one alarm, in order.
     pub(super) fn take_events(
@@ -85,20 +99,33 @@ impl Engine {
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
-        let what = match rule.spec.mode {
-            Mode::Live => {
-                let (ticket, joined) =
-                    self.place(now, id, &rule, &alarm, number, &fingerprint, at, values, effects);
+        let what = match (rule.spec.mode, self.suppressed(now, id, &spec)) {
+            (Mode::Live, Some(cause)) => {
+                episode.held_by = Some(cause.held_by);
+                self.hold(&alarm, &cause);
+                format!("raised, {}", cause.why)
+            }
+            (Mode::Live, None) => {
+                let incident = Incident {
+                    alarm: &alarm,
+                    episode: number,
+                    fingerprint: &fingerprint,
+                    raised_at: at,
+                    known_at: at,
+                    values,
+                };
+                let (ticket, joined) = self.place(now, id, &rule, incident, effects);
                 episode.ticket = Some(ticket);
                 episode.held_by = joined.then_some(HeldBy::Group);
                 if joined { format!("raised, joins {ticket}") } else { format!("raised: {ticket}") }
             }
-            Mode::Shadow | Mode::Off => {
+            (Mode::Shadow | Mode::Off, _) => {
                 episode.held_by = Some(HeldBy::Shadow);
                 "raised in shadow mode: no ticket".to_owned()
             }
         };
         let held_by = episode.held_by;
+        self.note_raised(id, &alarm, &spec);
         if let Some(record) = self.record_mut(id, index) {
             record.episode = Some(episode);
         }
@@ -106,19 +133,15 @@ impl Engine {
     }
 
     /// Finds the ticket of a raised episode and has it opened, joined or reopened.
-    #[allow(clippy::too_many_arguments, reason = "each is one fact of the episode")]
-    fn place(
+    pub(super) fn place(
         &mut self,
         now: Timestamp,
         id: DeviceId,
         rule: &Arc<Rule>,
-        alarm: &AlarmId,
-        episode: u32,
-        fingerprint: &Fingerprint,
-        at: Timestamp,
-        values: Vec<(String, Value)>,
+        incident: Incident<'_>,
         effects: &mut Effects,
     ) -> (TicketId, bool) {
+        let Incident { alarm, episode, fingerprint, raised_at: at, known_at, values } = incident;
         let spec = rule.spec.for_key(&alarm.key);
         let policy = &rule.spec.ticket;
         let upstream = policy.upstream.clone().unwrap_or_else(|| self.settings.upstream.clone());
@@ -168,14 +191,14 @@ impl Engine {
         if !joined {
             ticket.ladder = policy.ladder.as_ref().map(|ladder| LadderProgress {
                 ladder: ladder.clone(),
-                from: at,
+                from: known_at,
                 step: 0,
                 repeats: 0,
             });
         }
         let ticket_id = ticket.id;
         self.groups.insert(group, ticket_id);
-        effects.decisions.push(Decision::Ticket { id: ticket_id, event, at });
+        effects.decisions.push(Decision::Ticket { id: ticket_id, event, at: known_at });
         self.add_job(now, &mut ticket, action, effects);
         self.set_ladder_timer(&ticket);
         self.put_ticket(ticket, effects);
@@ -196,12 +219,13 @@ impl Engine {
         let fingerprint = record.episode.as_ref().map(|episode| episode.fingerprint.clone());
         let number = record.episode.as_ref().map_or(1, |episode| episode.number);
         let ticket = record.episode.as_ref().and_then(|episode| episode.ticket);
-        let key = record.id.key.clone();
-        let spec = rule.spec.for_key(&key);
+        let alarm = record.id.clone();
+        let spec = rule.spec.for_key(&alarm.key);
         let values = self.values(id, &rule);
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
+        self.note_raised(id, &alarm, &spec);
         let ticket = ticket.and_then(|id| self.tickets.get(&id)).cloned();
         if let (Some(mut ticket), Some(fingerprint), Some(device)) =
             (ticket, fingerprint, self.devices.get(id.index()))
@@ -244,6 +268,10 @@ impl Engine {
             }
         }
         let latched = rule.spec.latch;
+        let alarm = self.alarm_of(id, index).map(|(_, record)| record.id.clone());
+        if let Some(alarm) = &alarm {
+            self.note_returned(now, id, alarm);
+        }
         let mut over = None;
         if let Some(record) = self.record_mut(id, index)
             && let Some(episode) = &mut record.episode
@@ -265,7 +293,7 @@ impl Engine {
     }
 
     /// An episode is over: its ticket is resolved when nothing else in it is still raised.
-    fn leave_ticket(
+    pub(super) fn leave_ticket(
         &mut self,
         now: Timestamp,
         alarm: &AlarmId,
@@ -380,16 +408,16 @@ impl Engine {
         rule.map_or_else(Default::default, |rule| rule.spec.ticket.reopen_within)
     }
 
-    fn alarm_of(&self, id: DeviceId, index: usize) -> Option<(Arc<Rule>, &AlarmRecord)> {
+    pub(super) fn alarm_of(&self, id: DeviceId, index: usize) -> Option<(Arc<Rule>, &AlarmRecord)> {
         let alarm = self.devices.get(id.index())?.alarms.get(index)?;
-        Some((self.rule(alarm.rule)?, alarm.record.as_deref()?))
+        Some((self.rule_of(id, alarm.rule)?, alarm.record.as_deref()?))
     }
 
     pub(super) fn record_mut(&mut self, id: DeviceId, index: usize) -> Option<&mut AlarmRecord> {
         self.alarm_mut(id, index)?.record.as_deref_mut()
     }
 
-    fn values(&self, id: DeviceId, rule: &Rule) -> Vec<(String, Value)> {
+    pub(super) fn values(&self, id: DeviceId, rule: &Rule) -> Vec<(String, Value)> {
         let Some(device) = self.devices.get(id.index()) else {
             return Vec::new();
         };

@@ -158,7 +158,7 @@ impl Engine {
         event: Timestamp,
         effects: &mut Effects,
     ) -> bool {
-        let Some(rule) = self.rule(rule_index) else {
+        let Some(rule) = self.rule_of(id, rule_index) else {
             return false;
         };
         let Some(seen) = self.evaluate(now, id, rule_index, &rule, event, effects) else {
@@ -270,6 +270,7 @@ impl Engine {
             now: event,
             stale_after: rule.spec.stale_after,
             raised: &raised,
+            count_raised: &|rule, among| self.peers.count(rule, among, &device.facts),
             last_message: device.clock.newest().unwrap_or(device.heard),
             offline: device.facts.offline,
             absence_held: now < self.absence_held_until || !self.paths_down.is_empty(),
@@ -334,6 +335,7 @@ impl Engine {
             record.state = next.state;
             record.changed_at = event;
             record.revision = rule.spec.revision.clone();
+            record.on_remove = rule.spec.on_remove;
             record.seen = seen_readings(rule, &device.memory, &self.policy.metrics);
         }
         alarm.record = alarm.record.take().or(fresh);

@@ -9,9 +9,11 @@
 //! ```
 
 mod calls;
+mod departed;
 mod devices;
 mod episodes;
 mod looks;
+mod peers;
 mod people;
 mod profile;
 mod readers;
@@ -19,6 +21,7 @@ mod redelivery;
 mod reload;
 mod restore;
 mod samples;
+mod suppression;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,9 +29,11 @@ use std::sync::Arc;
 use chrono_tz::Tz;
 
 use super::decode::{Decoders, SourceSpec};
+use super::detect::Rule;
 use super::guard::LedgerEnd;
 use super::outbox::Outbox;
 use super::policy::Policy;
+use super::register::UnknownDevices;
 use super::types::alarm::{AlarmId, AlarmRecord};
 use super::types::effect::Effects;
 use super::types::input::Input;
@@ -36,8 +41,10 @@ use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
+use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
+use suppression::Suppression;
 
 pub use devices::{Alarm, Device};
 pub use restore::Snapshot;
@@ -58,6 +65,8 @@ pub struct Settings {
     pub restart_grace: TimeSpan,
     /// After this much down-time pending delays start again.
     pub resume_max: TimeSpan,
+    /// What happens to devices that are not registered, where the register does not say.
+    pub unknown_devices: UnknownDevices,
     /// Most devices that are kept.
     pub devices_max: usize,
     /// How messages are read, by source.
@@ -77,7 +86,9 @@ pub struct Engine {
     /// The last ticket of each group.
     groups: BTreeMap<String, TicketId>,
     /// Alarms of rules or devices that are no longer there, kept for their tickets.
-    orphans: BTreeMap<AlarmId, AlarmRecord>,
+    departed: BTreeMap<AlarmId, AlarmRecord>,
+    suppression: Suppression,
+    peers: Peers,
     outbox: Outbox,
     ledger: LedgerEnd,
     ticket_last: u64,
@@ -101,6 +112,10 @@ enum Timer {
     Alarm(DeviceId, usize),
     /// A step of a ticket's ladder.
     Ladder(TicketId),
+    /// Some suppression may be over.
+    Lift,
+    /// Rules of many devices ask for a number that has changed.
+    Askers,
 }
 
 impl Engine {
@@ -109,7 +124,7 @@ impl Engine {
         let absence_held_until = now + settings.restart_grace;
         let unknown = vec![0; policy.rules.len()];
         let decoders = Decoders::new(&settings.sources);
-        Engine {
+        let mut engine = Engine {
             settings,
             policy,
             profiles: Profiles::default(),
@@ -118,7 +133,9 @@ impl Engine {
             devices: Vec::new(),
             tickets: BTreeMap::new(),
             groups: BTreeMap::new(),
-            orphans: BTreeMap::new(),
+            departed: BTreeMap::new(),
+            suppression: Suppression::default(),
+            peers: Peers::default(),
             outbox: Outbox::default(),
             ledger: LedgerEnd::default(),
             ticket_last: 0,
@@ -129,7 +146,10 @@ impl Engine {
             redelivery: Redelivery::default(),
             unknown,
             scratch: Vec::new(),
-        }
+        };
+        engine.recount_peers();
+        engine.add_registered(now);
+        engine
     }
 
     /// Takes one thing in. `now` never goes back from one call to the next.
@@ -159,6 +179,7 @@ impl Engine {
             }
             Input::Path { source, up } => self.take_path(now, source, up),
         }
+        self.look_at_askers(now, effects);
         let tickets = &self.tickets;
         let external = |id| tickets.get(&id).and_then(|ticket| ticket.external.clone());
         effects.calls.extend(self.outbox.take_ready(now, external));
@@ -183,7 +204,7 @@ impl Engine {
     /// Every alarm that was ever pending or raised and is kept.
     pub fn alarms(&self) -> impl Iterator<Item = &AlarmRecord> {
         let live = self.devices.iter().flat_map(|device| device.alarms.iter());
-        live.filter_map(|alarm| alarm.record.as_deref()).chain(self.orphans.values())
+        live.filter_map(|alarm| alarm.record.as_deref()).chain(self.departed.values())
     }
 
     /// Every ticket that is kept.
@@ -213,11 +234,16 @@ impl Engine {
             match timer {
                 Timer::Alarm(device, alarm) => self.fire_alarm(now, device, alarm, effects),
                 Timer::Ladder(ticket) => self.fire_ladder(now, ticket, effects),
+                Timer::Lift => self.lift(now, effects),
+                Timer::Askers => self.fire_askers(now, effects),
             }
         }
     }
 
-    fn rule(&self, index: usize) -> Option<Arc<super::detect::Rule>> {
-        self.policy.rules.get(index).cloned()
+    /// A rule as it stands for a device: with its own constants, where it has some.
+    fn rule_of(&self, id: DeviceId, index: usize) -> Option<Arc<Rule>> {
+        let device = self.devices.get(id.index())?;
+        let tuned = device.profile.tuned.get(&index);
+        tuned.or_else(|| self.policy.rules.get(index)).cloned()
     }
 }

@@ -72,6 +72,9 @@ impl Engine {
         for record in stored.alarms {
             engine.restore_alarm(record, resume, now);
         }
+        engine.settle_departed(now, effects);
+        engine.recount_peers();
+        engine.restore_suppression(now);
         engine.wake_absence();
         for id in engine.device_ids() {
             engine.look_at_restored(now, id, effects);
@@ -95,7 +98,7 @@ impl Engine {
             device.is_some_and(|device| device.profile.rules.binary_search(rule).is_ok())
         });
         let Some((id, index)) = found else {
-            self.orphans.insert(record.id.clone(), record);
+            self.part_with(record);
             return;
         };
         let (Some(device), Some(rule)) =
