@@ -105,3 +105,29 @@ async fn an_alarm_of_a_device_that_the_rule_no_longer_means_returns() {
         (Some("冷柜-3"), &"new".into())
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_in_quarantine_opens_tickets_once_it_is_registered_with_its_nameplate_in_them() {
+    let home = Home::new(HOT, "[limits]\nunknown_devices = \"quarantine\"\n");
+    let gateway = home.start();
+    gateway.publish(&[report("压缩机-1", "{\"temp_c\": 90}")]).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    while gateway.get("/api/v1/devices").await["devices"][0]["quarantined"] != true {
+        assert!(tokio::time::Instant::now() < deadline, "the device is not listed");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let register = "[[device]]\nid = \"压缩机-1\"\nmodel = \"GA 30\"\nserial = \"AP-7\"\n\
+                    warranty_until = 2020-01-31\n";
+    std::fs::write(home.path().join("devices.toml"), register).expect("written");
+    let (status, told) = gateway.post("/api/v1/rules/reload").await;
+    assert_eq!(status, 200, "{told}");
+    gateway
+        .publish(&[report("压缩机-1", "{\"temp_c\": 91}"), report("x", "{\"temp_c\": 99}")])
+        .await;
+    let tickets = gateway.desk_until(|tickets| tickets.len() == 1).await;
+    assert_eq!(tickets[0]["device"], "压缩机-1");
+    let body = tickets[0]["body"].as_str().expect("a body");
+    let lines =
+        ["Model: GA 30", "Serial number: AP-7", "Warranty: out of warranty, until 2020-01-31"];
+    assert!(lines.iter().all(|line| body.contains(line)), "{body}");
+}

@@ -9,7 +9,7 @@ use crate::engine::detect::{DeviceMemory, Rule, RuleMemory};
 use crate::engine::register::{Registered, UnknownDevices};
 use crate::engine::types::alarm::{AlarmRecord, AlarmState};
 use crate::engine::types::decision::{Decision, Rejection};
-use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::{DeviceId, MetricId, RuleId};
@@ -90,6 +90,11 @@ impl Device {
             self.alarms.push(Alarm::new(rule));
             self.alarms.len() - 1
         })
+    }
+
+    /// What stands on it, where the register knows.
+    pub fn nameplate(&self) -> Option<&Nameplate> {
+        self.registered.as_ref().map(|registered| &registered.nameplate)
     }
 
     /// True when its topic says something about its place that was not known: one that leaves an

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::evidence::Incident;
 use super::{Engine, Timer};
 use crate::engine::detect::Rule;
 use crate::engine::escalate;
@@ -13,28 +14,10 @@ use crate::engine::types::alarm::{AlarmId, AlarmRecord, Episode, Fingerprint, He
 use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
 use crate::engine::types::effect::Effects;
 use crate::engine::types::job::Action;
-use crate::engine::types::message::{Reading, Value};
-use crate::engine::types::names::{DeviceId, MetricId};
+use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::Mode;
 use crate::engine::types::ticket::{LadderProgress, TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
-
-/// Most sibling alarms that a ticket names.
-const SIBLINGS_MAX: usize = 10;
-
-/// An episode that is to have a ticket.
-pub(super) struct Incident<'a> {
-    pub alarm: &'a AlarmId,
-    pub episode: u32,
-    pub fingerprint: &'a Fingerprint,
-    /// Event time of the raise.
-    pub raised_at: Timestamp,
-    /// When somebody may know of it: the raise, or the end of what suppressed it. The ladder counts
-    /// from then.
-    pub known_at: Timestamp,
-    /// The values that decided.
-    pub values: Vec<(String, Value)>,
-}
 
 impl Engine {
     /// Carries out what the life cycle says of one alarm, in order.
@@ -141,7 +124,7 @@ impl Engine {
         incident: Incident<'_>,
         effects: &mut Effects,
     ) -> (TicketId, bool) {
-        let Incident { alarm, episode, fingerprint, raised_at: at, known_at, values } = incident;
+        let Incident { alarm, episode, raised_at, known_at, .. } = incident;
         let spec = rule.spec.for_key(&alarm.key);
         let policy = &rule.spec.ticket;
         let upstream = policy.upstream.clone().unwrap_or_else(|| self.settings.upstream.clone());
@@ -151,40 +134,31 @@ impl Engine {
         let Some(device) = self.devices.get(id.index()) else {
             return (TicketId(0), false);
         };
-        let evidence = Evidence {
-            rule: &spec,
-            device: &device.facts,
-            fingerprint,
-            episode,
-            raised_at: at,
-            now,
-            sparkline: self.sparkline(id, rule),
-            values,
-            siblings: self.siblings(id, rule),
-            earlier: last.as_ref().map(|ticket| describe(ticket, speech)),
-        };
-        let (mut ticket, action, event, joined) = match (merge::place(last.as_ref(), at), last) {
-            (Placement::Join(_), Some(ticket)) => {
-                let text = ticket::comment_joined(speech, &evidence);
-                (ticket, Action::Comment { text }, TicketEvent::Joined, true)
-            }
-            (Placement::Reopen(_), Some(mut ticket)) => {
-                ticket.status = TicketStatus::Reopened;
-                ticket.resolved_at = None;
-                ticket.ack = None;
-                ticket.severity = spec.severity;
-                let text = ticket::comment_reopened(speech, &evidence);
-                (ticket, Action::Reopen { text }, TicketEvent::Reopened, false)
-            }
-            (Placement::Open | Placement::Join(_) | Placement::Reopen(_), _) => {
-                let draft = ticket::compose(speech, &evidence);
-                let title = draft.title.clone();
-                self.ticket_last += 1;
-                let id = TicketId(self.ticket_last);
-                let ticket = new_ticket(id, upstream, &group, &evidence, title);
-                (ticket, Action::Open(Box::new(draft)), TicketEvent::Opened, false)
-            }
-        };
+        let earlier = last.as_ref().map(|ticket| describe(ticket, speech));
+        let evidence = self.evidence(now, device, rule, &spec, incident, earlier);
+        let (mut ticket, action, event, joined) =
+            match (merge::place(last.as_ref(), raised_at), last) {
+                (Placement::Join(_), Some(ticket)) => {
+                    let text = ticket::comment_joined(speech, &evidence);
+                    (ticket, Action::Comment { text }, TicketEvent::Joined, true)
+                }
+                (Placement::Reopen(_), Some(mut ticket)) => {
+                    ticket.status = TicketStatus::Reopened;
+                    ticket.resolved_at = None;
+                    ticket.ack = None;
+                    ticket.severity = spec.severity;
+                    let text = ticket::comment_reopened(speech, &evidence);
+                    (ticket, Action::Reopen { text }, TicketEvent::Reopened, false)
+                }
+                (Placement::Open | Placement::Join(_) | Placement::Reopen(_), _) => {
+                    let draft = ticket::compose(speech, &evidence);
+                    let title = draft.title.clone();
+                    self.ticket_last += 1;
+                    let id = TicketId(self.ticket_last);
+                    let ticket = new_ticket(id, upstream, &group, &evidence, title);
+                    (ticket, Action::Open(Box::new(draft)), TicketEvent::Opened, false)
+                }
+            };
         merge::enter(&mut ticket, alarm, episode);
         ticket.severity = ticket.severity.min(spec.severity);
         ticket.safety |= spec.safety;
@@ -216,32 +190,27 @@ impl Engine {
         let Some((rule, record)) = self.alarm_of(id, index) else {
             return;
         };
-        let fingerprint = record.episode.as_ref().map(|episode| episode.fingerprint.clone());
-        let number = record.episode.as_ref().map_or(1, |episode| episode.number);
-        let ticket = record.episode.as_ref().and_then(|episode| episode.ticket);
         let alarm = record.id.clone();
+        let episode = record.episode.clone();
         let spec = rule.spec.for_key(&alarm.key);
         let values = self.values(id, &rule);
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
         self.note_raised(id, &alarm, &spec);
-        let ticket = ticket.and_then(|id| self.tickets.get(&id)).cloned();
-        if let (Some(mut ticket), Some(fingerprint), Some(device)) =
-            (ticket, fingerprint, self.devices.get(id.index()))
+        let ticket = episode.as_ref().and_then(|episode| self.tickets.get(&episode.ticket?));
+        if let (Some(mut ticket), Some(episode), Some(device)) =
+            (ticket.cloned(), episode, self.devices.get(id.index()))
         {
-            let evidence = Evidence {
-                rule: &spec,
-                device: &device.facts,
-                fingerprint: &fingerprint,
-                episode: number,
+            let incident = Incident {
+                alarm: &alarm,
+                episode: episode.number,
+                fingerprint: &episode.fingerprint,
                 raised_at: at,
-                now,
-                sparkline: self.sparkline(id, &rule),
+                known_at: at,
                 values,
-                siblings: self.siblings(id, &rule),
-                earlier: None,
             };
+            let evidence = self.evidence(now, device, &rule, &spec, incident, None);
             let text = ticket::comment_reopened(self.speech(), &evidence);
             self.add_job(now, &mut ticket, Action::Comment { text }, effects);
             self.put_ticket(ticket, effects);
@@ -415,41 +384,6 @@ impl Engine {
 
     pub(super) fn record_mut(&mut self, id: DeviceId, index: usize) -> Option<&mut AlarmRecord> {
         self.alarm_mut(id, index)?.record.as_deref_mut()
-    }
-
-    pub(super) fn values(&self, id: DeviceId, rule: &Rule) -> Vec<(String, Value)> {
-        let Some(device) = self.devices.get(id.index()) else {
-            return Vec::new();
-        };
-        let latest = |metric| match device.memory.latest(metric)? {
-            (_, Reading::Good(value)) => {
-                Some((self.policy.metrics.text(metric).to_owned(), value.clone()))
-            }
-            (_, Reading::Bad) => None,
-        };
-        let mut metrics: Vec<MetricId> = rule.key.clone();
-        metrics.extend(rule.when.metrics().iter().filter(|metric| !rule.key.contains(metric)));
-        metrics.into_iter().filter_map(latest).collect()
-    }
-
-    fn siblings(&self, id: DeviceId, rule: &Rule) -> Vec<String> {
-        let Some(device) = self.devices.get(id.index()) else {
-            return Vec::new();
-        };
-        let others = device.raised.iter().filter(|raised| **raised != rule.id);
-        let names = others.take(SIBLINGS_MAX).filter_map(|raised| {
-            self.policy.rules.iter().find(|known| known.id == *raised).map(|r| r.spec.id.clone())
-        });
-        names.collect()
-    }
-
-    fn sparkline(&self, id: DeviceId, rule: &Rule) -> String {
-        let device = self.devices.get(id.index());
-        let metric = rule.when.metrics().first();
-        match (device, metric) {
-            (Some(device), Some(metric)) => ticket::sparkline(&device.memory.recent(*metric)),
-            _ => String::new(),
-        }
     }
 }
 

@@ -1,9 +1,10 @@
 //! The pipeline, stated once: which stage sees what, in which order.
 //!
 //! ```text
-//! message  -> decode -> device clock, lateness -> detect -> lifecycle -> merge -> guard -> outbox
-//! timer    ->                                     detect -> lifecycle -> merge -> guard -> outbox
-//! ladder   ->                                               escalate  ->          guard -> outbox
+//! message  -> decode -> device clock, lateness -> detect -> lifecycle -> suppress -> merge -> guard -> outbox
+//! timer    ->                                     detect -> lifecycle -> suppress -> merge -> guard -> outbox
+//! lift     ->                                               suppress  -> merge -> guard -> outbox
+//! ladder   ->                                               escalate  -> suppress -> guard -> outbox
 //! result   ->                                               guard (settle) -> outbox -> lifecycle
 //! person   ->                                               lifecycle -> merge -> guard -> outbox
 //! ```
@@ -12,6 +13,7 @@ mod calls;
 mod departed;
 mod devices;
 mod episodes;
+mod evidence;
 mod looks;
 mod peers;
 mod people;

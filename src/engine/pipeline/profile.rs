@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
+use super::devices::Device;
 use super::readers::Readers;
 use crate::engine::detect::{DeviceMemory, Rule};
 use crate::engine::policy::Policy;
@@ -178,6 +179,11 @@ impl Engine {
             tuned.insert(*index, known);
         }
         (tuned, constants)
+    }
+
+    /// True for a device that no rule looks at until it is registered.
+    pub fn is_quarantined(&self, device: &Device) -> bool {
+        device.registered.is_none() && self.standing(&device.facts.id) == UnknownDevices::Quarantine
     }
 
     /// What the register makes of a device: accepted when it is in it.

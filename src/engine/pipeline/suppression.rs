@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::episodes::Incident;
+use super::evidence::Incident;
 use super::{Engine, Timer};
 use crate::engine::suppress::{AlarmFacts, Inhibitors};
 use crate::engine::types::alarm::{AlarmId, HeldBy};

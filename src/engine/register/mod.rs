@@ -5,9 +5,7 @@ mod read;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::NaiveDate;
-
-use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::document::{Located, Scalar, Word};
 
 pub use read::{Entries, read_entries};
@@ -26,14 +24,8 @@ pub struct Register {
 pub struct Registered {
     /// Who and where; what is empty is left to the device's topic.
     pub facts: DeviceFacts,
-    /// Model of the maker.
-    pub model: String,
-    /// Serial number.
-    pub serial: String,
-    /// When it was put up.
-    pub installed_at: Option<NaiveDate>,
-    /// Last day of the warranty.
-    pub warranty_until: Option<NaiveDate>,
+    /// What stands on it.
+    pub nameplate: Nameplate,
     /// Constants of rules for this device.
     pub params: Overrides,
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Overrides, Register, Registered};
-use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::document::{Located, OneOf, Place, Scalar, Table};
 
 /// Longest device id, in bytes, as for those that topics name.
@@ -62,10 +62,12 @@ fn read_device(table: &Table<'_>) -> Option<(Located<String>, Registered)> {
             labels: labels.unwrap_or_default(),
             offline: false,
         },
-        model: table.or("model", String::new()),
-        serial: table.or("serial", String::new()),
-        installed_at: table.optional("installed_at"),
-        warranty_until: table.optional("warranty_until"),
+        nameplate: Nameplate {
+            model: table.or("model", String::new()),
+            serial: table.or("serial", String::new()),
+            installed_at: table.optional("installed_at"),
+            warranty_until: table.optional("warranty_until"),
+        },
         params: params.unwrap_or_default(),
     };
     Some((id?, registered))
