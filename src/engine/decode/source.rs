@@ -62,6 +62,21 @@ impl SourceSpec {
             || self.topics.is_empty() && self.filters.iter().any(covered)
     }
 
+    /// True when a topic says everything about the device that speaks on it, and its payloads say
+    /// nothing of it: then a topic needs to be read once only.
+    pub fn topic_tells_all(&self) -> bool {
+        let plain = match &self.payload {
+            Payload::Json(mapping) | Payload::ValueOrJson(mapping) => mapping.device.is_none(),
+            Payload::Value | Payload::Raw => true,
+            Payload::Sparkplug(_)
+            | Payload::SenMl(_)
+            | Payload::ThinEdge(_)
+            | Payload::OpcUa
+            | Payload::Csv(_) => false,
+        };
+        plain && !self.topics.iter().any(TopicPattern::captures_metric)
+    }
+
     pub(super) fn clock(&self, received: Timestamp) -> Clock {
         Clock { received, back_max: self.skew_back_max, ahead_max: self.skew_ahead_max }
     }

@@ -231,6 +231,7 @@ impl Engine {
         facts: DeviceFacts,
         effects: &mut Effects,
     ) {
+        self.topics.forget();
         self.count_out(id);
         if let Some(device) = self.devices.get_mut(id.index()) {
             let facts = DeviceFacts { offline: device.facts.offline, ..facts };

@@ -24,13 +24,14 @@ mod reload;
 mod restore;
 mod samples;
 mod suppression;
+mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::decode::{Decoders, SourceSpec};
+use super::decode::{Decoders, Heard, SourceSpec};
 use super::detect::Rule;
 use super::guard::LedgerEnd;
 use super::outbox::Outbox;
@@ -47,6 +48,7 @@ use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
 use suppression::Suppression;
+use topics::Topics;
 
 pub use devices::{Alarm, Device};
 pub use restore::Snapshot;
@@ -103,8 +105,10 @@ pub struct Engine {
     redelivery: Redelivery,
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
-    /// The rules that a message concerns: kept for its memory only.
+    topics: Topics,
+    /// The rules that a message concerns, and what it says: kept for their memory only.
     scratch: Vec<usize>,
+    heard: Heard,
 }
 
 /// Something that is due at a time.
@@ -126,6 +130,7 @@ impl Engine {
         let absence_held_until = now + settings.restart_grace;
         let unknown = vec![0; policy.rules.len()];
         let decoders = Decoders::new(&settings.sources);
+        let topics = Topics::new(&settings.sources);
         let mut engine = Engine {
             settings,
             policy,
@@ -147,7 +152,9 @@ impl Engine {
             paths_down: BTreeSet::new(),
             redelivery: Redelivery::default(),
             unknown,
+            topics,
             scratch: Vec::new(),
+            heard: Heard::default(),
         };
         engine.recount_peers();
         engine.add_registered(now);
@@ -168,7 +175,7 @@ impl Engine {
             Input::Readings { facts, at, readings } => {
                 let readings = self.known_metrics(readings);
                 if let Some(device) = self.find_device(now, 0, facts, effects) {
-                    self.take_readings(now, device, at, false, readings, effects);
+                    self.take_readings(now, device, at, false, &readings, effects);
                 }
             }
             Input::Tick => {}

@@ -72,6 +72,7 @@ impl Engine {
         let old = std::mem::replace(&mut self.policy, policy);
         let change = Change::new(&old, &self.policy);
         self.profiles = Profiles::default();
+        self.topics.forget();
         self.unknown = vec![0; self.policy.rules.len()];
         self.timers.retain(|(_, timer)| matches!(timer, Timer::Ladder(_) | Timer::Askers));
         let ids = self.device_ids();

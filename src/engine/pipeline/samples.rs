@@ -1,7 +1,7 @@
 //! Message -> Sample: what a message says, and which rules it concerns.
 
 use super::Engine;
-use crate::engine::decode::{Heard, News, Refusal};
+use crate::engine::decode::{Decoded, Heard, News, Refusal};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Message, Reading};
@@ -22,9 +22,15 @@ impl Engine {
             effects.decisions.push(Decision::Repeated { source: message.source });
             return;
         }
-        let mut heard = Heard::default();
-        self.decoders.decode(source, &self.policy.metrics, message, now, &mut heard);
-        self.take_heard(now, message.source, Some(message), heard, effects);
+        let mut heard = std::mem::take(&mut self.heard);
+        let known = self.topics.find(message.source, &message.topic);
+        let metrics = &self.policy.metrics;
+        match known {
+            Some(_) => self.decoders.decode_known(source, metrics, message, now, &mut heard),
+            None => self.decoders.decode(source, metrics, message, now, &mut heard),
+        }
+        self.take_heard(now, message.source, Some((message, known)), &mut heard, effects);
+        self.heard = heard;
     }
 
     /// Lets the decoders do what is due by `until`.
@@ -40,7 +46,7 @@ impl Engine {
         for source in 0..self.settings.sources.len() {
             let mut heard = Heard::default();
             self.decoders.wake(source, until, &mut heard);
-            self.take_heard(now, source, None, heard, effects);
+            self.take_heard(now, source, None, &mut heard, effects);
         }
     }
 
@@ -49,19 +55,22 @@ impl Engine {
         &mut self,
         now: Timestamp,
         source: usize,
-        message: Option<&Message>,
-        heard: Heard,
+        message: Option<(&Message, Option<DeviceId>)>,
+        heard: &mut Heard,
         effects: &mut Effects,
     ) {
-        for Refusal { reason, detail } in heard.refused {
+        for Refusal { reason, detail } in heard.refused.drain(..) {
             effects.decisions.push(Decision::Rejected { source, reason, detail });
         }
-        effects.publish.extend(heard.publish);
+        effects.publish.append(&mut heard.publish);
+        let (message, known) = message.unzip();
+        let known = known.flatten();
         let retained = message.is_some_and(|message| message.retain);
-        for element in heard.decoded {
-            let found = self.find_device(now, source, element.facts, effects);
+        let mut spare = Vec::new();
+        for Decoded { facts, news } in heard.decoded.drain(..) {
+            let found = known.or_else(|| self.find_device(now, source, facts, effects));
             let Some(device) = found else { continue };
-            match element.news {
+            match news {
                 News::Presence { online } => self.take_presence(now, device, online, effects),
                 News::Stale => self.take_stale(now, device, effects),
                 News::History { at, readings } => {
@@ -75,10 +84,15 @@ impl Engine {
                         effects.decisions.push(Decision::Repeated { source });
                         continue;
                     }
-                    self.take_readings(now, device, event, retained, readings, effects);
+                    if let (None, Some(message)) = (known, message) {
+                        self.topics.remember(source, &message.topic, device);
+                    }
+                    self.take_readings(now, device, event, retained, &readings, effects);
+                    spare = readings;
                 }
             }
         }
+        heard.recycle(spare);
     }
 
     /// The readings of the metrics that some rule reads.
@@ -132,7 +146,7 @@ impl Engine {
         id: DeviceId,
         event: Timestamp,
         retained: bool,
-        readings: Vec<(MetricId, Reading)>,
+        readings: &[(MetricId, Reading)],
         effects: &mut Effects,
     ) {
         let lateness = self.settings.lateness;
@@ -151,7 +165,7 @@ impl Engine {
             return;
         };
         let mut rules = std::mem::take(&mut self.scratch);
-        device.absorb(event, &readings, &mut rules);
+        device.absorb(event, readings, &mut rules);
         if !late {
             device.clock.hear(look_at, now);
             self.look_at(now, id, &rules, look_at, effects);
