@@ -175,6 +175,11 @@ impl Config {
             language: self.gateway.language,
             zone: self.gateway.zone,
             upstream: upstream.name.clone(),
+            in_flight_max: self
+                .upstreams
+                .iter()
+                .map(|upstream| (upstream.name.clone(), upstream.max_in_flight))
+                .collect(),
             lateness: TimeSpan::from_secs(10),
             restart_grace: TimeSpan::from_secs(600),
             resume_max: TimeSpan::from_secs(3_600),

@@ -228,12 +228,13 @@ impl<'a> Walk<'a> {
             return Ok(());
         };
         let id = element.readings.wanted(name)?;
+        if id.is_none() && !found.may_be_no_number() {
+            return Ok(());
+        }
         let reading = if self.mapping.bad.iter().any(|bad| found.is(bad)) {
             Some(Reading::Bad)
-        } else if id.is_some() || !matches!(found, Found::Text(_)) {
-            found.reading(scale, offset, &mut self.heard.refused)
         } else {
-            None
+            found.reading(scale, offset, &mut self.heard.refused)
         };
         if let (Some(id), Some(reading)) = (id, reading) {
             element.readings.put(id, reading);

@@ -16,8 +16,8 @@ use crate::engine::types::time::Timestamp;
 
 pub use retry::retry_at;
 
-/// Calls that may be under way to one upstream at a time.
-pub const IN_FLIGHT_MAX: usize = 8;
+/// Calls that may be under way at a time to an upstream of which nothing else is said.
+const IN_FLIGHT_DEFAULT: usize = 8;
 
 /// The jobs that are not done yet.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Outbox {
     ready: BTreeMap<String, BTreeSet<(Severity, Timestamp, JobKey)>>,
     delayed: BTreeSet<(Timestamp, JobKey)>,
     in_flight: BTreeMap<JobKey, String>,
+    /// Calls that may be under way at a time, by upstream.
+    in_flight_max: BTreeMap<String, usize>,
 }
 
 /// What became of a job after a call.
@@ -41,6 +43,11 @@ pub enum Fate {
 }
 
 impl Outbox {
+    /// With nothing to do yet, and so many calls at a time to each upstream.
+    pub fn new(in_flight_max: BTreeMap<String, usize>) -> Outbox {
+        Outbox { in_flight_max, ..Outbox::default() }
+    }
+
     /// Puts back what was stored before a restart. Whatever was waiting may have been sent, so
     /// that it is looked up before it is sent again (I5).
     pub fn restore(&mut self, mut job: JobRecord) {
@@ -93,7 +100,8 @@ impl Outbox {
         let mut calls = Vec::new();
         for (upstream, ready) in &mut self.ready {
             let under_way = self.in_flight.values().filter(|name| *name == upstream).count();
-            for _ in under_way..IN_FLIGHT_MAX {
+            let most = self.in_flight_max.get(upstream).copied().unwrap_or(IN_FLIGHT_DEFAULT);
+            for _ in under_way..most {
                 let Some((_, _, key)) = ready.pop_first() else {
                     break;
                 };

@@ -62,6 +62,8 @@ pub struct Settings {
     pub zone: Tz,
     /// Upstream of rules that name none.
     pub upstream: String,
+    /// Calls that may be under way at a time, by upstream.
+    pub in_flight_max: BTreeMap<String, usize>,
     /// Samples that are older than the newest by less than this are placed by their time; older
     /// ones only fill history.
     pub lateness: TimeSpan,
@@ -130,6 +132,7 @@ impl Engine {
         let absence_held_until = now + settings.restart_grace;
         let unknown = vec![0; policy.rules.len()];
         let decoders = Decoders::new(&settings.sources);
+        let outbox = Outbox::new(settings.in_flight_max.clone());
         let topics = Topics::new(&settings.sources);
         let mut engine = Engine {
             settings,
@@ -143,7 +146,7 @@ impl Engine {
             departed: BTreeMap::new(),
             suppression: Suppression::default(),
             peers: Peers::default(),
-            outbox: Outbox::default(),
+            outbox,
             ledger: LedgerEnd::default(),
             ticket_last: 0,
             timers: BTreeSet::new(),
