@@ -32,6 +32,7 @@ impl Gateway {
         std::fs::write(home.join("faultgate.toml"), format!("{http}{config}")).unwrap();
         let began = Instant::now();
         let mut process = Command::new(env!("CARGO_BIN_EXE_faultgate"))
+
             .args(["run", "--log", "json", "--config"])
             .arg(home.join("faultgate.toml"))
             .stderr(Stdio::piped())
@@ -52,12 +53,28 @@ impl Gateway {
         Gateway { process, http: text("http"), started_in }
     }
 
-    /// The sum of a counter over its labels.
-    pub async fn counted(&self, counter: &str) -> usize {
+    /// The lines of a metric.
+    pub async fn lines(&self, metric: &str) -> Vec<String> {
         let url = format!("http://{}/metrics", self.http);
         let text = plain_client().unwrap().get(url).send().await.unwrap().text().await.unwrap();
-        let lines = text.lines().filter(|line| line.starts_with(counter));
-        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).sum()
+        text.lines().filter(|line| line.starts_with(metric)).map(str::to_owned).collect()
+    }
+
+    /// The sum of a counter over its labels.
+    pub async fn counted(&self, counter: &str) -> usize {
+        let lines = self.lines(counter).await;
+        lines.iter().filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).sum()
+    }
+
+    /// The mean of a histogram over its labels.
+    pub async fn mean(&self, histogram: &str) -> f64 {
+        let lines = self.lines(histogram).await;
+        let sum = |part: &str| -> f64 {
+            let named = format!("{histogram}_{part}");
+            let found = lines.iter().filter(|line| line.starts_with(&named));
+            found.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
+        };
+        sum("sum") / sum("count")
     }
 
     /// Waits until a counter has come to a number.
@@ -221,7 +238,10 @@ pub async fn publish(
                 tokio::time::sleep_until(due.into()).await;
             }
             let (topic, payload) = message(n);
-            client.publish(topic, qos, false, payload).await.unwrap();
+            // The other end goes when the bench has what it wants.
+            if client.publish(topic, qos, false, payload).await.is_err() {
+                return;
+            }
         }
     });
     let mut left = count;
@@ -282,6 +302,46 @@ pub async fn subscribe(address: &str, count: usize, qos: QoS) {
                 received += 1;
                 if received == count {
                     println!("done");
+                }
+            }
+            Event::Incoming(_) | Event::Outgoing(_) => {}
+        }
+    }
+}
+
+/// Argument that makes the bench the naive loop.
+pub const NAIVE: &str = "--naive";
+
+/// A loop that remembers nothing: it posts whatever is in fault, and keeps nothing on disk.
+pub fn start_naive(mqtt: &str, url: &str) -> Subscriber {
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args([NAIVE, mqtt, url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "ready");
+    Subscriber { process, lines }
+}
+
+/// What the naive loop does.
+pub async fn run_naive(address: &str, url: &str) {
+    let (client, mut events) = client(address, "naive");
+    events.network_options.set_tcp_nodelay(true);
+    client.subscribe("plant/#", QoS::AtLeastOnce).await.unwrap();
+    let http = plain_client().unwrap();
+    loop {
+        match events.poll().await.unwrap() {
+            Event::Incoming(Packet::SubAck(_)) => println!("ready"),
+            Event::Incoming(Packet::Publish(message)) => {
+                let json: Json = serde_json::from_slice(&message.payload).unwrap();
+                if json["fault"] == 1 {
+                    let device = message.topic.split('/').nth(3).unwrap().to_owned();
+                    let body = json!({ "device": device }).to_string();
+                    let url = format!("{url}desk/api/v1/tickets");
+                    let request = http.post(url).header("content-type", "application/json");
+                    let request = request.body(body);
+                    tokio::spawn(async move { request.send().await.unwrap() });
                 }
             }
             Event::Incoming(_) | Event::Outgoing(_) => {}
