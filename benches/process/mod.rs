@@ -356,7 +356,8 @@ pub fn percentiles(mut millis: Vec<f64>) -> (f64, f64) {
     (at(0.5), at(0.99))
 }
 
-/// Puts alarms into a store, as a gateway would have left them: one in ten raised, the rest over.
+/// Puts alarms into a store, as a gateway would have left them: ten rules a device, one of them
+/// raised, the rest over.
 pub fn fill(data: &Path, alarms: usize) {
     use faultgate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState};
     use faultgate::engine::types::device::DeviceFacts;
@@ -368,13 +369,16 @@ pub fn fill(data: &Path, alarms: usize) {
     for batch in 0..alarms / 10_000 {
         let mut writes = Vec::new();
         for number in batch * 10_000..(batch + 1) * 10_000 {
-            let device = format!("m-{number}");
-            let id = AlarmId { rule: "fault".into(), device: device.clone(), key: Vec::new() };
+            let (device, rule) = (format!("m-{}", number / 10), number % 10);
+            let rule_id = format!("r-{rule}");
+            let id = AlarmId { rule: rule_id, device: device.clone(), key: Vec::new() };
             let mut record = AlarmRecord::new(id, "r1".into());
             record.changed_at = Timestamp::from_millis(1_767_225_600_000);
-            if number % 10 == 0 {
-                record.state = AlarmState::Unacknowledged { clearing: None };
+            writes.push(Write::Alarm(Box::new(record.clone())));
+            if rule > 0 {
+                continue;
             }
+            record.state = AlarmState::Unacknowledged { clearing: None };
             writes.push(Write::Alarm(Box::new(record)));
             let facts = DeviceFacts {
                 id: device,

@@ -26,6 +26,8 @@ pub struct Outbox {
     /// By upstream: the most severe first, then the oldest.
     ready: BTreeMap<String, BTreeSet<(Severity, Timestamp, JobKey)>>,
     delayed: BTreeSet<(Timestamp, JobKey)>,
+    /// Those that were given up.
+    dead: BTreeSet<JobKey>,
     in_flight: BTreeMap<JobKey, String>,
     /// Calls that may be under way at a time, by upstream.
     in_flight_max: BTreeMap<String, usize>,
@@ -60,6 +62,9 @@ impl Outbox {
     /// Adds a job, or replaces the one with its key.
     pub fn add(&mut self, job: JobRecord) {
         let ticket = job.key.ticket;
+        if matches!(job.state, JobState::Dead { .. }) {
+            self.dead.insert(job.key);
+        }
         self.jobs.insert(job.key, job);
         self.promote(ticket);
     }
@@ -76,7 +81,7 @@ impl Outbox {
 
     /// How many jobs wait or are under way (dead letters not counted).
     pub fn depth(&self) -> usize {
-        self.jobs.values().filter(|job| matches!(job.state, JobState::Waiting { .. })).count()
+        self.jobs.len() - self.dead.len()
     }
 
     /// When the next delayed job is due.
@@ -124,6 +129,7 @@ impl Outbox {
             Outcome::Done { .. } => Fate::Done(job),
             Outcome::Rejected { reason } => {
                 job.state = JobState::Dead { at: now, reason: reason.clone() };
+                self.dead.insert(job.key);
                 self.jobs.insert(job.key, job.clone());
                 Fate::Dead(job)
             }
@@ -149,6 +155,7 @@ impl Outbox {
         let reason = reason.clone();
         job.state = JobState::Waiting { attempts: 0, not_before: now, uncertain: true, reason };
         let job = job.clone();
+        self.dead.remove(&key);
         self.promote(key.ticket);
         Some(job)
     }
@@ -165,6 +172,9 @@ impl Outbox {
         } else {
             vec![key]
         };
+        keys.iter().for_each(|key| {
+            self.dead.remove(key);
+        });
         let dropped = keys.iter().filter_map(|key| self.jobs.remove(key)).collect();
         self.promote(key.ticket);
         dropped
