@@ -61,7 +61,8 @@ fn main() {
     }
 }
 
-const FAULT: &str = "[[rule]]\nid = \"fault\"\nmatch = { class = \"machine\" }\nwhen = \"fault == 1\"\n";
+const FAULT: &str =
+    "[[rule]]\nid = \"fault\"\nmatch = { class = \"machine\" }\nwhen = \"fault == 1\"\n";
 
 fn source(mosquitto: &Mosquitto, qos: u8) -> String {
     format!(
@@ -72,7 +73,10 @@ fn source(mosquitto: &Mosquitto, qos: u8) -> String {
 }
 
 fn upstream(upstream: &Upstream) -> String {
-    format!("[[upstream]]\nname = \"desk\"\nkind = \"desk\"\nurl = \"{}\"\nmax_in_flight = 64\n", upstream.url)
+    format!(
+        "[[upstream]]\nname = \"desk\"\nkind = \"desk\"\nurl = \"{}\"\nmax_in_flight = 64\n",
+        upstream.url
+    )
 }
 
 /// About 220 bytes.
@@ -101,7 +105,9 @@ async fn latency() {
     let gateway = Gateway::start(home.path(), FAULT, &config);
     gateway.ready().await;
     let (p50, p99) = faults(&mosquitto, &desk).await;
-    println!("latency: fault -> POST at 2,000 messages/s: naive loop p50 {naive_p50:.2} ms, p99 {naive_p99:.2} ms");
+    println!(
+        "latency: fault -> POST at 2,000 messages/s: naive loop p50 {naive_p50:.2} ms, p99 {naive_p99:.2} ms"
+    );
     println!(
         "latency: gateway p50 {p50:.2} ms ({:.2} of naive), p99 {p99:.2} ms ({:.2} of naive); one commit {:.2} ms, one call {:.2} ms in the mean",
         p50 / naive_p50,
@@ -229,7 +235,9 @@ async fn many_devices() {
     publish(&mosquitto.address, QoS::AtLeastOnce, count, 0, |n| telemetry(n % DEVICES, n, 0)).await;
     gateway.until("faultgate_messages_received_total{", count).await;
     let (now, most) = memory(gateway.process.id());
-    println!("memory: {DEVICES} devices, 20 rules each, 7 metrics, 3 messages: {now:.0} MB, at the most {most:.0} MB");
+    println!(
+        "memory: {DEVICES} devices, 20 rules each, 7 metrics, 3 messages: {now:.0} MB, at the most {most:.0} MB"
+    );
 }
 
 /// A start with many alarms in the store.

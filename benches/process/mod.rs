@@ -32,7 +32,6 @@ impl Gateway {
         std::fs::write(home.join("faultgate.toml"), format!("{http}{config}")).unwrap();
         let began = Instant::now();
         let mut process = Command::new(env!("CARGO_BIN_EXE_faultgate"))
-
             .args(["run", "--log", "json", "--config"])
             .arg(home.join("faultgate.toml"))
             .stderr(Stdio::piped())

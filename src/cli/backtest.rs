@@ -18,6 +18,7 @@ use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::message::{Delivery, Message};
 use crate::engine::types::time::Timestamp;
 use crate::service::backtest::{Backtest, Outcome, Recorded};
+use crate::service::difference::Difference;
 
 /// What to play.
 #[derive(Debug, clap::Args)]
@@ -55,8 +56,11 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     match (args.format, before) {
         (Format::Json, None) => println!("{}", serde_json::to_string_pretty(&outcome)?),
         (Format::Json, Some(before)) => {
-            let both = serde_json::json!({ "new": outcome, "old": before });
-            println!("{}", serde_json::to_string_pretty(&both)?);
+            let difference = Difference::between(&before, &outcome);
+            let mut told = serde_json::to_value(&outcome)?;
+            told["against"] = serde_json::to_value(&before)?;
+            told["difference"] = serde_json::to_value(&difference)?;
+            println!("{}", serde_json::to_string_pretty(&told)?);
         }
         (Format::Text, before) => print_text(&outcome, before.as_ref()),
     }
@@ -146,6 +150,10 @@ fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
     if let Some(before) = before {
         let (alarms, tickets, cost) = figures(before);
         println!("against: {alarms} alarms raised, {tickets} tickets; {cost}");
+        let difference = Difference::between(before, outcome);
+        difference.cost_lines().iter().for_each(|line| println!("{line}"));
+        let head = ["rule", "raised", "tickets"];
+        print!("{}", table(&head, &difference.rule_rows()));
     }
     let rows: Vec<Vec<String>> = outcome.ticket_rows();
     print!("{}", table(&["ticket", "opened", "resolved", "device", "rule", "alarms"], &rows));

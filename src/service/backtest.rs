@@ -51,12 +51,12 @@ pub struct InputFigures {
 /// One episode.
 #[derive(Debug, Serialize)]
 pub struct AlarmLine {
-    rule: String,
-    device: String,
-    key: Vec<String>,
+    pub(super) rule: String,
+    pub(super) device: String,
+    pub(super) key: Vec<String>,
     episode: u32,
-    raised_at: Timestamp,
-    returned_at: Option<Timestamp>,
+    pub(super) raised_at: Timestamp,
+    pub(super) returned_at: Option<Timestamp>,
     severity: Severity,
     ticket: Option<TicketId>,
     held_by: Option<HeldBy>,
@@ -76,9 +76,9 @@ pub struct TicketLine {
 /// One rule.
 #[derive(Debug, Default, Serialize)]
 pub struct RuleLine {
-    rule: String,
-    raised: u64,
-    tickets: u64,
+    pub(super) rule: String,
+    pub(super) raised: u64,
+    pub(super) tickets: u64,
     /// Looks at which the condition was unknown: no or bad reading, too little history, an error.
     unknown: u64,
     /// Looks at which the condition could not be evaluated.

@@ -1,6 +1,7 @@
 //! Wiring: everything is built here once, in the order in which it works.
 
 pub mod backtest;
+pub mod difference;
 mod dispatch;
 mod gateway;
 pub mod observe;

@@ -211,6 +211,17 @@ fn a_backtest_tells_alarms_tickets_usage_and_cost_and_twice_the_same_bytes() {
     assert_eq!(told["cost"][0]["total"], "1.20");
     assert_eq!(told["rules"][0]["raised"], 2);
     assert_eq!(run(folder.path(), &arguments).stdout, output.stdout);
+    std::fs::write(folder.path().join("old.toml"), HOT.replace("> 80", "> 92")).expect("written");
+    let compared =
+        json(&run(folder.path(), &[&arguments[..], &["--against", "old.toml"]].concat()));
+    assert_eq!(compared["alarms"], told["alarms"]);
+    assert_eq!(compared["against"]["alarms"].as_array().map(Vec::len), Some(1));
+    let difference = &compared["difference"];
+    assert_eq!(difference["rules"][0]["raised"], serde_json::json!([1, 2]));
+    assert_eq!(difference["rules"][0]["tickets"], serde_json::json!([1, 1]));
+    assert_eq!(difference["cost"][0]["delta"], "0.00");
+    let only_new = &difference["alarms"]["only_new"];
+    assert_eq!(only_new[0]["raised_at"], "2026-04-11T03:20:10Z", "{difference:#}");
 }
 
 #[test]

@@ -62,6 +62,30 @@ impl SourceSpec {
             || self.topics.is_empty() && self.filters.iter().any(covered)
     }
 
+    /// The metrics that its messages can have, where the configuration lists them all; `None`
+    /// where devices choose them.
+    pub fn metrics(&self) -> Option<Vec<&str>> {
+        match &self.payload {
+            Payload::Json(mapping) if !mapping.rest => {
+                let names = mapping.metrics.iter().map(|(name, _)| name.as_str());
+                let names: Vec<&str> = names.collect();
+                names.iter().all(|name| !name.contains('{')).then_some(names)
+            }
+            Payload::Value if !self.topics.iter().any(TopicPattern::captures_metric) => {
+                Some(vec!["value"])
+            }
+            Payload::Raw => Some(vec!["raw"]),
+            Payload::Json(_)
+            | Payload::ValueOrJson(_)
+            | Payload::Value
+            | Payload::Sparkplug(_)
+            | Payload::SenMl(_)
+            | Payload::ThinEdge(_)
+            | Payload::OpcUa
+            | Payload::Csv(_) => None,
+        }
+    }
+
     /// True when a topic says everything about the device that speaks on it, and its payloads say
     /// nothing of it: then a topic needs to be read once only.
     pub fn topic_tells_all(&self) -> bool {

@@ -193,7 +193,9 @@ impl DeviceMemory {
 
     /// The last values of a metric, oldest first.
     pub fn recent(&self, metric: MetricId) -> Vec<f64> {
-        self.slot(metric).map(|slot| slot.recent.iter().copied().map(f64::from).collect()).unwrap_or_default()
+        self.slot(metric)
+            .map(|slot| slot.recent.iter().copied().map(f64::from).collect())
+            .unwrap_or_default()
     }
 
     fn slot(&self, metric: MetricId) -> Option<&Slot> {

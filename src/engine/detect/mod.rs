@@ -7,6 +7,7 @@ mod band;
 pub mod cel;
 mod code_table;
 mod learned;
+mod lint;
 mod memory;
 mod rule_file;
 mod rule_test;
@@ -16,6 +17,7 @@ mod weighted;
 mod window;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use crate::engine::types::document::Scalar;
 use crate::engine::types::names::{Metric, MetricId, Names, RuleId, RuleKind};
@@ -42,6 +44,17 @@ pub struct Rule {
     pub when: Condition,
     /// When it no longer holds; `None` for the opposite of `when`.
     pub clear_when: Option<Condition>,
+    /// Where it was written.
+    pub origin: Origin,
+}
+
+/// Where a rule was written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Which of the files that were compiled.
+    pub source: usize,
+    /// The bytes of its condition there.
+    pub when: Range<usize>,
 }
 
 impl Rule {
@@ -83,7 +96,8 @@ impl Rule {
         let clear_when = self.spec.clear_when.as_ref();
         let clear_when = clear_when.map(|text| Condition::compile(text, &mut scope)).transpose()?;
         let spec = rule_file::with_params(&self.spec, params);
-        Ok(Rule { id: self.id, spec, key: self.key.clone(), when, clear_when })
+        let (key, origin) = (self.key.clone(), self.origin.clone());
+        Ok(Rule { id: self.id, spec, key, when, clear_when, origin })
     }
 
     /// True when it asks whether the device is silent.

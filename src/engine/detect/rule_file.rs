@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Rule;
 use super::cel::{CompileScope, Condition, Fault};
+use super::lint::lint;
+use super::{Origin, Rule};
 use crate::engine::types::code::CodeTable;
 use crate::engine::types::diagnostic::{Report, Source, did_you_mean};
 use crate::engine::types::document::{Located, OneOf, Place, Scalar, Table};
@@ -39,12 +40,29 @@ pub struct RuleDraft {
     pub code_table: Option<Located<String>>,
     /// Its texts, for the check of the templates.
     pub texts: Vec<Located<Bilingual>>,
+    /// Its own parameters, not those of `[defaults]`.
+    params: Vec<(String, Range<usize>)>,
     when: Located<String>,
     clear_when: Option<Located<String>>,
     spec: RuleSpec,
 }
 
 impl RuleDraft {
+    /// Where its condition stands.
+    pub fn when_span(&self) -> Range<usize> {
+        self.when.span.clone()
+    }
+
+    /// Where the condition of its return stands.
+    pub fn clear_span(&self) -> Option<Range<usize>> {
+        self.clear_when.as_ref().map(|clear| clear.span.clone())
+    }
+
+    /// Its own parameters, and where they stand.
+    pub fn param_spans(&self) -> &[(String, Range<usize>)] {
+        &self.params
+    }
+
     /// True when its alarms are told apart by some metric.
     pub fn has_key(&self) -> bool {
         !self.spec.key.is_empty()
@@ -105,13 +123,12 @@ pub fn compile(
                 None => None,
             };
             let key = draft.spec.key.iter().map(|metric| metrics.intern(metric)).collect();
-            Some(Rule {
-                id: rules.intern(&draft.id.value),
-                key,
-                spec: draft.spec,
-                when: when?,
-                clear_when,
-            })
+            let spec = draft.spec.clone();
+            let origin = Origin { source: draft.source, when: draft.when.span.clone() };
+            let id = rules.intern(&draft.id.value);
+            let rule = Rule { id, key, spec, when: when?, clear_when, origin };
+            lint(&rule, &draft, place);
+            Some(rule)
         })
         .collect()
 }
@@ -162,7 +179,7 @@ struct Keys {
     severity: Option<Severity>,
     safety: Option<bool>,
     latch: Option<bool>,
-    params: Option<BTreeMap<String, Scalar>>,
+    params: Option<BTreeMap<String, Located<Scalar>>>,
     mode: Option<Mode>,
     on_remove: Option<OnRemove>,
     title: Option<Located<Bilingual>>,
@@ -177,6 +194,30 @@ struct TicketKeys {
     upstream: Option<Located<String>>,
     queue: Option<String>,
     ladder: Option<Located<String>>,
+}
+
+impl TicketKeys {
+    /// These keys, and those of `[defaults]` where they say nothing.
+    fn over(self, defaults: &TicketKeys) -> TicketKeys {
+        TicketKeys {
+            per: self.per.or(defaults.per),
+            reopen_within: self.reopen_within.or(defaults.reopen_within),
+            upstream: self.upstream.or_else(|| defaults.upstream.clone()),
+            queue: self.queue.or_else(|| defaults.queue.clone()),
+            ladder: self.ladder.or_else(|| defaults.ladder.clone()),
+        }
+    }
+
+    fn policy(&self) -> TicketPolicy {
+        let default = TicketPolicy::default();
+        TicketPolicy {
+            per: self.per.unwrap_or_default(),
+            reopen_within: self.reopen_within.unwrap_or(default.reopen_within),
+            upstream: self.upstream.as_ref().map(|name| name.value.clone()),
+            queue: self.queue.clone(),
+            ladder: self.ladder.as_ref().map(|name| name.value.clone()),
+        }
+    }
 }
 
 fn read_keys(table: &Table<'_>) -> Keys {
@@ -229,7 +270,7 @@ fn read_ticket(table: &Table<'_>) -> TicketKeys {
     }
 }
 
-fn read_params(table: &Table<'_>) -> BTreeMap<String, Scalar> {
+fn read_params(table: &Table<'_>) -> BTreeMap<String, Located<Scalar>> {
     table
         .entries()
         .into_iter()
@@ -252,22 +293,12 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
     let clear_when = own.clear_when.or_else(|| defaults.clear_when.clone());
     let title = own.title.or_else(|| defaults.title.clone());
     let advice = own.advice.or_else(|| defaults.advice.clone());
-    let ladder = own.ticket.ladder.or_else(|| defaults.ticket.ladder.clone());
-    let upstream = own.ticket.upstream.or_else(|| defaults.ticket.upstream.clone());
+    let ticket = own.ticket.over(&defaults.ticket);
     let code_table = own.code_table.or_else(|| defaults.code_table.clone());
+    let own_params = own.params.unwrap_or_default();
     let mut params = defaults.params.clone().unwrap_or_default();
-    params.extend(own.params.unwrap_or_default());
-    let policy = TicketPolicy {
-        per: own.ticket.per.or(defaults.ticket.per).unwrap_or_default(),
-        reopen_within: own
-            .ticket
-            .reopen_within
-            .or(defaults.ticket.reopen_within)
-            .unwrap_or(TicketPolicy::default().reopen_within),
-        upstream: upstream.as_ref().map(|name| name.value.clone()),
-        queue: own.ticket.queue.or_else(|| defaults.ticket.queue.clone()),
-        ladder: ladder.as_ref().map(|name| name.value.clone()),
-    };
+    params.extend(own_params.clone());
+    let params = params.into_iter().map(|(name, value)| (name, value.value)).collect();
     let mut spec = RuleSpec {
         selector: own.selector.or_else(|| defaults.selector.clone()).unwrap_or_default(),
         key: own.key.or_else(|| defaults.key.clone()).unwrap_or_default(),
@@ -293,7 +324,7 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
             |title| title.value,
         ),
         advice: advice.clone().map_or_else(Bilingual::default, |advice| advice.value),
-        ticket: policy,
+        ticket: ticket.policy(),
         code_table: None,
         code: None,
         revision: String::new(),
@@ -301,7 +332,19 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
     };
     spec.revision = revision(&spec);
     let texts = title.into_iter().chain(advice).collect();
-    Some(RuleDraft { source, id, ladder, upstream, code_table, texts, when, clear_when, spec })
+    let params = own_params.into_iter().map(|(name, value)| (name, value.span)).collect();
+    Some(RuleDraft {
+        source,
+        id,
+        ladder: ticket.ladder,
+        upstream: ticket.upstream,
+        code_table,
+        texts,
+        params,
+        when,
+        clear_when,
+        spec,
+    })
 }
 
 fn check_id(table: &Table<'_>, id: &Located<String>) -> bool {

@@ -124,9 +124,8 @@ impl UpstreamConfig {
             queue: table.or("queue", "General".to_owned()),
             key_field: table.or("key_field", "ExternalKey".to_owned()),
             rate: rate.unwrap_or(default),
-            max_in_flight: table
-                .or::<u32>("max_in_flight", MAX_IN_FLIGHT as u32)
-                .clamp(1, 1_024) as usize,
+            max_in_flight: table.or::<u32>("max_in_flight", MAX_IN_FLIGHT as u32).clamp(1, 1_024)
+                as usize,
             name: name?,
             kind: kind?,
             url,

@@ -5,6 +5,7 @@
 //! absorb it as CEL absorbs errors. `docs/conditions.md` lists what is supported.
 
 mod compile;
+mod contradiction;
 mod evaluate;
 mod fold;
 mod functions;
