@@ -20,6 +20,7 @@ mod proxy;
 mod recordings;
 mod redelivery;
 mod reload;
+mod reload_load;
 mod rule_files;
 mod service_manager;
 mod sparkplug;
