@@ -255,6 +255,15 @@ impl Engine {
         }
     }
 
+    /// What a registered device had said of itself before a restart.
+    pub(super) fn recall_device(&mut self, id: DeviceId, facts: DeviceFacts) {
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.facts = complete(device.registered.as_ref(), facts);
+        }
+        self.attach(id, None);
+        self.count_in(id);
+    }
+
     /// Has every device say what a new register says of it.
     pub(super) fn register_devices(&mut self, effects: &mut Effects) {
         for device in &mut self.devices {
