@@ -11,6 +11,7 @@ mod demo;
 mod desk;
 mod fuzz;
 mod gateway;
+mod lanes;
 mod layers;
 mod mosquitto;
 mod mqtt_tls;
