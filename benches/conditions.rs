@@ -90,6 +90,7 @@ fn measure(text: &str) -> (f64, f64) {
         now,
         stale_after: TimeSpan::from_secs(3_600),
         raised: &|_| false,
+        count_raised: &|_, _| None,
         last_message: now,
         offline: false,
         absence_held: false,

@@ -13,7 +13,6 @@ use crate::engine::policy::{self, Policy};
 use crate::engine::rating::{self, Plan};
 use crate::engine::types::diagnostic::{Diagnostic, Level, Report, Source};
 use crate::engine::types::document::{Place, read_document};
-use crate::engine::types::ledger::Meter;
 
 /// Widest cell that says what a rule keeps.
 const KEEPS_WIDTH_MAX: usize = 50;
@@ -70,7 +69,8 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let mut sources: Vec<Source> = Vec::new();
     let paths = if args.paths.is_empty() {
         sources.extend(loaded.source);
-        loaded.config.as_ref().map(|config| config.gateway.rules.clone()).unwrap_or_default()
+        let config = loaded.config.as_ref();
+        config.map(|config| config.with_register(&config.gateway.rules)).unwrap_or_default()
     } else {
         args.paths.clone()
     };
@@ -78,7 +78,7 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     for source in files::read_all(&paths).context("cannot read what is to be checked")? {
         if is_plan(&source) {
             let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
-            warn_of_open_price(&source, plan.as_ref(), &report);
+            warn_unbounded(plan.as_ref(), Place { source: &source, report: &report });
             sources.push(source);
         } else {
             rules.push(source);
@@ -100,20 +100,14 @@ fn is_plan(source: &Source) -> bool {
     source.text.lines().any(|line| line.trim() == "[plan]")
 }
 
-/// A plan that charges for what the gateway does can cost any amount, as nothing bounds it.
-fn warn_of_open_price(source: &Source, plan: Option<&Plan>, report: &Report) {
-    let metered = plan.and_then(|plan| {
-        let charged = plan.lines.iter().filter_map(|line| line.pricing.source());
-        let mut charged = charged.filter(|name| Meter::ALL.iter().any(|m| m.name() == *name));
-        charged.next()
-    });
-    let (Some(plan), Some(meter)) = (plan, metered) else { return };
-    let start = source.text.find("[plan]").unwrap_or(0);
-    let message =
-        format!("plan `{}` charges for every `{meter}`, and no budget bounds it", plan.id);
-    let hint = "this version holds no budgets: see beforehand what rules would cost with \
-                `faultgate backtest --plan`, and watch the metric faultgate_usage_total";
-    report.warning(source, start..start + "[plan]".len(), "no-budget", message, hint);
+/// What is charged by use can come to any sum.
+fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
+    let Some(plan) = plan.filter(|plan| plan.charges_by_use()) else { return };
+    let message = format!("nothing bounds what plan `{}` can come to: it charges by use", plan.id);
+    let hint = "this version has no budgets: agree on a cap with the supplier, and see beforehand \
+                what rules would cost with `faultgate backtest --plan`";
+    let head = place.source.text.find("[plan]").unwrap_or(0);
+    place.warning(head..head + "[plan]".len(), "unbounded-price", message, hint);
 }
 
 fn print_cost(policy: &Policy, each: bool) {

@@ -179,13 +179,16 @@ pub fn tickets(args: &TicketArgs, globals: &Globals) -> anyhow::Result<ExitCode>
 pub fn devices(args: &DeviceArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     let DeviceVerb::List(list) = &args.verb;
     let answer = remote::ask(globals, "/api/v1/devices", &Question::Devices)?;
-    let columns = ["device", "class", "site", "rules", "raised", "offline"];
+    let columns = ["device", "class", "site", "rules", "raised", "offline", "register"];
     print(list, &answer, "devices", &columns, |device| {
-        Some(
-            ["id", "class", "site", "rules", "raised", "offline"]
-                .map(|key| text(&device[key]))
-                .to_vec(),
-        )
+        let keys = ["id", "class", "site", "rules", "raised", "offline"];
+        let register = match (&device["registered"], &device["quarantined"]) {
+            (Json::Bool(true), _) => "registered",
+            (_, Json::Bool(true)) => "quarantined",
+            _ => "",
+        };
+        let known = keys.map(|key| text(&device[key])).into_iter();
+        Some(known.chain([register.to_owned()]).collect())
     })
 }
 

@@ -25,7 +25,7 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     if let Some(data) = &globals.data {
         config.gateway.data.clone_from(data);
     }
-    let rules = super::rules::read_set(&config, &config.gateway.rules)?;
+    let rules = super::backtest::read_rules(&config, &config.gateway.rules)?;
     if rules.policy.rules.is_empty() {
         tracing::warn!("There are no rules: put some into the folder `rules`.");
     }

@@ -17,6 +17,7 @@ use device_sim::recording::CsvMapping;
 
 use crate::engine::decode::{self, Payload, Presence, SourceSpec, TopicPattern};
 use crate::engine::pipeline::Settings;
+use crate::engine::register::UnknownDevices;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
 use crate::engine::types::text::Language;
@@ -27,6 +28,8 @@ use crate::io::upstream::UpstreamConfig;
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "faultgate.toml";
+/// The register of devices that is read when none is named.
+const DEFAULT_REGISTER: &str = "devices.toml";
 /// Topic of devices, where no source is configured.
 const DEFAULT_TOPIC: &str = "plant/{site}/{class}/{device}/telemetry";
 /// Topic of last wills and births, where no source is configured.
@@ -51,6 +54,8 @@ pub struct Config {
     pub upstreams: Vec<UpstreamConfig>,
     /// Most devices that are kept.
     pub devices_max: usize,
+    /// What happens to devices that are not registered, where the register does not say.
+    pub unknown_devices: UnknownDevices,
     /// Free space below which nothing more is accepted, in bytes.
     pub disk_free_min: u64,
 }
@@ -66,6 +71,8 @@ pub struct GatewayConfig {
     pub language: Language,
     /// Rule files and folders.
     pub rules: Vec<PathBuf>,
+    /// The register of devices; it need not be there.
+    pub devices: PathBuf,
     /// The configuration names no rules: the folder need not be there.
     pub rules_by_default: bool,
     /// Data folder.
@@ -156,9 +163,21 @@ impl Config {
     pub fn yields(&self) -> Option<BTreeSet<String>> {
         let mut all = BTreeSet::new();
         for source in &self.sources {
-            all.extend(source.spec.yields()?.into_iter().map(str::to_owned));
+            all.extend(source.spec.metrics()?.into_iter().map(str::to_owned));
         }
         Some(all)
+    }
+
+    /// These rule files and folders, and the register of devices where there is one: what is
+    /// compiled as one set.
+    pub fn with_register(&self, rules: &[PathBuf]) -> Vec<PathBuf> {
+        let register = Some(&self.gateway.devices).filter(|file| file.exists());
+        rules.iter().chain(register).cloned().collect()
+    }
+
+    /// Where the files of a rule set lie: the rule files and folders, and the register of devices.
+    pub fn rule_paths(&self) -> Vec<PathBuf> {
+        self.gateway.rules.iter().chain([&self.gateway.devices]).cloned().collect()
     }
 
     /// What the engine needs of it.
@@ -171,9 +190,15 @@ impl Config {
             language: self.gateway.language,
             zone: self.gateway.zone,
             upstream: upstream.name.clone(),
+            in_flight_max: self
+                .upstreams
+                .iter()
+                .map(|upstream| (upstream.name.clone(), upstream.max_in_flight))
+                .collect(),
             lateness: TimeSpan::from_secs(10),
             restart_grace: TimeSpan::from_secs(600),
             resume_max: TimeSpan::from_secs(3_600),
+            unknown_devices: self.unknown_devices,
             devices_max: self.devices_max,
             sources: self.sources.iter().map(|source| source.spec.clone()).collect(),
         })
@@ -184,13 +209,13 @@ impl Config {
         for rules in &mut self.gateway.rules {
             *rules = folder.join(&*rules);
         }
+        self.gateway.devices = folder.join(&self.gateway.devices);
         self.gateway.data = folder.join(&self.gateway.data);
     }
 }
 
 fn read(table: &Table<'_>) -> Option<Config> {
     for (key, instead) in [
-        ("devices", "devices are known by their topics"),
         ("budget", "leave it out"),
         ("telemetry", "logs go to standard error, metrics to /metrics"),
     ] {
@@ -230,7 +255,11 @@ fn read(table: &Table<'_>) -> Option<Config> {
     for upstream in upstreams.iter_mut().filter(|upstream| upstream.is_own_desk()) {
         upstream.token = upstream.token.take().or_else(|| desk_token.clone());
     }
-    let devices_max = table.table("limits", |entry| Some(entry.or::<u32>("max_devices", 200_000)));
+    let limits = table.table("limits", |entry| {
+        let unknown = entry.optional("unknown_devices").map(|OneOf(unknown)| unknown);
+        Some((entry.or::<u32>("max_devices", DEVICES_MAX), unknown.unwrap_or_default()))
+    });
+    let (devices_max, unknown_devices) = limits.unwrap_or((DEVICES_MAX, UnknownDevices::default()));
     let disk_free_min = table.table("store", read_store);
     Some(Config {
         gateway,
@@ -240,11 +269,14 @@ fn read(table: &Table<'_>) -> Option<Config> {
         hosts,
         desk_token,
         upstreams,
-        devices_max: devices_max.unwrap_or(200_000) as usize,
+        devices_max: devices_max as usize,
+        unknown_devices,
         disk_free_min: disk_free_min.unwrap_or(64 << 20),
     })
 }
 
+/// Most devices that are kept, where nothing is configured.
+const DEVICES_MAX: u32 = 200_000;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 fn default_gateway() -> GatewayConfig {
@@ -253,6 +285,7 @@ fn default_gateway() -> GatewayConfig {
         zone: system_zone(),
         language: Language::English,
         rules: vec!["rules".into()],
+        devices: DEFAULT_REGISTER.into(),
         rules_by_default: true,
         data: "data".into(),
     }
@@ -275,6 +308,7 @@ fn read_gateway(table: &Table<'_>) -> GatewayConfig {
         zone: zone.unwrap_or(default.zone),
         language: table.optional("language").map_or(default.language, |OneOf(language)| language),
         rules_by_default: rules.is_none(),
+        devices: table.optional::<String>("devices").map_or(default.devices, PathBuf::from),
         rules: rules.map_or(default.rules, |rules| rules.into_iter().map(PathBuf::from).collect()),
         data: table.optional::<String>("data").map_or(default.data, PathBuf::from),
     }

@@ -25,20 +25,12 @@ pub struct RuleSet {
     pub sources: Vec<Source>,
 }
 
-/// Compiles every rule file below `paths`.
+/// Compiles every rule file below `paths`, with the register of devices.
 ///
 /// # Errors
 /// A file that cannot be read; the inner one where the files have errors.
-pub fn load(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Result<Policy, Refused>> {
-    Ok(load_set(config, paths)?.map(|set| set.policy))
-}
-
-/// As [`load`], with the files.
-///
-/// # Errors
-/// As [`load`].
-pub fn load_set(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Result<RuleSet, Refused>> {
-    Ok(compile(config, files::read_all(paths)?))
+pub fn load(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Result<RuleSet, Refused>> {
+    Ok(compile(config, files::read_all(&config.with_register(paths))?))
 }
 
 /// Compiles files that were read.

@@ -7,10 +7,15 @@ use std::sync::Arc;
 
 use super::detect::{self, Rule, RuleTest};
 use super::escalate::{self, Ladder};
+use super::register::{self, Register};
+use super::suppress::{self, Inhibit, Maintenance};
 use super::ticket;
+use super::types::code::CodeTable;
 use super::types::diagnostic::{Report, Source, did_you_mean};
-use super::types::document::{Place, read_document};
+use super::types::document::{Located, Place, read_document};
+use super::types::glob;
 use super::types::names::{Metric, Names, RuleKind};
+use super::types::text::Bilingual;
 
 /// The newest version of the rule file format.
 const SCHEMA: i64 = 1;
@@ -26,6 +31,14 @@ pub struct Policy {
     pub rule_names: Names<RuleKind>,
     /// The ladders, by id.
     pub ladders: BTreeMap<String, Ladder>,
+    /// The fault-code tables, by name.
+    pub codes: BTreeMap<String, Arc<CodeTable>>,
+    /// Which alarms suppress which.
+    pub inhibits: Vec<Inhibit>,
+    /// When alarms are suppressed.
+    pub maintenance: Vec<Maintenance>,
+    /// Devices that are known beforehand, and constants of rules for some of them.
+    pub register: Register,
     /// The tests of the rule files.
     pub tests: Vec<RuleTest>,
 }
@@ -35,6 +48,7 @@ pub struct Policy {
 pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Option<Policy> {
     let mut policy = Policy::default();
     let mut drafts = Vec::new();
+    let (mut inhibiting, mut entries) = (Vec::new(), Vec::new());
     for (index, source) in sources.iter().enumerate() {
         let place = Place { source, report };
         read_document(place, |table| {
@@ -44,13 +58,25 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
                 let message = format!("this version reads schema {SCHEMA}, not {schema}");
                 place.error(table.span(), "schema", message, "update faultgate");
             }
-            for (key, instead) in [
-                ("codes", "write one rule for each code"),
-                ("inhibit", "use `raised(\"other-rule\")` in the condition"),
-                ("maintenance", "set `mode = \"shadow\"` for that time"),
-            ] {
-                table.not_built(key, instead);
+            for draft in detect::read_codes(table) {
+                let name = draft.name.clone();
+                check_templates(place, &format!("code table `{}`", name.value), &draft.texts);
+                if policy.codes.insert(name.value.clone(), Arc::new(draft.table)).is_some() {
+                    let message = format!("code table `{}` is there twice", name.value);
+                    place.error(
+                        name.span,
+                        "duplicate-id",
+                        message,
+                        "names are unique over all files",
+                    );
+                }
             }
+            for (inhibit, rules) in suppress::read_inhibits(table) {
+                policy.inhibits.push(inhibit);
+                inhibiting.extend(rules.into_iter().map(|rule| (source, rule)));
+            }
+            policy.maintenance.extend(suppress::read_maintenance(table));
+            entries.push((source, register::read_entries(table)));
             for (id, ladder) in escalate::read_ladders(table) {
                 if policy.ladders.insert(id.value.clone(), ladder).is_some() {
                     let message = format!("ladder `{}` is there twice", id.value);
@@ -62,10 +88,16 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
             Some(())
         });
     }
-    check_references(&drafts, sources, upstreams, &policy.ladders, report);
-    let rules =
-        detect::compile(drafts, sources, report, &mut policy.metrics, &mut policy.rule_names);
+    check_references(&drafts, sources, upstreams, &policy, report);
+    let Policy { codes, metrics, rule_names, .. } = &mut policy;
+    let rules = detect::compile(drafts, sources, report, codes, metrics, rule_names);
     policy.rules = rules.into_iter().map(Arc::new).collect();
+    check_inhibiting(&policy, &inhibiting, report);
+    for (source, entries) in entries {
+        let place = Place { source, report };
+        check_overrides(&policy, &entries, place);
+        policy.register.add(entries, place);
+    }
     check_tests(&policy, sources, report);
     (!report.has_errors()).then_some(policy)
 }
@@ -74,37 +106,82 @@ fn check_references(
     drafts: &[detect::RuleDraft],
     sources: &[Source],
     upstreams: &[&str],
-    ladders: &BTreeMap<String, Ladder>,
+    policy: &Policy,
     report: &Report,
 ) {
-    let known: Vec<&str> = ladders.keys().map(String::as_str).collect();
+    let ladders: Vec<&str> = policy.ladders.keys().map(String::as_str).collect();
+    let tables: Vec<&str> = policy.codes.keys().map(String::as_str).collect();
     for draft in drafts {
         let Some(source) = sources.get(draft.source) else {
             continue;
         };
         let place = Place { source, report };
-        if let Some(ladder) = &draft.ladder
-            && !ladders.contains_key(&ladder.value)
-        {
-            let message = format!("there is no ladder `{}`", ladder.value);
-            let hint = did_you_mean(&ladder.value, &known);
-            place.error(ladder.span.clone(), "unknown-reference", message, hint);
+        check_reference(place, "ladder", draft.ladder.as_ref(), &ladders);
+        check_reference(place, "upstream", draft.upstream.as_ref(), upstreams);
+        check_reference(place, "code table", draft.code_table.as_ref(), &tables);
+        if let (Some(table), false) = (&draft.code_table, draft.has_key()) {
+            let message = format!("rule `{}` has a code table but no key", draft.id.value);
+            let hint = "name the metric that carries the code: `key = [\"code\"]`";
+            place.error(table.span.clone(), "missing-key", message, hint);
         }
-        if let Some(upstream) = &draft.upstream
-            && !upstreams.contains(&upstream.value.as_str())
-        {
-            let message = format!("there is no upstream `{}`", upstream.value);
-            let hint = did_you_mean(&upstream.value, upstreams);
-            place.error(upstream.span.clone(), "unknown-reference", message, hint);
-        }
-        for text in &draft.texts {
-            for template in text.value.texts() {
-                if let Err(fault) = ticket::check(template) {
-                    let message = format!("rule `{}`: template: {fault}", draft.id.value);
-                    let hint = "for example \"Too warm: {{ temp_c }} °C\"";
-                    place.error(text.span.clone(), "template", message, hint);
-                }
+        check_templates(place, &format!("rule `{}`", draft.id.value), &draft.texts);
+    }
+}
+
+/// Whatever a rule names must be there.
+fn check_reference(place: Place<'_>, kind: &str, named: Option<&Located<String>>, known: &[&str]) {
+    if let Some(named) = named.filter(|named| !known.contains(&named.value.as_str())) {
+        let message = format!("there is no {kind} `{}`", named.value);
+        let hint = did_you_mean(&named.value, known);
+        place.error(named.span.clone(), "unknown-reference", message, hint);
+    }
+}
+
+fn check_templates(place: Place<'_>, owner: &str, texts: &[Located<Bilingual>]) {
+    for text in texts {
+        for template in text.value.texts() {
+            if let Err(fault) = ticket::check(template) {
+                let message = format!("{owner}: template: {fault}");
+                let hint = "for example \"Too warm: {{ temp_c }} °C\"";
+                place.error(text.span.clone(), "template", message, hint);
             }
+        }
+    }
+}
+
+/// An inhibition that names a rule which is not there suppresses nothing, or nothing ever.
+fn check_inhibiting(policy: &Policy, named: &[(&Source, Located<String>)], report: &Report) {
+    let known: Vec<&str> = policy.rule_names.texts().collect();
+    for (source, rule) in named {
+        if !known.iter().any(|id| glob::matches(&rule.value, id)) {
+            check_reference(Place { source, report }, "rule", Some(rule), &known);
+        }
+    }
+}
+
+/// Whatever a device or a class overrides must be a constant of a rule, and of its type.
+fn check_overrides(policy: &Policy, entries: &register::Entries, place: Place<'_>) {
+    let known: Vec<&str> = policy.rule_names.texts().collect();
+    for (rule, name, value) in entries.overridden() {
+        let named = |id: &str| rule.is_none_or(|rule| rule == id);
+        let rules = policy.rules.iter().filter(|known| named(&known.spec.id));
+        let constants: Vec<_> = rules.flat_map(|rule| &rule.spec.params).collect();
+        if let Some(rule) = rule.filter(|rule| !known.contains(rule)) {
+            let message = format!("there is no rule `{rule}`");
+            let hint = did_you_mean(rule, &known);
+            place.error(value.span.clone(), "unknown-reference", message, hint);
+            continue;
+        }
+        let mut same_name = constants.iter().filter(|(known, _)| *known == name).peekable();
+        if same_name.peek().is_none() {
+            let names: Vec<&str> = constants.iter().map(|(name, _)| name.as_str()).collect();
+            let message = format!("no rule has a parameter `{name}`");
+            let hint = did_you_mean(name, &names);
+            place.error(value.span.clone(), "unknown-param", message, hint);
+        } else if let Some((_, own)) = same_name.find(|(_, own)| !own.is_like(&value.value)) {
+            let message =
+                format!("`{name}` is {} in the rule, but {} here", own.kind(), value.value.kind());
+            place.error(value.span.clone(), "wrong-type", message, "write it as the rule does");
         }
     }
 }

@@ -115,6 +115,6 @@ pub fn event_word(event: AlarmEvent) -> Option<&'static str> {
         AlarmEvent::Raised { .. } => Some("raised"),
         AlarmEvent::Returned => Some("returned"),
         AlarmEvent::Closed => Some("closed"),
-        AlarmEvent::Acknowledged => None,
+        AlarmEvent::Acknowledged | AlarmEvent::Released { .. } => None,
     }
 }

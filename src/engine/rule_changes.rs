@@ -85,6 +85,12 @@ fn fields(spec: &RuleSpec) -> Vec<(&'static str, String)> {
     let params =
         params.map(|(name, value)| format!("{name} = {}", as_text(value))).collect::<Vec<_>>();
     let texts = |text: &super::types::text::Bilingual| text.texts().collect::<Vec<_>>().join(" | ");
+    // The entries are many: another hash says that some of them differ.
+    let codes = spec.code_table.as_ref().map(|codes| {
+        let hash = blake3::hash(format!("{:?}", codes.entries).as_bytes()).to_hex();
+        let (name, entries) = (&codes.name, codes.entries.len());
+        format!("{name}, {entries} codes ({})", hash.chars().take(8).collect::<String>())
+    });
     let or_default = |name: &Option<String>| name.clone().unwrap_or_else(|| "default".to_owned());
     vec![
         ("match", matched.join(", ")),
@@ -98,6 +104,9 @@ fn fields(spec: &RuleSpec) -> Vec<(&'static str, String)> {
         ("key", spec.key.join(", ")),
         ("params", params.join(", ")),
         ("latch", spec.latch.to_string()),
+        ("code_table", codes.unwrap_or_default()),
+        ("renamed_from", spec.renamed_from.clone().unwrap_or_default()),
+        ("on_remove", format!("{:?}", spec.on_remove).to_lowercase()),
         ("mode", format!("{:?}", spec.mode).to_lowercase()),
         ("severity", spec.severity.word().to_owned()),
         ("safety", spec.safety.to_string()),

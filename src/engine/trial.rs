@@ -3,11 +3,11 @@
 use super::detect::{RuleTest, TestSample};
 use super::pipeline::Settings;
 use super::policy::Policy;
+use super::register::Register;
 use super::rehearsal::{Rehearsal, event_word};
 use super::types::decision::Decision;
-use super::types::document::Scalar;
 use super::types::input::Input;
-use super::types::message::{Reading, Value};
+use super::types::message::Reading;
 use super::types::time::{TimeSpan, Timestamp};
 
 /// Where a test begins: 2026-01-01T00:00:00Z, a Thursday.
@@ -30,11 +30,14 @@ pub fn run(test: &RuleTest, settings: &Settings, policy: Policy) -> Verdict {
     let names_closed = test.expect.iter().any(|expected| expected.event == "closed");
     let mut settings = settings.clone();
     settings.restart_grace = TimeSpan::ZERO;
+    // A test speaks of the rules as they are written, and of its own device.
+    let policy = Policy { register: Register::default(), ..policy };
     let mut rehearsal = Rehearsal::new(settings, policy, START);
     let mut samples: Vec<&TestSample> = test.samples.iter().collect();
     samples.sort_by_key(|sample| sample.at);
     for sample in samples {
-        let readings = sample.readings.iter().map(|(name, value)| (name.clone(), reading(value)));
+        let readings =
+            sample.readings.iter().map(|(name, value)| (name.clone(), Reading::Good(value.into())));
         let at = START + sample.at;
         let facts = test.device.clone();
         rehearsal.receive(at, Input::Readings { facts, at, readings: readings.collect() });
@@ -63,13 +66,4 @@ pub fn run(test: &RuleTest, settings: &Settings, policy: Policy) -> Verdict {
 fn line(at: TimeSpan, event: &str, rule: &str) -> String {
     let seconds = TimeSpan::from_secs(at.micros().div_euclid(1_000_000));
     format!("{seconds} {event} {rule}")
-}
-
-fn reading(scalar: &Scalar) -> Reading {
-    Reading::Good(match scalar {
-        Scalar::Bool(flag) => Value::Bool(*flag),
-        Scalar::Int(number) => Value::Int(*number),
-        Scalar::Float(number) => Value::Float(*number),
-        Scalar::Text(text) => Value::Text(text.as_str().into()),
-    })
 }

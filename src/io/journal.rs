@@ -240,6 +240,7 @@ fn batch(writes: &[Write]) -> Result<Batch, StoreError> {
         .map(|write| {
             Ok(match write {
                 Write::Alarm(alarm) => put(alarm_key(&alarm.id), alarm)?,
+                Write::AlarmGone(alarm) => (alarm_key(alarm), None),
                 Write::Ticket(ticket) => put(ticket_key(ticket.id), ticket)?,
                 Write::Job(job) => put(job_key(job.key), job)?,
                 Write::JobGone(key) => (job_key(*key), None),

@@ -11,7 +11,7 @@ use crate::engine::pipeline::Settings;
 use crate::engine::policy::Policy;
 use crate::engine::rating::{self, Plan, RatingError};
 use crate::engine::rehearsal::Rehearsal;
-use crate::engine::types::alarm::HeldBy;
+use crate::engine::types::alarm::{AlarmId, HeldBy};
 use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
 use crate::engine::types::input::Input;
 use crate::engine::types::ledger::Meter;
@@ -190,6 +190,16 @@ impl Outcome {
         self.tickets.iter().map(row).collect()
     }
 
+    fn line_of(&mut self, id: &AlarmId, episode: u32) -> Option<&mut AlarmLine> {
+        let is_it = |line: &&mut AlarmLine| {
+            line.rule == id.rule
+                && line.device == id.device
+                && line.key == id.key
+                && line.episode == episode
+        };
+        self.alarms.iter_mut().rev().find(is_it)
+    }
+
     fn note(
         &mut self,
         decision: &Decision,
@@ -219,14 +229,19 @@ impl Outcome {
                 });
             }
             Decision::Alarm { id, episode, event: AlarmEvent::Returned, at, .. } => {
-                let same = |line: &&mut AlarmLine| {
-                    line.rule == id.rule
-                        && line.device == id.device
-                        && line.key == id.key
-                        && line.episode == *episode
-                };
-                if let Some(line) = self.alarms.iter_mut().rev().find(same) {
+                if let Some(line) = self.line_of(id, *episode) {
                     line.returned_at = Some(*at);
+                }
+            }
+            Decision::Alarm {
+                id,
+                episode,
+                event: AlarmEvent::Released { held_by },
+                ticket,
+                ..
+            } => {
+                if let Some(line) = self.line_of(id, *episode) {
+                    (line.ticket, line.held_by) = (*ticket, *held_by);
                 }
             }
             Decision::Ticket { id, event: TicketEvent::Opened, at } => {

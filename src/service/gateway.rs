@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use metrics::histogram;
 use tokio::sync::{broadcast, mpsc, watch};
 
 use super::dispatch::Dispatcher;
@@ -20,7 +21,7 @@ use crate::engine::types::job::Delivered;
 use crate::engine::types::message::Publication;
 use crate::engine::types::question::Question;
 use crate::engine::types::time::{TimeSpan, Timestamp};
-use crate::io::clock::Clock;
+use crate::io::clock::{self, Clock};
 use crate::io::desk;
 use crate::io::journal::Journal;
 use crate::io::mqtt::host::Host;
@@ -251,6 +252,10 @@ impl Gateway {
             self.alive_at = now;
         }
         self.engine.note_received(&mut self.effects);
+        if self.effects.writes.is_empty() {
+            return;
+        }
+        let began = clock::monotonic();
         while let Err(error) = self.journal.commit_async(&self.effects.writes).await {
             if self.health.store {
                 tracing::error!(%error, "The store refuses to write; nothing is taken in until it does.");
@@ -260,6 +265,7 @@ impl Gateway {
             systemd::feed_watchdog();
             tokio::time::sleep(COMMIT_RETRY).await;
         }
+        histogram!("faultgate_commit_seconds").record(began.elapsed().as_secs_f64());
         if !self.health.store {
             tracing::info!("The store writes again.");
             self.health.store = true;

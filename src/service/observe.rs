@@ -225,6 +225,7 @@ impl Observer {
 fn alarm_word(event: AlarmEvent) -> &'static str {
     match event {
         AlarmEvent::Raised { .. } => "raised",
+        AlarmEvent::Released { .. } => "released",
         AlarmEvent::Acknowledged => "acknowledged",
         AlarmEvent::Returned => "returned",
         AlarmEvent::Closed => "closed",

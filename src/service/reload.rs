@@ -30,7 +30,7 @@ pub(super) async fn run(
     policies: mpsc::Sender<Policy>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let stamp = || block_in_place(|| files::stamps(&config.gateway.rules));
+    let stamp = || block_in_place(|| files::stamps(&config.with_register(&config.gateway.rules)));
     tell_success(true);
     let mut loaded = stamp();
     let mut seen = loaded.clone();
@@ -57,7 +57,7 @@ pub(super) async fn run(
 }
 
 async fn load(config: &Config, origin: Origin, policies: &mpsc::Sender<Policy>) -> Json {
-    match block_in_place(|| rules::load_set(config, &config.gateway.rules)) {
+    match block_in_place(|| rules::load(config, &config.gateway.rules)) {
         Ok(Ok(RuleSet { policy, sources })) => {
             let count = policy.rules.len();
             if policies.send(policy).await.is_err() {
@@ -85,7 +85,7 @@ async fn load(config: &Config, origin: Origin, policies: &mpsc::Sender<Policy>) 
 /// Keeps an accepted set for `faultgate rules`. The rules run whether it can be kept or not.
 pub(super) fn remember(config: &Config, origin: Origin, rules: usize, sources: &[Source]) {
     let history = RuleHistory::of(&config.gateway.data);
-    let files = rules::named(&config.gateway.rules, sources);
+    let files = rules::named(&config.rule_paths(), sources);
     match history.keep(clock::now(), origin, rules, files) {
         Ok(Some(number)) => tracing::info!(number, "The accepted rules are kept."),
         Ok(None) => {}

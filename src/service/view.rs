@@ -58,6 +58,10 @@ pub fn answer(question: &Question, engine: &Engine, health: &Health) -> Json {
                     "region": device.facts.region, "customer": device.facts.customer,
                     "labels": device.facts.labels, "offline": device.facts.offline,
                     "rules": device.rules(), "raised": raised,
+                    "registered": device.registered.is_some(),
+                    "quarantined": engine.is_quarantined(device),
+                    "model": device.nameplate().map(|plate| &plate.model),
+                    "serial": device.nameplate().map(|plate| &plate.serial),
                 })
             });
             json!({ "devices": devices.collect::<Vec<_>>() })

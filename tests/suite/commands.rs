@@ -59,10 +59,12 @@ const BROKEN: [(&str, &[Finding]); 12] = [
         &[(4, 9, "template", "for example")],
     ),
     (
-        "[[inhibit]]\nsource = { rule = \"a\" }\n[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\ncode_table = \"acs550\"\n",
+        "[[inhibit]]\nsource = { rule = \"b\" }\n[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\ncode_table = \"acs550\"\nflapping = {}\n",
         &[
-            (1, 3, "not-supported", "use `raised("),
-            (6, 1, "not-supported", "write one rule for each code"),
+            (1, 1, "missing-key", "`target` which are suppressed"),
+            (6, 14, "unknown-reference", ""),
+            (6, 14, "missing-key", "`key = [\"code\"]`"),
+            (7, 1, "not-supported", "use `off_delay`"),
         ],
     ),
     (
@@ -102,103 +104,6 @@ fn every_error_of_a_broken_file_stands_at_its_line_and_column_with_a_hint() {
         let shown = String::from_utf8_lossy(&shown.stderr).into_owned();
         assert!(shown.contains("规则.toml:") && shown.contains('^'), "{shown}");
     }
-}
-
-/// Rules that are no mistake and cannot be meant.
-const SUSPICIOUS: [(&str, &[Finding]); 9] = [
-    (
-        "[[rule]]\nid = \"a\"\nwhen = \"t > 80 && t < 10\"\n",
-        &[(3, 8, "never-fires", "mode = \"off\"")],
-    ),
-    ("[[rule]]\nid = \"a\"\nwhen = \"t > 80 && t < 10\"\nmode = \"off\"\n", &[]),
-    (
-        "[[rule]]\nid = \"a\"\nwhen = \"t > 1 && params.on\"\nparams = { on = false }\n",
-        &[(3, 8, "never-fires", "a device needs its own value")],
-    ),
-    (
-        "[[rule]]\nid = \"a\"\nwhen = \"t > params.high\"\nclear_when = \"t < params.high + 2.0\"\nparams = { high = 80 }\n",
-        &[(4, 14, "dead-band", "the other side")],
-    ),
-    (
-        "[[rule]]\nid = \"a\"\nwhen = \"t > 80\"\nclear_when = \"t < 10 && t > 20\"\n",
-        &[(4, 14, "never-returns", "latch = true")],
-    ),
-    (
-        "[[rule]]\nid = \"a\"\nwhen = \"t > 80\"\nparams = { \"高\" = 1, \"低\" = 2 }\ntitle = { zh = '低 {{ params[\"低\"] }}' }\n",
-        &[(4, 12, "unused-param", "use `params.高`")],
-    ),
-    (
-        "[defaults]\nparams = { high = 1, low = 2 }\n[[rule]]\nid = \"a\"\nwhen = \"t > params.high\"\n",
-        &[(2, 22, "unused-param", "use `params.low`")],
-    ),
-    // Told once, where it stands.
-    (
-        "[defaults]\nwhen = \"t > 8 && t < 1\"\n[[rule]]\nid = \"a\"\n[[rule]]\nid = \"b\"\n",
-        &[(2, 8, "never-fires", "")],
-    ),
-    ("[[rule]]\nid = \"a\"\nwhen = \"t > 80\"\nclear_when = \"t < 75\"\n", &[]),
-];
-
-#[test]
-fn what_cannot_be_meant_is_a_warning_at_its_place_and_no_error() {
-    for (text, expected) in SUSPICIOUS {
-        let folder = tempfile::tempdir().expect("a folder");
-        std::fs::write(folder.path().join("规则.toml"), text).expect("written");
-        let output = run(folder.path(), &["check", "规则.toml", "--format", "json"]);
-        assert_eq!(output.status.code(), Some(0), "{text}");
-        let found = json(&output);
-        let found = found.as_array().expect("a list");
-        assert_eq!(found.len(), expected.len(), "{text}\n{found:#?}");
-        for (told, (line, column, code, hint)) in found.iter().zip(expected) {
-            assert_eq!(told["severity"], "warning");
-            let place = (told["line"].as_u64(), told["column"].as_u64(), told["code"].as_str());
-            assert_eq!(place, (Some(*line), Some(*column), Some(*code)), "{text}");
-            assert!(told["hint"].as_str().is_some_and(|told| told.contains(hint)), "{told}");
-        }
-    }
-}
-
-#[test]
-fn a_metric_that_no_source_yields_is_told_only_where_every_source_lists_its_metrics() {
-    let folder = tempfile::tempdir().expect("a folder");
-    std::fs::create_dir(folder.path().join("rules")).expect("made");
-    let rule = "[[rule]]\nid = \"a\"\nwhen = \"温度 > 1 && tepm_c > 2\"\nkey = [\"code\"]\n";
-    std::fs::write(folder.path().join("rules/r.toml"), rule).expect("written");
-    let listed = "[[source]]\nname = \"s\"\nurl = \"embedded\"\ntopic = \"a/{device}\"\n\
-                  [source.json]\nmetrics = { \"温度\" = \"/t\", temp_c = \"/c\" }\n";
-    let open = "[[source]]\nname = \"o\"\nurl = \"embedded\"\ntopic = \"b/{device}\"\n";
-    let check = |config: String| {
-        std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
-        json(&run(folder.path(), &["check", "--format", "json"]))
-    };
-    let found = check(listed.to_owned());
-    let found = found.as_array().expect("a list");
-    assert_eq!(found.len(), 2, "{found:#?}");
-    assert_eq!((&found[0]["code"], &found[0]["column"]), (&"unknown-metric".into(), &19.into()));
-    assert!(found[0]["hint"].as_str().is_some_and(|hint| hint.contains("did you mean `temp_c`?")));
-    assert_eq!((&found[1]["line"], &found[1]["column"]), (&4.into(), &8.into()));
-    assert_eq!(check(format!("{listed}{open}")), serde_json::json!([]));
-}
-
-#[test]
-fn check_tells_what_each_rule_keeps_and_which_price_nothing_bounds() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let rules = format!("{HOT}[[rule]]\nid = \"slow\"\nwhen = \"温度.avg(1h) > 3\"\n");
-    std::fs::write(folder.path().join("r.toml"), rules).expect("written");
-    let plan = root().join("docs/examples/plans/plan-payg-ticket.toml");
-    let output = run(folder.path(), &["check", "r.toml", plan.to_str().expect("a path"), "--cost"]);
-    assert_eq!(output.status.code(), Some(0));
-    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
-    let lines: Vec<&str> = shown.lines().collect();
-    assert!(lines[0].contains("0 errors, 1 warnings"), "{shown}");
-    assert!(lines[1].starts_with("rule") && lines[1].contains("bytes a device"), "{shown}");
-    assert!(lines[2].starts_with("slow") && lines[2].ends_with("温度 over 1h"), "{shown}");
-    assert!(lines[3].starts_with("hot") && lines[3].contains(" B "), "{shown}");
-    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(
-        warned.contains("warning[no-budget]") && warned.contains("`ticket.created`"),
-        "{warned}"
-    );
 }
 
 #[test]
@@ -306,6 +211,17 @@ fn a_backtest_tells_alarms_tickets_usage_and_cost_and_twice_the_same_bytes() {
     assert_eq!(told["cost"][0]["total"], "1.20");
     assert_eq!(told["rules"][0]["raised"], 2);
     assert_eq!(run(folder.path(), &arguments).stdout, output.stdout);
+    std::fs::write(folder.path().join("old.toml"), HOT.replace("> 80", "> 92")).expect("written");
+    let compared =
+        json(&run(folder.path(), &[&arguments[..], &["--against", "old.toml"]].concat()));
+    assert_eq!(compared["alarms"], told["alarms"]);
+    assert_eq!(compared["against"]["alarms"].as_array().map(Vec::len), Some(1));
+    let difference = &compared["difference"];
+    assert_eq!(difference["rules"][0]["raised"], serde_json::json!([1, 2]));
+    assert_eq!(difference["rules"][0]["tickets"], serde_json::json!([1, 1]));
+    assert_eq!(difference["cost"][0]["delta"], "0.00");
+    let only_new = &difference["alarms"]["only_new"];
+    assert_eq!(only_new[0]["raised_at"], "2026-04-11T03:20:10Z", "{difference:#}");
 }
 
 #[test]

@@ -6,8 +6,19 @@ use std::path::{Path, PathBuf};
 const LAYERS: [&str; 5] = ["engine", "io", "config", "service", "cli"];
 
 /// Stages of the engine that know only `types` and themselves.
-const STAGES: [&str; 9] =
-    ["decode", "detect", "lifecycle", "merge", "guard", "escalate", "outbox", "ticket", "rating"];
+const STAGES: [&str; 11] = [
+    "decode",
+    "register",
+    "detect",
+    "lifecycle",
+    "suppress",
+    "merge",
+    "guard",
+    "escalate",
+    "outbox",
+    "ticket",
+    "rating",
+];
 
 /// What the engine may not name: async, clocks, files, sockets, threads, logs, chance, hash order.
 const WORLD: [&str; 22] = [

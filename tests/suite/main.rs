@@ -3,6 +3,7 @@
 // In a test, what cannot go on is a failure; clippy exempts only the functions marked #[test].
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod check_warnings;
 mod child;
 mod commands;
 mod crash;
@@ -10,6 +11,7 @@ mod demo;
 mod desk;
 mod fuzz;
 mod gateway;
+mod lanes;
 mod layers;
 mod mosquitto;
 mod mqtt_tls;
@@ -19,6 +21,8 @@ mod proxy;
 mod recordings;
 mod redelivery;
 mod reload;
+mod reload_load;
+mod rule_files;
 mod rule_history;
 mod service_manager;
 mod sparkplug;

@@ -39,6 +39,8 @@ fn start(home: &Home) -> Gateway {
 /// Two sets: the one that the gateway started with, and one with a higher limit and a second file.
 async fn two_sets(home: &Home) -> Gateway {
     let gateway = start(home);
+    home.write_rules(&HOT.replace("> 80", "> 8 0"));
+    assert_eq!(gateway.post("/api/v1/rules/reload").await.0, 422, "a refused set is not kept");
     home.write_rules(&HOT.replace("> 80", "> 90").replace("过热", "温度过高"));
     std::fs::write(home.path().join("rules/冷.toml"), COLD).expect("written");
     assert_eq!(gateway.post("/api/v1/rules/reload").await.0, 200);

@@ -7,6 +7,7 @@ use faultgate::engine::types::device::DeviceFacts;
 use faultgate::engine::types::effect::Write;
 use faultgate::engine::types::job::{Action, JobKey, JobRecord, JobState};
 use faultgate::engine::types::ledger::{LedgerRow, LedgerState, Meter};
+use faultgate::engine::types::rule::OnRemove;
 use faultgate::engine::types::severity::Severity;
 use faultgate::engine::types::ticket::TicketId;
 use faultgate::engine::types::time::Timestamp;
@@ -27,6 +28,7 @@ fn alarm(device: &str) -> AlarmRecord {
         seen: Vec::new(),
         edges: Vec::new(),
         history: Vec::new(),
+        on_remove: OnRemove::Keep,
     }
 }
 

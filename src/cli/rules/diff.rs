@@ -47,7 +47,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
             Side { name: set.number.to_string(), files: set.files }
         }
         None => {
-            let files = rules::named(&config.gateway.rules, &super::present(&config)?);
+            let files = rules::named(&config.rule_paths(), &super::present(&config)?);
             Side { name: "folder".to_owned(), files }
         }
     };

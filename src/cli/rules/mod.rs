@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::{Format, Globals};
-use crate::config::rules::{self, Refused, RuleSet};
+use crate::config::rules::{self, Refused};
 use crate::config::{self, Config, files, report};
 use crate::engine::types::diagnostic::Source;
 use crate::io::rule_history::{AcceptedSet, RuleHistory, RuleText};
@@ -45,11 +45,6 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Reads a set of rules with its files, or fails with every mistake rendered.
-pub fn read_set(config: &Config, paths: &[PathBuf]) -> anyhow::Result<RuleSet> {
-    rules::load_set(config, paths)?.map_err(|refused| rendered(&refused))
-}
-
 fn rendered(Refused { sources, diagnostics }: &Refused) -> anyhow::Error {
     let colour = super::console::colour_on_stderr();
     anyhow::anyhow!("the rules have errors\n{}", report::render(diagnostics, sources, colour))
@@ -67,7 +62,7 @@ fn config(globals: &Globals) -> anyhow::Result<Config> {
 /// The rule files as they lie in the folders now. A path that is not there holds none.
 fn present(config: &Config) -> anyhow::Result<Vec<Source>> {
     let there: Vec<PathBuf> =
-        config.gateway.rules.iter().filter(|path| path.exists()).cloned().collect();
+        config.rule_paths().into_iter().filter(|path| path.exists()).collect();
     files::read_all(&there)
 }
 
@@ -91,7 +86,7 @@ fn newest(history: &RuleHistory) -> anyhow::Result<Option<AcceptedSet>> {
 /// The files of a set where they belong.
 fn sources(config: &Config, files: &[RuleText]) -> anyhow::Result<Vec<Source>> {
     let source = |file: &RuleText| {
-        let path = rules::path_of(&config.gateway.rules, &file.name).with_context(|| {
+        let path = rules::path_of(&config.rule_paths(), &file.name).with_context(|| {
             let name = &file.name;
             format!("`{name}` lies below none of the `[gateway] rules`; put its folder back there")
         })?;

@@ -77,7 +77,7 @@ fn unaccepted(
     present: &[Source],
 ) -> anyhow::Result<Vec<String>> {
     let newest = super::newest(history)?.map(|set| set.files).unwrap_or_default();
-    let present = rules::named(&config.gateway.rules, present);
+    let present = rules::named(&config.rule_paths(), present);
     if rule_history::hash(&newest) == rule_history::hash(&present) {
         return Ok(Vec::new());
     }

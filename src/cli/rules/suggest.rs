@@ -67,7 +67,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let config = super::config(globals)?;
     let plans = args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let paths = if args.rules.is_empty() { &config.gateway.rules } else { &args.rules };
-    let sources = files::read_all(paths)?;
+    let sources = files::read_all(&config.with_register(paths))?;
     let compile = || rules::compile(&config, sources.clone()).map_err(|no| super::rendered(&no));
     let RuleSet { policy, .. } = compile()?;
     let known = compile()?.policy.rules;

@@ -35,13 +35,16 @@ pub(super) fn read(
         metrics,
         captured: &mut captured,
         clock,
-        path: Path::with_room(),
+        path: std::mem::take(&mut heard.spare.path),
         depth: 0,
-        element: mapping.each.is_none().then(|| Element::new(mapping, metrics)),
+        element: None,
         found_each: mapping.each.is_none(),
         failure: None,
         heard: &mut *heard,
     };
+    if mapping.each.is_none() {
+        walk.element = Some(walk.new_element());
+    }
     let mut json = serde_json::Deserializer::from_str(text);
     let read = walk.deserialize(&mut json).and_then(|()| json.end());
     let failure = match (walk.failure.take(), read) {
@@ -52,6 +55,9 @@ pub(super) fn read(
         }
         (None, Ok(())) => walk.finish_element().err(),
     };
+    let mut path = std::mem::take(&mut walk.path);
+    path.clear();
+    heard.spare.path = path;
     match failure {
         None => Ok(()),
         Some(refusal) => {
@@ -104,13 +110,6 @@ struct Element<'a> {
     counts: Vec<i64>,
 }
 
-impl<'a> Element<'a> {
-    fn new(mapping: &JsonMapping, metrics: &'a Names<Metric>) -> Element<'a> {
-        let counts = if mapping.counts() { vec![0; mapping.metrics.len()] } else { Vec::new() };
-        Element { device: None, at: None, good: true, readings: Readings::new(metrics), counts }
-    }
-}
-
 /// The pass over one document.
 struct Walk<'a> {
     mapping: &'a JsonMapping,
@@ -126,7 +125,15 @@ struct Walk<'a> {
     heard: &'a mut Heard,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new_element(&mut self) -> Element<'a> {
+        let mapping = self.mapping;
+        let counts = if mapping.counts() { vec![0; mapping.metrics.len()] } else { Vec::new() };
+        let memory = std::mem::take(&mut self.heard.spare.readings);
+        let readings = Readings::within(self.metrics, memory);
+        Element { device: None, at: None, good: true, readings, counts }
+    }
+
     /// Takes a scalar at the path.
     fn take(&mut self, found: Found<'_>) -> Result<(), Refusal> {
         let Some(element) = &mut self.element else {
@@ -221,12 +228,13 @@ impl Walk<'_> {
             return Ok(());
         };
         let id = element.readings.wanted(name)?;
+        if id.is_none() && !found.may_be_no_number() {
+            return Ok(());
+        }
         let reading = if self.mapping.bad.iter().any(|bad| found.is(bad)) {
             Some(Reading::Bad)
-        } else if id.is_some() || !matches!(found, Found::Text(_)) {
-            found.reading(scale, offset, &mut self.heard.refused)
         } else {
-            None
+            found.reading(scale, offset, &mut self.heard.refused)
         };
         if let (Some(id), Some(reading)) = (id, reading) {
             element.readings.put(id, reading);
@@ -303,7 +311,7 @@ impl Walk<'_> {
         self.found_each = true;
         let outside = std::mem::take(&mut self.path);
         for count in 0.. {
-            self.element = Some(Element::new(self.mapping, self.metrics));
+            self.element = Some(self.new_element());
             if list.next_element_seed(&mut *self)?.is_none() {
                 break;
             }

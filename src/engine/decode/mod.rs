@@ -35,7 +35,9 @@ use crate::engine::types::message::{Message, Publication, Reading};
 use crate::engine::types::names::{Metric, MetricId, Names};
 use crate::engine::types::text::{cut_bytes, one_line};
 use crate::engine::types::time::Timestamp;
+use pointer::Path;
 use readings::Readings;
+use time_field::Clock;
 
 /// Longest device id, in bytes.
 pub const DEVICE_ID_BYTES_MAX: usize = 256;
@@ -146,9 +148,24 @@ pub struct Heard {
     pub refused: Vec<Refusal>,
     /// What the protocol wants said in return.
     pub publish: Vec<Publication>,
+    /// Kept for their memory only.
+    spare: Spare,
+}
+
+/// What a decoder needs for one message and gives back.
+#[derive(Debug, Default)]
+struct Spare {
+    readings: Vec<(MetricId, Reading)>,
+    path: Path,
 }
 
 impl Heard {
+    /// Takes readings back that are done with, for the next message.
+    pub fn recycle(&mut self, mut readings: Vec<(MetricId, Reading)>) {
+        readings.clear();
+        self.spare.readings = readings;
+    }
+
     /// A device has measured something.
     fn readings(&mut self, facts: DeviceFacts, at: Option<Timestamp>, readings: Readings<'_>) {
         let news = News::Readings { at, readings: readings.into_list() };
@@ -187,13 +204,32 @@ impl Decoders {
         received: Timestamp,
         heard: &mut Heard,
     ) {
-        let host = self.hosts.get_mut(message.source).and_then(Option::as_mut);
         let first = heard.decoded.len();
+        let host = self.hosts.get_mut(message.source).and_then(Option::as_mut);
         let read = read_message(source, host, metrics, message, received, heard);
         if let Err(refusal) = read {
             heard.refused.push(refusal);
         }
         keep_devices(first, heard);
+    }
+
+    /// Reads one message on a topic whose device is known to the caller, of a source for which
+    /// [`SourceSpec::topic_tells_all`]: what comes of it says nothing of the device.
+    pub fn decode_known(
+        &self,
+        source: &SourceSpec,
+        metrics: &Names<Metric>,
+        message: &Message,
+        received: Timestamp,
+        heard: &mut Heard,
+    ) {
+        let clock = source.clock(received);
+        let known = || Ok(Captured::default());
+        let read = check_size(source, message)
+            .and_then(|()| read_of_device(source, metrics, message, known, clock, heard));
+        if let Err(refusal) = read {
+            heard.refused.push(refusal);
+        }
     }
 
     /// A device that was known before a restart; decoders that had a memory of it rebuild it.
@@ -224,12 +260,8 @@ fn read_message(
     received: Timestamp,
     heard: &mut Heard,
 ) -> Result<(), Refusal> {
+    check_size(source, message)?;
     let payload = message.payload.as_slice();
-    if payload.len() > source.payload_bytes_max {
-        let most = source.payload_bytes_max;
-        let detail = format!("{} bytes on {}, more than {most}", payload.len(), message.topic);
-        return Err(Refusal::new(Rejection::Oversized, &detail));
-    }
     for presence in &source.presence {
         if let Some(captured) = presence.topic.captures(&message.topic) {
             let online = read_presence(presence, payload)?;
@@ -242,6 +274,26 @@ fn read_message(
         let found = source.topics.iter().find_map(|topic| topic.captures(&message.topic));
         found.ok_or_else(|| Refusal::new(Rejection::Topic, &message.topic))
     };
+    match (&source.payload, host) {
+        (Payload::Sparkplug(_), Some(host)) => host.hear(source, metrics, message, clock, heard),
+        (Payload::ThinEdge(mapping), _) => {
+            let own = if source.topics.is_empty() { None } else { Some(captured()?) };
+            thin_edge::read(mapping, metrics, (&message.topic, own), payload, clock, heard)
+        }
+        (_, _) => read_of_device(source, metrics, message, captured, clock, heard),
+    }
+}
+
+/// Reads a payload of the device that the topic names.
+fn read_of_device(
+    source: &SourceSpec,
+    metrics: &Names<Metric>,
+    message: &Message,
+    captured: impl FnOnce() -> Result<Captured, Refusal>,
+    clock: Clock,
+    heard: &mut Heard,
+) -> Result<(), Refusal> {
+    let payload = message.payload.as_slice();
     match &source.payload {
         Payload::Json(mapping) => json::read(mapping, metrics, captured()?, payload, clock, heard),
         Payload::ValueOrJson(mapping) => match payload.trim_ascii_start().first() {
@@ -251,17 +303,19 @@ fn read_message(
         Payload::SenMl(by) => senml::read(*by, metrics, captured()?, payload, clock, heard),
         Payload::OpcUa => opcua::read(metrics, captured()?, payload, clock, heard),
         Payload::Csv(mapping) => csv::read(mapping, metrics, captured()?, payload, clock, heard),
-        Payload::ThinEdge(mapping) => {
-            let own = if source.topics.is_empty() { None } else { Some(captured()?) };
-            thin_edge::read(mapping, metrics, (&message.topic, own), payload, clock, heard)
-        }
         Payload::Value => value::read_value(metrics, captured()?, payload, heard),
         Payload::Raw => value::read_raw(metrics, captured()?, payload, heard),
-        Payload::Sparkplug(_) => match host {
-            Some(host) => host.hear(source, metrics, message, clock, heard),
-            None => Ok(()),
-        },
+        Payload::Sparkplug(_) | Payload::ThinEdge(_) => Ok(()),
     }
+}
+
+fn check_size(source: &SourceSpec, message: &Message) -> Result<(), Refusal> {
+    let (size, most) = (message.payload.len(), source.payload_bytes_max);
+    if size <= most {
+        return Ok(());
+    }
+    let detail = format!("{size} bytes on {}, more than {most}", message.topic);
+    Err(Refusal::new(Rejection::Oversized, &detail))
 }
 
 fn read_presence(presence: &Presence, payload: &[u8]) -> Result<bool, Refusal> {

@@ -11,9 +11,10 @@ pub(super) struct Path {
 }
 
 impl Path {
-    /// With room for the names of most payloads.
-    pub fn with_room() -> Path {
-        Path { text: String::with_capacity(64), starts: Vec::with_capacity(8) }
+    /// Goes back to the root.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.starts.clear();
     }
 
     pub fn push(&mut self, key: &str) {

@@ -64,6 +64,11 @@ impl<'a> Readings<'a> {
         }
     }
 
+    /// In memory that an earlier message has used.
+    pub fn within(metrics: &'a Names<Metric>, list: Vec<(MetricId, Reading)>) -> Readings<'a> {
+        Readings { list, ..Readings::new(metrics) }
+    }
+
     pub fn into_list(self) -> Vec<(MetricId, Reading)> {
         self.list
     }

@@ -43,6 +43,15 @@ impl Found<'_> {
         }
     }
 
+    /// True for a number that may be infinite, or be so once it is scaled: it is refused whether
+    /// some rule reads it or not.
+    pub fn may_be_no_number(self) -> bool {
+        match self {
+            Found::Float(number) => number.abs() > 1e100,
+            Found::Null | Found::Bool(_) | Found::Int(_) | Found::Text(_) => false,
+        }
+    }
+
     /// The value as a number that can be scaled; devices quote them.
     pub fn as_number(self) -> Option<f64> {
         match self {
@@ -62,6 +71,9 @@ impl Found<'_> {
             Found::Null => return None,
             Found::Bool(flag) => return Some(Reading::Good(Value::Bool(flag))),
             Found::Int(number) if !scaled => return Some(Reading::Good(Value::Int(number))),
+            Found::Float(number) if !scaled && number.is_finite() => {
+                return Some(Reading::Good(Value::Float(number)));
+            }
             Found::Text(text) if !is_not_a_number(text) => {
                 let text = cut_bytes(text, TEXT_BYTES_MAX);
                 return Some(Reading::Good(Value::Text(text.into())));

@@ -62,9 +62,10 @@ impl SourceSpec {
             || self.topics.is_empty() && self.filters.iter().any(covered)
     }
 
-    /// The metrics that it can yield; `None` when the payload chooses their names.
-    pub fn yields(&self) -> Option<Vec<&str>> {
-        if self.topics.iter().any(|topic| topic.template().contains("{metric")) {
+    /// The metrics that its messages can have, where the configuration lists them all; `None`
+    /// where devices choose them.
+    pub fn metrics(&self) -> Option<Vec<&str>> {
+        if self.topics.iter().any(TopicPattern::captures_metric) {
             return None;
         }
         match &self.payload {
@@ -90,6 +91,21 @@ impl SourceSpec {
             | Payload::OpcUa
             | Payload::Csv(_) => None,
         }
+    }
+
+    /// True when a topic says everything about the device that speaks on it, and its payloads say
+    /// nothing of it: then a topic needs to be read once only.
+    pub fn topic_tells_all(&self) -> bool {
+        let plain = match &self.payload {
+            Payload::Json(mapping) | Payload::ValueOrJson(mapping) => mapping.device.is_none(),
+            Payload::Value | Payload::Raw => true,
+            Payload::Sparkplug(_)
+            | Payload::SenMl(_)
+            | Payload::ThinEdge(_)
+            | Payload::OpcUa
+            | Payload::Csv(_) => false,
+        };
+        plain && !self.topics.iter().any(TopicPattern::captures_metric)
     }
 
     pub(super) fn clock(&self, received: Timestamp) -> Clock {

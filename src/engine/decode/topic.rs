@@ -101,6 +101,15 @@ impl TopicPattern {
         rest.is_none().then_some(captured)
     }
 
+    /// True when a level names the metric that the payload holds.
+    pub fn captures_metric(&self) -> bool {
+        let metric = |level: &Level| match level {
+            Level::One(capture) | Level::Many(capture) => *capture == Capture::Metric,
+            Level::Fixed(_) => false,
+        };
+        self.levels.iter().any(metric)
+    }
+
     /// A topic that fits, with `{device}` and `{class}` for the two; other captures stand for
     /// themselves by their names.
     pub fn template(&self) -> String {

@@ -87,6 +87,11 @@ impl Lint<'_> {
                 let message = format!("rule `{}` can never fire: {why}", rule.id);
                 let hint = format!("mend the comparison, or set `mode = \"off\"`{fits}");
                 self.warn(text.span.clone(), "never-fires", message, hint);
+            } else if when.always(&params) {
+                let message =
+                    format!("rule `{}` always fires: its constants alone decide it", rule.id);
+                let hint = format!("compare a metric with something{fits}");
+                self.warn(text.span.clone(), "always-fires", message, hint);
             } else if let Some((clear_text, clear)) = &clear {
                 self.band(rule, (text, &when), (clear_text, clear), &params);
             }
@@ -166,7 +171,7 @@ impl Lint<'_> {
         let message = format!("rule `{rule}` reads `{metric}`, which no source yields");
         let known: Vec<&str> = yields.iter().map(String::as_str).collect();
         let hint = format!("map it in a `[[source]]`; {}", did_you_mean(metric, &known));
-        self.warn(span, "unknown-metric", message, hint);
+        self.warn(span, "unheard-metric", message, hint);
     }
 
     fn warn(

@@ -11,7 +11,7 @@ use crate::engine::types::names::MetricId;
 use crate::engine::types::time::Timestamp;
 
 /// Values that a sparkline shows.
-const RECENT: usize = 40;
+const RECENT: usize = 24;
 
 /// The metrics of one device that some rule reads, in the order of their ids.
 #[derive(Clone, Debug, Default)]
@@ -31,13 +31,13 @@ struct Slot {
     latest: Option<(Timestamp, Reading)>,
     previous: Option<(Timestamp, Reading)>,
     /// The last values, for the sketch in the ticket.
-    recent: VecDeque<f64>,
+    recent: VecDeque<f32>,
     /// Only where a window reads it.
     series: Option<Box<Series>>,
 }
 
 /// Most bytes that a metric takes on a device, its windows excepted.
-pub(super) const METRIC_BYTES_MAX: usize = size_of::<Slot>() + 2 * RECENT * size_of::<f64>();
+pub(super) const METRIC_BYTES_MAX: usize = size_of::<Slot>() + RECENT * size_of::<f32>();
 
 impl Slot {
     fn new(metric: MetricId) -> Slot {
@@ -144,8 +144,11 @@ impl DeviceMemory {
         {
             if slot.recent.len() >= RECENT {
                 slot.recent.pop_front();
+            } else if slot.recent.capacity() == 0 {
+                slot.recent.reserve_exact(RECENT);
             }
-            slot.recent.push_back(number);
+            // Eight heights are drawn: half the digits do.
+            slot.recent.push_back(number as f32);
             if let Some(series) = &mut slot.series {
                 series.push(at, number);
             }
@@ -190,7 +193,9 @@ impl DeviceMemory {
 
     /// The last values of a metric, oldest first.
     pub fn recent(&self, metric: MetricId) -> Vec<f64> {
-        self.slot(metric).map(|slot| slot.recent.iter().copied().collect()).unwrap_or_default()
+        self.slot(metric)
+            .map(|slot| slot.recent.iter().copied().map(f64::from).collect())
+            .unwrap_or_default()
     }
 
     fn slot(&self, metric: MetricId) -> Option<&Slot> {

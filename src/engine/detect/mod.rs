@@ -6,6 +6,7 @@
 mod amend;
 mod band;
 pub mod cel;
+mod code_table;
 mod learned;
 mod lint;
 mod memory;
@@ -16,11 +17,16 @@ mod summary;
 mod weighted;
 mod window;
 
-use crate::engine::types::names::{MetricId, RuleId};
-use crate::engine::types::rule::RuleSpec;
+use std::collections::BTreeMap;
+
+use crate::engine::types::document::Scalar;
+use crate::engine::types::names::{Metric, MetricId, Names, RuleId, RuleKind};
+use crate::engine::types::rule::{Among, RuleSpec};
+use cel::{CompileScope, Fault};
 
 pub use amend::amend;
 pub use cel::{Condition, Evaluation, Gate, Outline, Scene, Side, Threshold, Truth, Unknown};
+pub use code_table::{CodeTableDraft, read_codes};
 pub use learned::Learned;
 pub use lint::lint;
 pub use memory::{DeviceMemory, RuleMemory};
@@ -58,6 +64,30 @@ impl Rule {
     pub fn bytes_per_device(&self) -> usize {
         let clear = self.clear_when.as_ref().map_or(0, Condition::bytes_per_device);
         self.when.bytes_per_device() + clear
+    }
+
+    /// The rules whose raised alarms it counts over devices, and among which.
+    pub fn counts(&self) -> impl Iterator<Item = (RuleId, Among)> {
+        let clear = self.clear_when.iter().flat_map(Condition::counts);
+        self.when.counts().iter().chain(clear).copied()
+    }
+
+    /// The same rule with other constants, which must be of the same types.
+    ///
+    /// # Errors
+    /// What is wrong with the conditions then.
+    pub fn tuned(
+        &self,
+        params: BTreeMap<String, Scalar>,
+        metrics: &mut Names<Metric>,
+        rules: &Names<RuleKind>,
+    ) -> Result<Rule, Vec<Fault>> {
+        let mut scope = CompileScope { metrics, rules, params: &params };
+        let when = Condition::compile(&self.spec.when, &mut scope)?;
+        let clear_when = self.spec.clear_when.as_ref();
+        let clear_when = clear_when.map(|text| Condition::compile(text, &mut scope)).transpose()?;
+        let spec = rule_file::with_params(&self.spec, params);
+        Ok(Rule { id: self.id, spec, key: self.key.clone(), when, clear_when })
     }
 
     /// True when it asks whether the device is silent.

@@ -5,13 +5,16 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::Rule;
 use super::cel::{CompileScope, Condition, Fault};
+use crate::engine::types::code::CodeTable;
 use crate::engine::types::diagnostic::{Report, Source, did_you_mean};
 use crate::engine::types::document::{Located, OneOf, Place, Scalar, Table};
 use crate::engine::types::names::{Metric, Names, RuleKind};
-use crate::engine::types::rule::{Mode, Per, RuleSpec, Selector, TicketPolicy};
+use crate::engine::types::rule::{Mode, OnRemove, Per, RuleSpec, TicketPolicy};
+use crate::engine::types::selector::Selector;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Bilingual;
 use crate::engine::types::time::TimeSpan;
@@ -32,11 +35,20 @@ pub struct RuleDraft {
     pub ladder: Option<Located<String>>,
     /// The upstream that it names.
     pub upstream: Option<Located<String>>,
+    /// The code table that it names.
+    pub code_table: Option<Located<String>>,
     /// Its texts, for the check of the templates.
     pub texts: Vec<Located<Bilingual>>,
     when: Located<String>,
     clear_when: Option<Located<String>>,
     spec: RuleSpec,
+}
+
+impl RuleDraft {
+    /// True when its alarms are told apart by some metric.
+    pub fn has_key(&self) -> bool {
+        !self.spec.key.is_empty()
+    }
 }
 
 /// Reads `[defaults]` and every `[[rule]]` of one file.
@@ -51,6 +63,7 @@ pub fn compile(
     drafts: Vec<RuleDraft>,
     sources: &[Source],
     report: &Report,
+    codes: &BTreeMap<String, Arc<CodeTable>>,
     metrics: &mut Names<Metric>,
     rules: &mut Names<RuleKind>,
 ) -> Vec<Rule> {
@@ -76,7 +89,9 @@ pub fn compile(
     }
     unique
         .into_iter()
-        .filter_map(|(draft, source)| {
+        .filter_map(|(mut draft, source)| {
+            let table = draft.code_table.as_ref().and_then(|table| codes.get(&table.value));
+            draft.spec.code_table = table.cloned();
             let place = Place { source, report };
             let mut scope = CompileScope { metrics, rules, params: &draft.spec.params };
             let when = condition(&draft.when, place, &draft.id.value, &mut scope);
@@ -90,13 +105,8 @@ pub fn compile(
                 None => None,
             };
             let key = draft.spec.key.iter().map(|metric| metrics.intern(metric)).collect();
-            Some(Rule {
-                id: rules.intern(&draft.id.value),
-                key,
-                spec: draft.spec,
-                when: when?,
-                clear_when,
-            })
+            let id = rules.intern(&draft.id.value);
+            Some(Rule { id, key, spec: draft.spec, when: when?, clear_when })
         })
         .collect()
 }
@@ -136,6 +146,7 @@ pub(super) fn within(source: &Source, text: &Located<String>, part: Range<usize>
 struct Keys {
     selector: Option<Selector>,
     key: Option<Vec<String>>,
+    code_table: Option<Located<String>>,
     when: Option<Located<String>>,
     clear_when: Option<Located<String>>,
     on_delay: Option<TimeSpan>,
@@ -148,6 +159,7 @@ struct Keys {
     latch: Option<bool>,
     params: Option<BTreeMap<String, Scalar>>,
     mode: Option<Mode>,
+    on_remove: Option<OnRemove>,
     title: Option<Located<Bilingual>>,
     advice: Option<Located<Bilingual>>,
     ticket: TicketKeys,
@@ -162,18 +174,36 @@ struct TicketKeys {
     ladder: Option<Located<String>>,
 }
 
-fn read_keys(table: &Table<'_>) -> Keys {
-    for (key, instead) in [
-        ("on_remove", "tickets of a removed rule are kept open"),
-        ("renamed_from", "keep the id"),
-        ("code_table", "write one rule for each code"),
-        ("flapping", "use `off_delay` and a dead-band"),
-    ] {
-        table.not_built(key, instead);
+impl TicketKeys {
+    /// These keys, and those of `[defaults]` where they say nothing.
+    fn over(self, defaults: &TicketKeys) -> TicketKeys {
+        TicketKeys {
+            per: self.per.or(defaults.per),
+            reopen_within: self.reopen_within.or(defaults.reopen_within),
+            upstream: self.upstream.or_else(|| defaults.upstream.clone()),
+            queue: self.queue.or_else(|| defaults.queue.clone()),
+            ladder: self.ladder.or_else(|| defaults.ladder.clone()),
+        }
     }
+
+    fn policy(&self) -> TicketPolicy {
+        let default = TicketPolicy::default();
+        TicketPolicy {
+            per: self.per.unwrap_or_default(),
+            reopen_within: self.reopen_within.unwrap_or(default.reopen_within),
+            upstream: self.upstream.as_ref().map(|name| name.value.clone()),
+            queue: self.queue.clone(),
+            ladder: self.ladder.as_ref().map(|name| name.value.clone()),
+        }
+    }
+}
+
+fn read_keys(table: &Table<'_>) -> Keys {
+    table.not_built("flapping", "use `off_delay` and a dead-band");
     Keys {
-        selector: table.table("match", |entry| Some(read_selector(entry))),
+        selector: table.table("match", |entry| Some(Selector::read(entry, &[]))),
         key: table.optional("key"),
+        code_table: table.optional("code_table"),
         when: table.optional("when"),
         clear_when: table.optional("clear_when"),
         on_delay: table.optional("on_delay"),
@@ -186,6 +216,7 @@ fn read_keys(table: &Table<'_>) -> Keys {
         latch: table.optional("latch"),
         params: table.table("params", |entry| Some(read_params(entry))),
         mode: table.optional("mode").map(|OneOf(mode)| mode),
+        on_remove: table.optional("on_remove").map(|OneOf(on_remove)| on_remove),
         title: table.optional("title"),
         advice: table.optional("advice"),
         ticket: table.table("ticket", |entry| Some(read_ticket(entry))).unwrap_or_default(),
@@ -217,42 +248,6 @@ fn read_ticket(table: &Table<'_>) -> TicketKeys {
     }
 }
 
-fn read_selector(table: &Table<'_>) -> Selector {
-    let mut patterns = Vec::new();
-    for (name, entry) in table.entries() {
-        let known = ["class", "site", "region", "customer", "device"];
-        match name.value.as_str() {
-            "labels" => patterns.extend(
-                entry
-                    .table(|labels| {
-                        Some(
-                            labels
-                                .entries()
-                                .into_iter()
-                                .filter_map(|(label, entry)| {
-                                    Some((
-                                        format!("labels.{}", label.value),
-                                        entry.read::<String>()?,
-                                    ))
-                                })
-                                .collect::<Vec<_>>(),
-                        )
-                    })
-                    .unwrap_or_default(),
-            ),
-            other if known.contains(&other) || other.starts_with("labels.") => {
-                patterns.extend(entry.read::<String>().map(|glob| (other.to_owned(), glob)));
-            }
-            other => {
-                let message = format!("`match`: devices have no `{other}`");
-                let hint = did_you_mean(other, &known);
-                table.place().error(name.span, "unknown-key", message, hint);
-            }
-        }
-    }
-    Selector { patterns }
-}
-
 fn read_params(table: &Table<'_>) -> BTreeMap<String, Scalar> {
     table
         .entries()
@@ -276,21 +271,10 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
     let clear_when = own.clear_when.or_else(|| defaults.clear_when.clone());
     let title = own.title.or_else(|| defaults.title.clone());
     let advice = own.advice.or_else(|| defaults.advice.clone());
-    let ladder = own.ticket.ladder.or_else(|| defaults.ticket.ladder.clone());
-    let upstream = own.ticket.upstream.or_else(|| defaults.ticket.upstream.clone());
+    let ticket = own.ticket.over(&defaults.ticket);
+    let code_table = own.code_table.or_else(|| defaults.code_table.clone());
     let mut params = defaults.params.clone().unwrap_or_default();
     params.extend(own.params.unwrap_or_default());
-    let policy = TicketPolicy {
-        per: own.ticket.per.or(defaults.ticket.per).unwrap_or_default(),
-        reopen_within: own
-            .ticket
-            .reopen_within
-            .or(defaults.ticket.reopen_within)
-            .unwrap_or(TicketPolicy::default().reopen_within),
-        upstream: upstream.as_ref().map(|name| name.value.clone()),
-        queue: own.ticket.queue.or_else(|| defaults.ticket.queue.clone()),
-        ladder: ladder.as_ref().map(|name| name.value.clone()),
-    };
     let mut spec = RuleSpec {
         selector: own.selector.or_else(|| defaults.selector.clone()).unwrap_or_default(),
         key: own.key.or_else(|| defaults.key.clone()).unwrap_or_default(),
@@ -309,18 +293,32 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
         latch: own.latch.or(defaults.latch).unwrap_or(false),
         params,
         mode: own.mode.or(defaults.mode).unwrap_or_default(),
+        on_remove: own.on_remove.or(defaults.on_remove).unwrap_or_default(),
+        renamed_from: table.optional("renamed_from"),
         title: title.clone().map_or_else(
             || Bilingual::new(id.value.clone(), id.value.clone()),
             |title| title.value,
         ),
         advice: advice.clone().map_or_else(Bilingual::default, |advice| advice.value),
-        ticket: policy,
+        ticket: ticket.policy(),
+        code_table: None,
+        code: None,
         revision: String::new(),
         id: id.value.clone(),
     };
     spec.revision = revision(&spec);
     let texts = title.into_iter().chain(advice).collect();
-    Some(RuleDraft { source, id, ladder, upstream, texts, when, clear_when, spec })
+    Some(RuleDraft {
+        source,
+        id,
+        ladder: ticket.ladder,
+        upstream: ticket.upstream,
+        code_table,
+        texts,
+        when,
+        clear_when,
+        spec,
+    })
 }
 
 fn check_id(table: &Table<'_>, id: &Located<String>) -> bool {
@@ -345,6 +343,13 @@ fn check_occurrences(table: &Table<'_>, occurrences: Option<Located<u32>>) -> u3
         Some(count) => count.value,
         None => 1,
     }
+}
+
+/// A rule with other constants.
+pub(super) fn with_params(spec: &RuleSpec, params: BTreeMap<String, Scalar>) -> RuleSpec {
+    let mut spec = RuleSpec { params, ..spec.clone() };
+    spec.revision = revision(&spec);
+    spec
 }
 
 /// Hash of the fields that decide when a rule fires: editing anything else keeps every timer.

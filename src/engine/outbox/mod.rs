@@ -16,8 +16,8 @@ use crate::engine::types::time::Timestamp;
 
 pub use retry::retry_at;
 
-/// Calls that may be under way to one upstream at a time.
-pub const IN_FLIGHT_MAX: usize = 8;
+/// Calls that may be under way at a time to an upstream of which nothing else is said.
+const IN_FLIGHT_DEFAULT: usize = 8;
 
 /// The jobs that are not done yet.
 #[derive(Debug, Default)]
@@ -26,7 +26,11 @@ pub struct Outbox {
     /// By upstream: the most severe first, then the oldest.
     ready: BTreeMap<String, BTreeSet<(Severity, Timestamp, JobKey)>>,
     delayed: BTreeSet<(Timestamp, JobKey)>,
+    /// Those that were given up.
+    dead: BTreeSet<JobKey>,
     in_flight: BTreeMap<JobKey, String>,
+    /// Calls that may be under way at a time, by upstream.
+    in_flight_max: BTreeMap<String, usize>,
 }
 
 /// What became of a job after a call.
@@ -41,6 +45,11 @@ pub enum Fate {
 }
 
 impl Outbox {
+    /// With nothing to do yet, and so many calls at a time to each upstream.
+    pub fn new(in_flight_max: BTreeMap<String, usize>) -> Outbox {
+        Outbox { in_flight_max, ..Outbox::default() }
+    }
+
     /// Puts back what was stored before a restart. Whatever was waiting may have been sent, so
     /// that it is looked up before it is sent again (I5).
     pub fn restore(&mut self, mut job: JobRecord) {
@@ -53,6 +62,9 @@ impl Outbox {
     /// Adds a job, or replaces the one with its key.
     pub fn add(&mut self, job: JobRecord) {
         let ticket = job.key.ticket;
+        if matches!(job.state, JobState::Dead { .. }) {
+            self.dead.insert(job.key);
+        }
         self.jobs.insert(job.key, job);
         self.promote(ticket);
     }
@@ -69,7 +81,7 @@ impl Outbox {
 
     /// How many jobs wait or are under way (dead letters not counted).
     pub fn depth(&self) -> usize {
-        self.jobs.values().filter(|job| matches!(job.state, JobState::Waiting { .. })).count()
+        self.jobs.len() - self.dead.len()
     }
 
     /// When the next delayed job is due.
@@ -93,7 +105,8 @@ impl Outbox {
         let mut calls = Vec::new();
         for (upstream, ready) in &mut self.ready {
             let under_way = self.in_flight.values().filter(|name| *name == upstream).count();
-            for _ in under_way..IN_FLIGHT_MAX {
+            let most = self.in_flight_max.get(upstream).copied().unwrap_or(IN_FLIGHT_DEFAULT);
+            for _ in under_way..most {
                 let Some((_, _, key)) = ready.pop_first() else {
                     break;
                 };
@@ -116,6 +129,7 @@ impl Outbox {
             Outcome::Done { .. } => Fate::Done(job),
             Outcome::Rejected { reason } => {
                 job.state = JobState::Dead { at: now, reason: reason.clone() };
+                self.dead.insert(job.key);
                 self.jobs.insert(job.key, job.clone());
                 Fate::Dead(job)
             }
@@ -141,6 +155,7 @@ impl Outbox {
         let reason = reason.clone();
         job.state = JobState::Waiting { attempts: 0, not_before: now, uncertain: true, reason };
         let job = job.clone();
+        self.dead.remove(&key);
         self.promote(key.ticket);
         Some(job)
     }
@@ -157,6 +172,9 @@ impl Outbox {
         } else {
             vec![key]
         };
+        keys.iter().for_each(|key| {
+            self.dead.remove(key);
+        });
         let dropped = keys.iter().filter_map(|key| self.jobs.remove(key)).collect();
         self.promote(key.ticket);
         dropped

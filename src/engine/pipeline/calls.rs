@@ -102,6 +102,9 @@ impl Engine {
         let Some(mut ticket) = self.tickets.get(&id).cloned() else {
             return;
         };
+        if self.hush(now, &ticket) {
+            return;
+        }
         let Some(mut progress) = ticket.ladder.take() else {
             return;
         };

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use super::profile::Profile;
 use super::reload::Change;
 use super::{Engine, Timer};
-use crate::engine::detect::{DeviceMemory, RuleMemory};
+use crate::engine::detect::{DeviceMemory, Rule, RuleMemory};
+use crate::engine::register::{Registered, UnknownDevices};
 use crate::engine::types::alarm::{AlarmRecord, AlarmState};
 use crate::engine::types::decision::{Decision, Rejection};
-use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::message::Reading;
+use crate::engine::types::message::{Message, Reading};
 use crate::engine::types::names::{DeviceId, MetricId, RuleId};
+use crate::engine::types::text::one_line;
 use crate::engine::types::time::Timestamp;
 
 /// One device and its alarms.
@@ -19,6 +21,8 @@ use crate::engine::types::time::Timestamp;
 pub struct Device {
     /// Who and where.
     pub facts: DeviceFacts,
+    /// What the register says of it, if it is in it.
+    pub registered: Option<Arc<Registered>>,
     /// Those that were ever pending or raised, and those that time alone may raise.
     pub alarms: Vec<Alarm>,
     pub(super) profile: Arc<Profile>,
@@ -33,7 +37,7 @@ pub struct Device {
     /// Rules whose alarm is raised now.
     pub(super) raised: Vec<RuleId>,
     /// Event time and hash of the newest payload: an exact repeat changes nothing.
-    pub(super) newest_payload: Option<(Timestamp, u128)>,
+    newest_payload: Option<(Timestamp, u128)>,
 }
 
 /// One rule on one device.
@@ -54,12 +58,17 @@ impl Alarm {
         Alarm { rule, record: None, due: None, timer: None }
     }
 
+    /// The fault is there now.
+    pub(super) fn is_raised(&self) -> bool {
+        self.state().is_raised()
+    }
+
     fn state(&self) -> &AlarmState {
         self.record.as_ref().map_or(&AlarmState::Normal, |record| &record.state)
     }
 
     /// Something is under way: a new sample may move it, whatever it says.
-    fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         *self.state() != AlarmState::Normal
     }
 
@@ -81,6 +90,46 @@ impl Device {
             self.alarms.push(Alarm::new(rule));
             self.alarms.len() - 1
         })
+    }
+
+    /// What stands on it, where the register knows.
+    pub fn nameplate(&self) -> Option<&Nameplate> {
+        self.registered.as_ref().map(|registered| &registered.nameplate)
+    }
+
+    /// True when its topic says something about its place that was not known: one that leaves an
+    /// attribute out does not take it away, and the register knows better.
+    fn moved_to(&self, facts: &DeviceFacts) -> bool {
+        let nothing = DeviceFacts::default();
+        let fixed = self.registered.as_ref().map_or(&nothing, |registered| &registered.facts);
+        let differs =
+            |old: &str, new: &str, fixed: &str| fixed.is_empty() && !new.is_empty() && old != new;
+        let known = &self.facts;
+        differs(&known.class, &facts.class, &fixed.class)
+            || differs(&known.site, &facts.site, &fixed.site)
+            || differs(&known.region, &facts.region, &fixed.region)
+            || differs(&known.customer, &facts.customer, &fixed.customer)
+            || facts.labels.iter().any(|(name, value)| {
+                !fixed.labels.contains_key(name) && known.labels.get(name) != Some(value)
+            })
+    }
+
+    /// True for an exact repeat of its newest message. `message` only where the device sends its
+    /// time: else a repeat cannot be told from a new measurement.
+    pub(super) fn is_repeat(&self, event: Timestamp, message: Option<&Message>) -> bool {
+        let known = self.newest_payload.filter(|(newest, _)| *newest == event);
+        match (known, message) {
+            (Some((_, payload)), Some(message)) => payload == print(message),
+            (_, _) => false,
+        }
+    }
+
+    /// Remembers a message, if it is the newest.
+    pub(super) fn remember(&mut self, event: Timestamp, message: Option<&Message>) {
+        let is_newest = self.newest_payload.is_none_or(|(newest, _)| event >= newest);
+        if let Some(message) = message.filter(|_| is_newest) {
+            self.newest_payload = Some((event, print(message)));
+        }
     }
 
     /// What a rule has learned about the device.
@@ -157,7 +206,8 @@ impl Engine {
         self.devices.iter().filter_map(|device| self.names.find(&device.facts.id)).collect()
     }
 
-    /// The device that `facts` name, made on first sight. `None` when there is no room for it.
+    /// The device that `facts` name, made on first sight. `None` when it is refused: it is not
+    /// registered, or there is no room for it.
     pub(super) fn find_device(
         &mut self,
         now: Timestamp,
@@ -165,31 +215,92 @@ impl Engine {
         facts: DeviceFacts,
         effects: &mut Effects,
     ) -> Option<DeviceId> {
-        if let Some(id) = self.names.find(&facts.id) {
-            let device = self.devices.get_mut(id.index())?;
-            if device.facts != facts && moved(&device.facts, &facts) {
-                let offline = device.facts.offline;
-                device.facts = DeviceFacts { offline, ..facts };
-                effects.writes.push(Write::Device(Box::new(device.facts.clone())));
-                self.attach(id, None);
-            }
-            return Some(id);
-        }
-        if self.devices.len() >= self.settings.devices_max {
-            let detail = format!("{} devices are known already", self.devices.len());
+        let known = self.names.find(&facts.id);
+        let device = known.and_then(|id| self.devices.get(id.index()));
+        let is_registered = device.is_some_and(|device| device.registered.is_some());
+        let is_full = device.is_none() && self.devices.len() >= self.settings.devices_max;
+        let rejects = !is_registered && self.standing(&facts.id) == UnknownDevices::Reject;
+        if rejects || is_full {
+            let detail = match rejects {
+                true => format!("{} is not registered", one_line(&facts.id)),
+                false => format!("{} devices are known already", self.devices.len()),
+            };
             let reason = Rejection::UnknownDevice;
             effects.decisions.push(Decision::Rejected { source, reason, detail });
             return None;
         }
-        effects.writes.push(Write::Device(Box::new(facts.clone())));
-        Some(self.add_device(now, facts))
+        let Some(id) = known else {
+            let id = self.add_device(now, facts);
+            let device = self.devices.get(id.index())?;
+            effects.writes.push(Write::Device(Box::new(device.facts.clone())));
+            return Some(id);
+        };
+        if device.is_some_and(|device| device.facts != facts && device.moved_to(&facts)) {
+            self.move_device(now, id, facts, effects);
+        }
+        Some(id)
+    }
+
+    /// A device says that it stands somewhere else, or is something else, than before.
+    fn move_device(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        facts: DeviceFacts,
+        effects: &mut Effects,
+    ) {
+        self.topics.forget();
+        self.count_out(id);
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            let facts = DeviceFacts { offline: device.facts.offline, ..facts };
+            device.facts = complete(device.registered.as_ref(), facts);
+            effects.writes.push(Write::Device(Box::new(device.facts.clone())));
+        }
+        self.attach(id, None);
+        self.count_in(id);
+        self.settle_departed(now, effects);
+    }
+
+    /// Adds the devices of the register that were not seen yet, and takes in what it says of the
+    /// others.
+    pub(super) fn add_registered(&mut self, now: Timestamp) {
+        let registered: Vec<Arc<Registered>> = self.policy.register.devices().cloned().collect();
+        for device in registered {
+            let is_known = self.names.find(&device.facts.id).is_some();
+            if !is_known && self.devices.len() < self.settings.devices_max {
+                self.add_device(now, device.facts.clone());
+            }
+        }
+    }
+
+    /// What a registered device had said of itself before a restart.
+    pub(super) fn recall_device(&mut self, id: DeviceId, facts: DeviceFacts) {
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.facts = complete(device.registered.as_ref(), facts);
+        }
+        self.attach(id, None);
+        self.count_in(id);
+    }
+
+    /// Has every device say what a new register says of it.
+    pub(super) fn register_devices(&mut self, effects: &mut Effects) {
+        for device in &mut self.devices {
+            device.registered = self.policy.register.device(&device.facts.id).cloned();
+            let facts = complete(device.registered.as_ref(), device.facts.clone());
+            if facts != device.facts {
+                device.facts = facts;
+                effects.writes.push(Write::Device(Box::new(device.facts.clone())));
+            }
+        }
     }
 
     /// Adds a device that is not known yet.
     pub(super) fn add_device(&mut self, now: Timestamp, facts: DeviceFacts) -> DeviceId {
         let id = self.names.intern(&facts.id);
+        let registered = self.policy.register.device(&facts.id).cloned();
         self.devices.push(Device {
-            facts,
+            facts: complete(registered.as_ref(), facts),
+            registered,
             alarms: Vec::new(),
             profile: Arc::default(),
             memory: DeviceMemory::default(),
@@ -201,6 +312,7 @@ impl Engine {
             newest_payload: None,
         });
         self.attach(id, None);
+        self.count_in(id);
         id
     }
 
@@ -227,6 +339,9 @@ impl Engine {
                 continue;
             };
             let old = change.map_or(Some(*rule), |change| change.same_rule_before(*rule));
+            let revision = |tuned: Option<&Arc<Rule>>| tuned.map(|rule| rule.spec.revision.clone());
+            let old = old
+                .filter(|old| revision(before.tuned.get(old)) == revision(profile.tuned.get(rule)));
             let known = old.and_then(|old| before.learning.binary_search(&old).ok());
             let known = known.and_then(|at| learned.get_mut(at)?.take());
             device.learned.push(match known {
@@ -236,20 +351,25 @@ impl Engine {
         }
         let alarms = std::mem::take(&mut device.alarms);
         let had_timers = alarms.iter().any(|alarm| alarm.timer.is_some());
+        let mut departed = Vec::new();
         for mut alarm in alarms {
             alarm.timer = None;
             let rule = change.map_or(Some(alarm.rule), |change| change.rule(alarm.rule));
             let rule = rule.filter(|rule| profile.rules.binary_search(rule).is_ok());
-            if let Some(rule) = rule {
-                device.alarms.push(Alarm { rule, ..alarm });
-            } else if let Some(record) = alarm.record {
-                self.orphans.insert(record.id.clone(), *record);
+            let id_of = |rule: usize| self.policy.rules.get(rule).map(|rule| &rule.spec.id);
+            let is_renamed = |rule| {
+                alarm.record.as_ref().is_some_and(|record| id_of(rule) != Some(&record.id.rule))
+            };
+            match rule.filter(|rule| !is_renamed(*rule)) {
+                Some(rule) => device.alarms.push(Alarm { rule, ..alarm }),
+                None => departed.extend(alarm.record),
             }
         }
         let raised = device.alarms.iter().filter(|alarm| alarm.state().is_raised());
         let raised = raised.filter_map(|alarm| Some(self.policy.rules.get(alarm.rule)?.id));
         device.raised = raised.collect();
         let count = device.alarms.len();
+        departed.into_iter().for_each(|record| self.part_with(*record));
         if had_timers {
             self.timers.retain(|(_, timer)| !matches!(timer, Timer::Alarm(of, _) if *of == id));
         }
@@ -295,13 +415,11 @@ impl Engine {
     }
 }
 
-/// True when `new` says something about the device's place that `old` did not: a topic that leaves
-/// an attribute out does not take it away.
-fn moved(old: &DeviceFacts, new: &DeviceFacts) -> bool {
-    let differs = |old: &str, new: &str| !new.is_empty() && old != new;
-    differs(&old.class, &new.class)
-        || differs(&old.site, &new.site)
-        || differs(&old.region, &new.region)
-        || differs(&old.customer, &new.customer)
-        || new.labels.iter().any(|(name, value)| old.labels.get(name) != Some(value))
+fn print(message: &Message) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(&message.payload)
+}
+
+/// What is known of a device: what the register says, else what its topic says.
+fn complete(registered: Option<&Arc<Registered>>, facts: DeviceFacts) -> DeviceFacts {
+    registered.map(|registered| registered.complete(&facts)).unwrap_or(facts)
 }

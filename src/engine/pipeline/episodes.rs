@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::evidence::Incident;
 use super::{Engine, Timer};
 use crate::engine::detect::Rule;
 use crate::engine::escalate;
@@ -13,14 +14,10 @@ use crate::engine::types::alarm::{AlarmId, AlarmRecord, Episode, Fingerprint, He
 use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
 use crate::engine::types::effect::Effects;
 use crate::engine::types::job::Action;
-use crate::engine::types::message::{Reading, Value};
-use crate::engine::types::names::{DeviceId, MetricId};
+use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::Mode;
 use crate::engine::types::ticket::{LadderProgress, TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
-
-/// Most sibling alarms that a ticket names.
-const SIBLINGS_MAX: usize = 10;
 
 impl Engine {
     /// Carries out what the life cycle says of one alarm, in order.
@@ -67,12 +64,14 @@ impl Engine {
         let number = record.episode.as_ref().map_or(1, |episode| episode.number.saturating_add(1));
         let alarm = record.id.clone();
         let fingerprint = alarm.fingerprint(number);
+        let spec = rule.spec.for_key(&alarm.key);
         let values = self.values(id, &rule);
         let mut episode = Episode {
             number,
             id: episode_id(at, &fingerprint),
             fingerprint: fingerprint.clone(),
-            severity: rule.spec.severity,
+            class: spec.code.as_ref().map(|code| code.class.clone()),
+            severity: spec.severity,
             raised_at: at,
             returned_at: None,
             closed_at: None,
@@ -83,20 +82,33 @@ impl Engine {
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
-        let what = match rule.spec.mode {
-            Mode::Live => {
-                let (ticket, joined) =
-                    self.place(now, id, &rule, &alarm, number, &fingerprint, at, values, effects);
+        let what = match (rule.spec.mode, self.suppressed(now, id, &spec)) {
+            (Mode::Live, Some(cause)) => {
+                episode.held_by = Some(cause.held_by);
+                self.hold(&alarm, &cause);
+                format!("raised, {}", cause.why)
+            }
+            (Mode::Live, None) => {
+                let incident = Incident {
+                    alarm: &alarm,
+                    episode: number,
+                    fingerprint: &fingerprint,
+                    raised_at: at,
+                    known_at: at,
+                    values,
+                };
+                let (ticket, joined) = self.place(now, id, &rule, incident, effects);
                 episode.ticket = Some(ticket);
                 episode.held_by = joined.then_some(HeldBy::Group);
                 if joined { format!("raised, joins {ticket}") } else { format!("raised: {ticket}") }
             }
-            Mode::Shadow | Mode::Off => {
+            (Mode::Shadow | Mode::Off, _) => {
                 episode.held_by = Some(HeldBy::Shadow);
                 "raised in shadow mode: no ticket".to_owned()
             }
         };
         let held_by = episode.held_by;
+        self.note_raised(id, &alarm, &spec);
         if let Some(record) = self.record_mut(id, index) {
             record.episode = Some(episode);
         }
@@ -104,19 +116,16 @@ impl Engine {
     }
 
     /// Finds the ticket of a raised episode and has it opened, joined or reopened.
-    #[allow(clippy::too_many_arguments, reason = "each is one fact of the episode")]
-    fn place(
+    pub(super) fn place(
         &mut self,
         now: Timestamp,
         id: DeviceId,
         rule: &Arc<Rule>,
-        alarm: &AlarmId,
-        episode: u32,
-        fingerprint: &Fingerprint,
-        at: Timestamp,
-        values: Vec<(String, Value)>,
+        incident: Incident<'_>,
         effects: &mut Effects,
     ) -> (TicketId, bool) {
+        let Incident { alarm, episode, raised_at, known_at, .. } = incident;
+        let spec = rule.spec.for_key(&alarm.key);
         let policy = &rule.spec.ticket;
         let upstream = policy.upstream.clone().unwrap_or_else(|| self.settings.upstream.clone());
         let group = merge::group(policy, alarm, &upstream);
@@ -125,54 +134,45 @@ impl Engine {
         let Some(device) = self.devices.get(id.index()) else {
             return (TicketId(0), false);
         };
-        let evidence = Evidence {
-            rule: &rule.spec,
-            device: &device.facts,
-            fingerprint,
-            episode,
-            raised_at: at,
-            now,
-            sparkline: self.sparkline(id, rule),
-            values,
-            siblings: self.siblings(id, rule),
-            earlier: last.as_ref().map(|ticket| describe(ticket, speech)),
-        };
-        let (mut ticket, action, event, joined) = match (merge::place(last.as_ref(), at), last) {
-            (Placement::Join(_), Some(ticket)) => {
-                let text = ticket::comment_joined(speech, &evidence);
-                (ticket, Action::Comment { text }, TicketEvent::Joined, true)
-            }
-            (Placement::Reopen(_), Some(mut ticket)) => {
-                ticket.status = TicketStatus::Reopened;
-                ticket.resolved_at = None;
-                ticket.ack = None;
-                ticket.severity = rule.spec.severity;
-                let text = ticket::comment_reopened(speech, &evidence);
-                (ticket, Action::Reopen { text }, TicketEvent::Reopened, false)
-            }
-            (Placement::Open | Placement::Join(_) | Placement::Reopen(_), _) => {
-                let draft = ticket::compose(speech, &evidence);
-                let title = draft.title.clone();
-                self.ticket_last += 1;
-                let id = TicketId(self.ticket_last);
-                let ticket = new_ticket(id, upstream, &group, &evidence, title);
-                (ticket, Action::Open(Box::new(draft)), TicketEvent::Opened, false)
-            }
-        };
+        let earlier = last.as_ref().map(|ticket| describe(ticket, speech));
+        let evidence = self.evidence(now, device, rule, &spec, incident, earlier);
+        let (mut ticket, action, event, joined) =
+            match (merge::place(last.as_ref(), raised_at), last) {
+                (Placement::Join(_), Some(ticket)) => {
+                    let text = ticket::comment_joined(speech, &evidence);
+                    (ticket, Action::Comment { text }, TicketEvent::Joined, true)
+                }
+                (Placement::Reopen(_), Some(mut ticket)) => {
+                    ticket.status = TicketStatus::Reopened;
+                    ticket.resolved_at = None;
+                    ticket.ack = None;
+                    ticket.severity = spec.severity;
+                    let text = ticket::comment_reopened(speech, &evidence);
+                    (ticket, Action::Reopen { text }, TicketEvent::Reopened, false)
+                }
+                (Placement::Open | Placement::Join(_) | Placement::Reopen(_), _) => {
+                    let draft = ticket::compose(speech, &evidence);
+                    let title = draft.title.clone();
+                    self.ticket_last += 1;
+                    let id = TicketId(self.ticket_last);
+                    let ticket = new_ticket(id, upstream, &group, &evidence, title);
+                    (ticket, Action::Open(Box::new(draft)), TicketEvent::Opened, false)
+                }
+            };
         merge::enter(&mut ticket, alarm, episode);
-        ticket.severity = ticket.severity.min(rule.spec.severity);
-        ticket.safety |= rule.spec.safety;
+        ticket.severity = ticket.severity.min(spec.severity);
+        ticket.safety |= spec.safety;
         if !joined {
             ticket.ladder = policy.ladder.as_ref().map(|ladder| LadderProgress {
                 ladder: ladder.clone(),
-                from: at,
+                from: known_at,
                 step: 0,
                 repeats: 0,
             });
         }
         let ticket_id = ticket.id;
         self.groups.insert(group, ticket_id);
-        effects.decisions.push(Decision::Ticket { id: ticket_id, event, at });
+        effects.decisions.push(Decision::Ticket { id: ticket_id, event, at: known_at });
         self.add_job(now, &mut ticket, action, effects);
         self.set_ladder_timer(&ticket);
         self.put_ticket(ticket, effects);
@@ -190,29 +190,27 @@ impl Engine {
         let Some((rule, record)) = self.alarm_of(id, index) else {
             return;
         };
-        let fingerprint = record.episode.as_ref().map(|episode| episode.fingerprint.clone());
-        let number = record.episode.as_ref().map_or(1, |episode| episode.number);
-        let ticket = record.episode.as_ref().and_then(|episode| episode.ticket);
+        let alarm = record.id.clone();
+        let episode = record.episode.clone();
+        let spec = rule.spec.for_key(&alarm.key);
         let values = self.values(id, &rule);
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
-        let ticket = ticket.and_then(|id| self.tickets.get(&id)).cloned();
-        if let (Some(mut ticket), Some(fingerprint), Some(device)) =
-            (ticket, fingerprint, self.devices.get(id.index()))
+        self.note_raised(id, &alarm, &spec);
+        let ticket = episode.as_ref().and_then(|episode| self.tickets.get(&episode.ticket?));
+        if let (Some(mut ticket), Some(episode), Some(device)) =
+            (ticket.cloned(), episode, self.devices.get(id.index()))
         {
-            let evidence = Evidence {
-                rule: &rule.spec,
-                device: &device.facts,
-                fingerprint: &fingerprint,
-                episode: number,
+            let incident = Incident {
+                alarm: &alarm,
+                episode: episode.number,
+                fingerprint: &episode.fingerprint,
                 raised_at: at,
-                now,
-                sparkline: self.sparkline(id, &rule),
+                known_at: at,
                 values,
-                siblings: self.siblings(id, &rule),
-                earlier: None,
             };
+            let evidence = self.evidence(now, device, &rule, &spec, incident, None);
             let text = ticket::comment_reopened(self.speech(), &evidence);
             self.add_job(now, &mut ticket, Action::Comment { text }, effects);
             self.put_ticket(ticket, effects);
@@ -239,6 +237,10 @@ impl Engine {
             }
         }
         let latched = rule.spec.latch;
+        let alarm = self.alarm_of(id, index).map(|(_, record)| record.id.clone());
+        if let Some(alarm) = &alarm {
+            self.note_returned(now, id, alarm);
+        }
         let mut over = None;
         if let Some(record) = self.record_mut(id, index)
             && let Some(episode) = &mut record.episode
@@ -260,7 +262,7 @@ impl Engine {
     }
 
     /// An episode is over: its ticket is resolved when nothing else in it is still raised.
-    fn leave_ticket(
+    pub(super) fn leave_ticket(
         &mut self,
         now: Timestamp,
         alarm: &AlarmId,
@@ -375,48 +377,13 @@ impl Engine {
         rule.map_or_else(Default::default, |rule| rule.spec.ticket.reopen_within)
     }
 
-    fn alarm_of(&self, id: DeviceId, index: usize) -> Option<(Arc<Rule>, &AlarmRecord)> {
+    pub(super) fn alarm_of(&self, id: DeviceId, index: usize) -> Option<(Arc<Rule>, &AlarmRecord)> {
         let alarm = self.devices.get(id.index())?.alarms.get(index)?;
-        Some((self.rule(alarm.rule)?, alarm.record.as_deref()?))
+        Some((self.rule_of(id, alarm.rule)?, alarm.record.as_deref()?))
     }
 
     pub(super) fn record_mut(&mut self, id: DeviceId, index: usize) -> Option<&mut AlarmRecord> {
         self.alarm_mut(id, index)?.record.as_deref_mut()
-    }
-
-    fn values(&self, id: DeviceId, rule: &Rule) -> Vec<(String, Value)> {
-        let Some(device) = self.devices.get(id.index()) else {
-            return Vec::new();
-        };
-        let latest = |metric| match device.memory.latest(metric)? {
-            (_, Reading::Good(value)) => {
-                Some((self.policy.metrics.text(metric).to_owned(), value.clone()))
-            }
-            (_, Reading::Bad) => None,
-        };
-        let mut metrics: Vec<MetricId> = rule.key.clone();
-        metrics.extend(rule.when.metrics().iter().filter(|metric| !rule.key.contains(metric)));
-        metrics.into_iter().filter_map(latest).collect()
-    }
-
-    fn siblings(&self, id: DeviceId, rule: &Rule) -> Vec<String> {
-        let Some(device) = self.devices.get(id.index()) else {
-            return Vec::new();
-        };
-        let others = device.raised.iter().filter(|raised| **raised != rule.id);
-        let names = others.take(SIBLINGS_MAX).filter_map(|raised| {
-            self.policy.rules.iter().find(|known| known.id == *raised).map(|r| r.spec.id.clone())
-        });
-        names.collect()
-    }
-
-    fn sparkline(&self, id: DeviceId, rule: &Rule) -> String {
-        let device = self.devices.get(id.index());
-        let metric = rule.when.metrics().first();
-        match (device, metric) {
-            (Some(device), Some(metric)) => ticket::sparkline(&device.memory.recent(*metric)),
-            _ => String::new(),
-        }
     }
 }
 

@@ -1,17 +1,23 @@
 //! The pipeline, stated once: which stage sees what, in which order.
 //!
 //! ```text
-//! message  -> decode -> device clock, lateness -> detect -> lifecycle -> merge -> guard -> outbox
-//! timer    ->                                     detect -> lifecycle -> merge -> guard -> outbox
-//! ladder   ->                                               escalate  ->          guard -> outbox
+//! message  -> decode -> device clock, lateness -> detect -> lifecycle -> suppress -> merge -> guard -> outbox
+//! timer    ->                                     detect -> lifecycle -> suppress -> merge -> guard -> outbox
+//! lift     ->                                               suppress  -> merge -> guard -> outbox
+//! ladder   ->                                               escalate  -> suppress -> guard -> outbox
 //! result   ->                                               guard (settle) -> outbox -> lifecycle
 //! person   ->                                               lifecycle -> merge -> guard -> outbox
 //! ```
 
 mod calls;
+mod departed;
 mod devices;
 mod episodes;
+mod evaluation;
+mod evidence;
+mod lanes;
 mod looks;
+mod peers;
 mod people;
 mod profile;
 mod readers;
@@ -19,16 +25,20 @@ mod redelivery;
 mod reload;
 mod restore;
 mod samples;
+mod suppression;
+mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
 
-use super::decode::{Decoders, SourceSpec};
+use super::decode::{Decoders, Heard, SourceSpec};
+use super::detect::Rule;
 use super::guard::LedgerEnd;
 use super::outbox::Outbox;
 use super::policy::Policy;
+use super::register::UnknownDevices;
 use super::types::alarm::{AlarmId, AlarmRecord};
 use super::types::effect::Effects;
 use super::types::input::Input;
@@ -36,10 +46,14 @@ use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
+use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
+use suppression::Suppression;
+use topics::Topics;
 
 pub use devices::{Alarm, Device};
+pub use lanes::Lane;
 pub use restore::Snapshot;
 
 /// What of the configuration the engine depends on.
@@ -51,6 +65,8 @@ pub struct Settings {
     pub zone: Tz,
     /// Upstream of rules that name none.
     pub upstream: String,
+    /// Calls that may be under way at a time, by upstream.
+    pub in_flight_max: BTreeMap<String, usize>,
     /// Samples that are older than the newest by less than this are placed by their time; older
     /// ones only fill history.
     pub lateness: TimeSpan,
@@ -58,6 +74,8 @@ pub struct Settings {
     pub restart_grace: TimeSpan,
     /// After this much down-time pending delays start again.
     pub resume_max: TimeSpan,
+    /// What happens to devices that are not registered, where the register does not say.
+    pub unknown_devices: UnknownDevices,
     /// Most devices that are kept.
     pub devices_max: usize,
     /// How messages are read, by source.
@@ -77,7 +95,9 @@ pub struct Engine {
     /// The last ticket of each group.
     groups: BTreeMap<String, TicketId>,
     /// Alarms of rules or devices that are no longer there, kept for their tickets.
-    orphans: BTreeMap<AlarmId, AlarmRecord>,
+    departed: BTreeMap<AlarmId, AlarmRecord>,
+    suppression: Suppression,
+    peers: Peers,
     outbox: Outbox,
     ledger: LedgerEnd,
     ticket_last: u64,
@@ -90,8 +110,10 @@ pub struct Engine {
     redelivery: Redelivery,
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
-    /// The rules that a message concerns: kept for its memory only.
+    topics: Topics,
+    /// The rules that a message concerns, and what it says: kept for their memory only.
     scratch: Vec<usize>,
+    heard: Heard,
 }
 
 /// Something that is due at a time.
@@ -101,6 +123,10 @@ enum Timer {
     Alarm(DeviceId, usize),
     /// A step of a ticket's ladder.
     Ladder(TicketId),
+    /// Some suppression may be over.
+    Lift,
+    /// Rules of many devices ask for a number that has changed.
+    Askers,
 }
 
 impl Engine {
@@ -109,7 +135,9 @@ impl Engine {
         let absence_held_until = now + settings.restart_grace;
         let unknown = vec![0; policy.rules.len()];
         let decoders = Decoders::new(&settings.sources);
-        Engine {
+        let outbox = Outbox::new(settings.in_flight_max.clone());
+        let topics = Topics::new(&settings.sources);
+        let mut engine = Engine {
             settings,
             policy,
             profiles: Profiles::default(),
@@ -118,8 +146,10 @@ impl Engine {
             devices: Vec::new(),
             tickets: BTreeMap::new(),
             groups: BTreeMap::new(),
-            orphans: BTreeMap::new(),
-            outbox: Outbox::default(),
+            departed: BTreeMap::new(),
+            suppression: Suppression::default(),
+            peers: Peers::default(),
+            outbox,
             ledger: LedgerEnd::default(),
             ticket_last: 0,
             timers: BTreeSet::new(),
@@ -128,8 +158,13 @@ impl Engine {
             paths_down: BTreeSet::new(),
             redelivery: Redelivery::default(),
             unknown,
+            topics,
             scratch: Vec::new(),
-        }
+            heard: Heard::default(),
+        };
+        engine.recount_peers();
+        engine.add_registered(now);
+        engine
     }
 
     /// Takes one thing in. `now` never goes back from one call to the next.
@@ -146,7 +181,7 @@ impl Engine {
             Input::Readings { facts, at, readings } => {
                 let readings = self.known_metrics(readings);
                 if let Some(device) = self.find_device(now, 0, facts, effects) {
-                    self.take_readings(now, device, at, false, readings, effects);
+                    self.take_readings(now, device, at, false, &readings, effects);
                 }
             }
             Input::Tick => {}
@@ -159,6 +194,12 @@ impl Engine {
             }
             Input::Path { source, up } => self.take_path(now, source, up),
         }
+        self.look_at_askers(now, effects);
+        self.take_calls(now, effects);
+    }
+
+    /// What is to be sent upstream now.
+    fn take_calls(&mut self, now: Timestamp, effects: &mut Effects) {
         let tickets = &self.tickets;
         let external = |id| tickets.get(&id).and_then(|ticket| ticket.external.clone());
         effects.calls.extend(self.outbox.take_ready(now, external));
@@ -183,7 +224,7 @@ impl Engine {
     /// Every alarm that was ever pending or raised and is kept.
     pub fn alarms(&self) -> impl Iterator<Item = &AlarmRecord> {
         let live = self.devices.iter().flat_map(|device| device.alarms.iter());
-        live.filter_map(|alarm| alarm.record.as_deref()).chain(self.orphans.values())
+        live.filter_map(|alarm| alarm.record.as_deref()).chain(self.departed.values())
     }
 
     /// Every ticket that is kept.
@@ -213,11 +254,16 @@ impl Engine {
             match timer {
                 Timer::Alarm(device, alarm) => self.fire_alarm(now, device, alarm, effects),
                 Timer::Ladder(ticket) => self.fire_ladder(now, ticket, effects),
+                Timer::Lift => self.lift(now, effects),
+                Timer::Askers => self.fire_askers(now, effects),
             }
         }
     }
 
-    fn rule(&self, index: usize) -> Option<Arc<super::detect::Rule>> {
-        self.policy.rules.get(index).cloned()
+    /// A rule as it stands for a device: with its own constants, where it has some.
+    fn rule_of(&self, id: DeviceId, index: usize) -> Option<Arc<Rule>> {
+        let device = self.devices.get(id.index())?;
+        let tuned = device.profile.tuned.get(&index);
+        tuned.or_else(|| self.policy.rules.get(index)).cloned()
     }
 }

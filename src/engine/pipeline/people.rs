@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::engine::lifecycle::{self, Next};
-use crate::engine::types::alarm::{AlarmId, Signature};
+use crate::engine::types::alarm::Signature;
 use crate::engine::types::effect::Effects;
 use crate::engine::types::input::OperatorAction;
 use crate::engine::types::names::DeviceId;
@@ -178,15 +178,5 @@ impl Engine {
         self.take_events(now, id, index, &next.events, effects);
         self.write_alarm(id, index, effects);
         true
-    }
-
-    fn find_alarm(&self, alarm: &AlarmId) -> Option<(DeviceId, usize)> {
-        let id = self.names.find(&alarm.device)?;
-        let device = self.devices.get(id.index())?;
-        let index = device
-            .alarms
-            .iter()
-            .position(|known| known.record.as_ref().is_some_and(|record| record.id == *alarm))?;
-        Some((id, index))
     }
 }

@@ -7,13 +7,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Engine;
+use super::devices::Device;
 use super::readers::Readers;
 use crate::engine::detect::{DeviceMemory, Rule};
 use crate::engine::policy::Policy;
+use crate::engine::register::UnknownDevices;
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::{MetricId, RuleId};
-use crate::engine::types::rule::Mode;
+use crate::engine::types::rule::{Among, Mode};
 
 /// The rules that look at a device, by what makes them look. Rules are indexes in the policy.
 #[derive(Debug, Default)]
@@ -27,6 +29,10 @@ pub(super) struct Profile {
     pub unconditional: Vec<usize>,
     /// Those that ask whether the device is silent.
     pub absence: Vec<usize>,
+    /// Those that count raised alarms over devices, by what they count.
+    pub counting: BTreeMap<(RuleId, Among), Vec<usize>>,
+    /// Those with constants of the device or its class in place of their own.
+    pub tuned: BTreeMap<usize, Arc<Rule>>,
     /// Room for everything that they read.
     pub memory: DeviceMemory,
     readers: Vec<(MetricId, Readers)>,
@@ -34,11 +40,12 @@ pub(super) struct Profile {
 }
 
 impl Profile {
-    fn new(policy: &Policy, rules: Vec<usize>) -> Profile {
+    fn new(policy: &Policy, rules: Vec<usize>, tuned: BTreeMap<usize, Arc<Rule>>) -> Profile {
         let mut profile = Profile::default();
+        let rule_at = |at: &usize| Some((*at, tuned.get(at).or_else(|| policy.rules.get(*at))?));
         let mut readers: BTreeMap<MetricId, Readers> = BTreeMap::new();
         let (mut conditions, mut keys) = (Vec::new(), Vec::new());
-        for (index, rule) in rules.iter().filter_map(|at| Some((*at, policy.rules.get(*at)?))) {
+        for (index, rule) in rules.iter().filter_map(rule_at) {
             conditions.push(&rule.when);
             conditions.extend(rule.clear_when.as_ref());
             keys.extend_from_slice(&rule.key);
@@ -51,6 +58,9 @@ impl Profile {
             }
             for asked in rule.when.rules() {
                 profile.askers.entry(*asked).or_default().push(index);
+            }
+            for counted in rule.counts() {
+                profile.counting.entry(counted).or_default().push(index);
             }
             if rule.learns() {
                 profile.learning.push(index);
@@ -66,6 +76,7 @@ impl Profile {
         keys.into_iter().for_each(|metric| profile.memory.keep(metric));
         profile.readers = readers.into_iter().collect();
         profile.rules = rules;
+        profile.tuned = tuned;
         profile
     }
 
@@ -87,7 +98,9 @@ impl Profile {
 #[derive(Debug, Default)]
 pub(super) struct Profiles {
     by_place: BTreeMap<Place, Arc<Profile>>,
-    by_rules: BTreeMap<Vec<usize>, Arc<Profile>>,
+    by_rules: BTreeMap<(Vec<usize>, String), Arc<Profile>>,
+    /// Rules with other constants, by rule and constants.
+    tuned: BTreeMap<(usize, String), Arc<Rule>>,
 }
 
 /// What of a device the selectors read, its id excepted.
@@ -96,6 +109,9 @@ type Place = (String, String, String, String, BTreeMap<String, String>);
 impl Engine {
     /// The profile of a device.
     pub(super) fn profile_of(&mut self, facts: &DeviceFacts) -> Arc<Profile> {
+        if self.standing(&facts.id) == UnknownDevices::Quarantine {
+            return Arc::default();
+        }
         let place = (
             facts.class.clone(),
             facts.site.clone(),
@@ -103,7 +119,10 @@ impl Engine {
             facts.customer.clone(),
             facts.labels.clone(),
         );
-        if let Some(known) = self.profiles.by_place.get(&place) {
+        let by_id = |rule: &Arc<Rule>| rule.spec.selector.names("device");
+        let of_its_own =
+            self.policy.register.tunes_device(&facts.id) || self.policy.rules.iter().any(by_id);
+        if !of_its_own && let Some(known) = self.profiles.by_place.get(&place) {
             return Arc::clone(known);
         }
         let looks_at =
@@ -111,18 +130,67 @@ impl Engine {
         let rules = self.policy.rules.iter().enumerate();
         let rules: Vec<usize> =
             rules.filter(|(_, rule)| looks_at(rule)).map(|(index, _)| index).collect();
-        let profile = match self.profiles.by_rules.get(&rules) {
+        let (tuned, constants) = self.tune(facts, &rules);
+        let key = (rules, constants);
+        let profile = match self.profiles.by_rules.get(&key) {
             Some(known) => Arc::clone(known),
             None => {
-                let profile = Arc::new(Profile::new(&self.policy, rules.clone()));
-                self.profiles.by_rules.insert(rules, Arc::clone(&profile));
+                let profile = Arc::new(Profile::new(&self.policy, key.0.clone(), tuned));
+                self.profiles.by_rules.insert(key, Arc::clone(&profile));
                 profile
             }
         };
-        let by_id = |rule: &Arc<Rule>| rule.spec.selector.names("device");
-        if !self.policy.rules.iter().any(by_id) {
+        if !of_its_own {
             self.profiles.by_place.insert(place, Arc::clone(&profile));
         }
         profile
+    }
+
+    /// The rules that have other constants for a device, and these constants as text.
+    fn tune(
+        &mut self,
+        facts: &DeviceFacts,
+        rules: &[usize],
+    ) -> (BTreeMap<usize, Arc<Rule>>, String) {
+        let mut tuned = BTreeMap::new();
+        let mut constants = String::new();
+        for index in rules {
+            let Some(rule) = self.policy.rules.get(*index).cloned() else {
+                continue;
+            };
+            let spec = &rule.spec;
+            let Some(params) = self.policy.register.params(facts, &spec.id, &spec.params) else {
+                continue;
+            };
+            let key = (*index, format!("{params:?}"));
+            constants.push_str(&format!("{key:?}"));
+            let known = match self.profiles.tuned.get(&key) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let Policy { metrics, rule_names, .. } = &mut self.policy;
+                    // The types were checked with the files; a rule that does not compile with
+                    // these constants goes on with its own.
+                    let compiled = rule.tuned(params, metrics, rule_names).ok();
+                    let compiled = compiled.map_or(rule, Arc::new);
+                    self.profiles.tuned.insert(key, Arc::clone(&compiled));
+                    compiled
+                }
+            };
+            tuned.insert(*index, known);
+        }
+        (tuned, constants)
+    }
+
+    /// True for a device that no rule looks at until it is registered.
+    pub fn is_quarantined(&self, device: &Device) -> bool {
+        device.registered.is_none() && self.standing(&device.facts.id) == UnknownDevices::Quarantine
+    }
+
+    /// What the register makes of a device: accepted when it is in it.
+    pub(super) fn standing(&self, id: &str) -> UnknownDevices {
+        match self.policy.register.device(id) {
+            Some(_) => UnknownDevices::Accept,
+            None => self.policy.register.unknown.unwrap_or(self.settings.unknown_devices),
+        }
     }
 }

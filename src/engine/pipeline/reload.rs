@@ -11,7 +11,7 @@ use super::profile::Profiles;
 use super::{Engine, Timer};
 use crate::engine::detect::Rule;
 use crate::engine::policy::Policy;
-use crate::engine::types::effect::Effects;
+use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::names::MetricId;
 use crate::engine::types::time::Timestamp;
 
@@ -35,8 +35,13 @@ impl Change {
         let metrics = old.metrics.texts().map(|metric| new.metrics.find(metric)).collect();
         let places: BTreeMap<&str, usize> =
             new.rules.iter().enumerate().map(|(at, rule)| (rule.spec.id.as_str(), at)).collect();
+        let renamed: BTreeMap<&str, usize> = (0..)
+            .zip(&new.rules)
+            .filter_map(|(at, rule)| Some((rule.spec.renamed_from.as_deref()?, at)))
+            .collect();
         let moved = |rule: &Arc<Rule>| {
-            let to = *places.get(rule.spec.id.as_str())?;
+            let id = rule.spec.id.as_str();
+            let to = *places.get(id).or_else(|| renamed.get(id))?;
             let is_same = new.rules.get(to)?.spec.revision == rule.spec.revision;
             Some(Moved { to, is_same })
         };
@@ -67,9 +72,11 @@ impl Engine {
         let old = std::mem::replace(&mut self.policy, policy);
         let change = Change::new(&old, &self.policy);
         self.profiles = Profiles::default();
+        self.topics.forget();
         self.unknown = vec![0; self.policy.rules.len()];
-        self.timers.retain(|(_, timer)| matches!(timer, Timer::Ladder(_)));
+        self.timers.retain(|(_, timer)| matches!(timer, Timer::Ladder(_) | Timer::Askers));
         let ids = self.device_ids();
+        self.register_devices(effects);
         for id in &ids {
             if let Some(device) = self.devices.get_mut(id.index()) {
                 device.next_due = None;
@@ -77,22 +84,33 @@ impl Engine {
             }
             self.attach(*id, Some(&change));
         }
-        self.adopt_orphans();
+        self.note_on_remove(effects);
+        self.settle_departed(now, effects);
+        self.add_registered(now);
+        self.recount_peers();
+        self.restore_suppression(now);
         for id in ids {
             if let Some(device) = self.devices.get(id.index()) {
                 let event = device.clock.at(now);
                 self.look_concerned(now, id, &[], event, effects);
             }
         }
+        self.look_at_askers(now, effects);
         let tickets: Vec<_> =
             self.tickets.values().filter(|ticket| ticket.ladder.is_some()).cloned().collect();
         tickets.iter().for_each(|ticket| self.set_ladder_timer(ticket));
     }
 
-    /// Alarms whose rule is there again.
-    fn adopt_orphans(&mut self) {
-        for (_, record) in std::mem::take(&mut self.orphans) {
-            self.put_record(record);
+    /// What becomes of an alarm when its rule goes is kept with it: the rule is not there to ask.
+    fn note_on_remove(&mut self, effects: &mut Effects) {
+        for alarm in self.devices.iter_mut().flat_map(|device| &mut device.alarms) {
+            let rule = self.policy.rules.get(alarm.rule);
+            if let (Some(rule), Some(record)) = (rule, &mut alarm.record)
+                && record.on_remove != rule.spec.on_remove
+            {
+                record.on_remove = rule.spec.on_remove;
+                effects.writes.push(Write::Alarm(record.clone()));
+            }
         }
     }
 }

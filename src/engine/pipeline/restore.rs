@@ -53,8 +53,11 @@ impl Engine {
         engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {
             engine.decoders.recall(&facts, now);
-            if engine.names.find(&facts.id).is_none() {
-                engine.add_device(now, facts);
+            match engine.names.find(&facts.id) {
+                Some(id) => engine.recall_device(id, facts),
+                None => {
+                    engine.add_device(now, facts);
+                }
             }
         }
         for ticket in stored.tickets {
@@ -72,6 +75,9 @@ impl Engine {
         for record in stored.alarms {
             engine.restore_alarm(record, resume, now);
         }
+        engine.settle_departed(now, effects);
+        engine.recount_peers();
+        engine.restore_suppression(now);
         engine.wake_absence();
         for id in engine.device_ids() {
             engine.look_at_restored(now, id, effects);
@@ -95,7 +101,7 @@ impl Engine {
             device.is_some_and(|device| device.profile.rules.binary_search(rule).is_ok())
         });
         let Some((id, index)) = found else {
-            self.orphans.insert(record.id.clone(), record);
+            self.part_with(record);
             return;
         };
         let (Some(device), Some(rule)) =

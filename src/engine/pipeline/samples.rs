@@ -1,7 +1,7 @@
 //! Message -> Sample: what a message says, and which rules it concerns.
 
 use super::Engine;
-use crate::engine::decode::{Heard, News, Refusal};
+use crate::engine::decode::{Decoded, Heard, News, Refusal};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Message, Reading};
@@ -15,16 +15,40 @@ impl Engine {
         message: &Message,
         effects: &mut Effects,
     ) {
+        if !self.is_redelivered(message, effects) {
+            self.take_first_time(now, message, effects);
+        }
+    }
+
+    /// True for a message that was taken in before; any other is remembered. To be asked once.
+    pub(super) fn is_redelivered(&mut self, message: &Message, effects: &mut Effects) -> bool {
+        let source = self.settings.sources.get(message.source);
+        let again = source.is_some_and(|source| self.redelivery.is_repeat(&source.name, message));
+        if again {
+            effects.decisions.push(Decision::Repeated { source: message.source });
+        }
+        again
+    }
+
+    /// Takes in a message that is no redelivery.
+    pub(super) fn take_first_time(
+        &mut self,
+        now: Timestamp,
+        message: &Message,
+        effects: &mut Effects,
+    ) {
         let Some(source) = self.settings.sources.get(message.source) else {
             return;
         };
-        if self.redelivery.is_repeat(&source.name, message) {
-            effects.decisions.push(Decision::Repeated { source: message.source });
-            return;
+        let mut heard = std::mem::take(&mut self.heard);
+        let known = self.topics.find(message.source, &message.topic);
+        let metrics = &self.policy.metrics;
+        match known {
+            Some(_) => self.decoders.decode_known(source, metrics, message, now, &mut heard),
+            None => self.decoders.decode(source, metrics, message, now, &mut heard),
         }
-        let mut heard = Heard::default();
-        self.decoders.decode(source, &self.policy.metrics, message, now, &mut heard);
-        self.take_heard(now, message.source, Some(message), heard, effects);
+        self.take_heard(now, message.source, Some((message, known)), &mut heard, effects);
+        self.heard = heard;
     }
 
     /// Lets the decoders do what is due by `until`.
@@ -40,7 +64,7 @@ impl Engine {
         for source in 0..self.settings.sources.len() {
             let mut heard = Heard::default();
             self.decoders.wake(source, until, &mut heard);
-            self.take_heard(now, source, None, heard, effects);
+            self.take_heard(now, source, None, &mut heard, effects);
         }
     }
 
@@ -49,19 +73,22 @@ impl Engine {
         &mut self,
         now: Timestamp,
         source: usize,
-        message: Option<&Message>,
-        heard: Heard,
+        message: Option<(&Message, Option<DeviceId>)>,
+        heard: &mut Heard,
         effects: &mut Effects,
     ) {
-        for Refusal { reason, detail } in heard.refused {
+        for Refusal { reason, detail } in heard.refused.drain(..) {
             effects.decisions.push(Decision::Rejected { source, reason, detail });
         }
-        effects.publish.extend(heard.publish);
+        effects.publish.append(&mut heard.publish);
+        let (message, known) = message.unzip();
+        let known = known.flatten();
         let retained = message.is_some_and(|message| message.retain);
-        for element in heard.decoded {
-            let found = self.find_device(now, source, element.facts, effects);
+        let mut spare = Vec::new();
+        for Decoded { facts, news } in heard.decoded.drain(..) {
+            let found = known.or_else(|| self.find_device(now, source, facts, effects));
             let Some(device) = found else { continue };
-            match element.news {
+            match news {
                 News::Presence { online } => self.take_presence(now, device, online, effects),
                 News::Stale => self.take_stale(now, device, effects),
                 News::History { at, readings } => {
@@ -69,16 +96,19 @@ impl Engine {
                 }
                 News::Readings { at, readings } => {
                     let event = at.unwrap_or(now);
-                    let hash = |message: &Message| xxhash_rust::xxh3::xxh3_128(&message.payload);
-                    let payload = at.and(message).map(hash);
-                    if self.is_repeat(device, event, payload) {
+                    if self.is_repeat(device, event, at.and(message)) {
                         effects.decisions.push(Decision::Repeated { source });
                         continue;
                     }
-                    self.take_readings(now, device, event, retained, readings, effects);
+                    if let (None, Some(message)) = (known, message) {
+                        self.topics.remember(source, &message.topic, device);
+                    }
+                    self.take_readings(now, device, event, retained, &readings, effects);
+                    spare = readings;
                 }
             }
         }
+        heard.recycle(spare);
     }
 
     /// The readings of the metrics that some rule reads.
@@ -132,7 +162,7 @@ impl Engine {
         id: DeviceId,
         event: Timestamp,
         retained: bool,
-        readings: Vec<(MetricId, Reading)>,
+        readings: &[(MetricId, Reading)],
         effects: &mut Effects,
     ) {
         let lateness = self.settings.lateness;
@@ -151,7 +181,7 @@ impl Engine {
             return;
         };
         let mut rules = std::mem::take(&mut self.scratch);
-        device.absorb(event, &readings, &mut rules);
+        device.absorb(event, readings, &mut rules);
         if !late {
             device.clock.hear(look_at, now);
             self.look_at(now, id, &rules, look_at, effects);
@@ -183,15 +213,13 @@ impl Engine {
         }
     }
 
-    /// True for an exact repeat of the device's newest message.
-    fn is_repeat(&mut self, id: DeviceId, event: Timestamp, payload: Option<u128>) -> bool {
-        let (Some(device), Some(payload)) = (self.devices.get_mut(id.index()), payload) else {
+    /// True for an exact repeat of the device's newest message; any other is remembered.
+    fn is_repeat(&mut self, id: DeviceId, event: Timestamp, message: Option<&Message>) -> bool {
+        let Some(device) = self.devices.get_mut(id.index()) else {
             return false;
         };
-        let repeat = device.newest_payload == Some((event, payload));
-        if device.newest_payload.is_none_or(|(newest, _)| event >= newest) {
-            device.newest_payload = Some((event, payload));
-        }
+        let repeat = device.is_repeat(event, message);
+        device.remember(event, message);
         repeat
     }
 }

@@ -36,6 +36,26 @@ pub struct Plan {
     pub one_offs: Vec<OneOff>,
 }
 
+impl Plan {
+    /// True when more use costs more without end: some line charges by quantity, and no cap is on
+    /// its class.
+    pub fn charges_by_use(&self) -> bool {
+        let capped = |class: &String| {
+            let caps =
+                self.adjusts.iter().filter(|adjust| matches!(adjust.kind, AdjustKind::Cap(_)));
+            caps.into_iter().any(|adjust| adjust.classes.contains(class))
+        };
+        let by_use = |line: &&Line| match line.pricing {
+            Pricing::Fixed { .. } | Pricing::Stairstep { .. } => false,
+            Pricing::PerUnit { .. }
+            | Pricing::Package { .. }
+            | Pricing::Graduated { .. }
+            | Pricing::Volume { .. } => true,
+        };
+        self.lines.iter().filter(by_use).any(|line| !capped(&line.class))
+    }
+}
+
 /// What happens to half a minor unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rounding {

@@ -4,7 +4,8 @@ use chrono_tz::Tz;
 
 use super::template::render;
 use crate::engine::types::alarm::Fingerprint;
-use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::code::CodeReset;
+use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::job::Draft;
 use crate::engine::types::message::Value;
 use crate::engine::types::rule::RuleSpec;
@@ -33,6 +34,8 @@ pub struct Evidence<'a> {
     pub rule: &'a RuleSpec,
     /// The device.
     pub device: &'a DeviceFacts,
+    /// What the register says of it beside that: model, serial number, warranty.
+    pub nameplate: Option<&'a Nameplate>,
     /// Fingerprint of the episode.
     pub fingerprint: &'a Fingerprint,
     /// Number of the episode.
@@ -173,11 +176,27 @@ fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     let class =
         if device.class.is_empty() { String::new() } else { format!(" ({})", device.class) };
     line("设备", "Device", format!("{}{class}", device.id));
+    if let Some(plate) = evidence.nameplate {
+        line("型号", "Model", plate.model.clone());
+        line("序列号", "Serial number", plate.serial.clone());
+        let installed = plate.installed_at.map(|day| day.to_string());
+        line("安装日期", "Installed", installed.unwrap_or_default());
+        line("质保", "Warranty", warranty(speech, plate, evidence.raised_at));
+    }
     line("站点", "Site", device.site.clone());
     line("客户", "Customer", device.customer.clone());
     let severity = rule.severity.say(speech.language).to_owned();
     let safety = if rule.safety { speech.say("，安全", ", safety") } else { "" };
     line("严重程度", "Severity", format!("{severity}{safety}"));
+    if let Some(code) = &rule.code {
+        let reset = match code.reset {
+            Some(CodeReset::Manual) => speech.say("，需现场复位", ", needs a reset at the device"),
+            Some(CodeReset::Auto) => speech.say("，自动复位", ", resets by itself"),
+            None => "",
+        };
+        line("故障码", "Fault code", format!("{} · {}{reset}", code.code, code.class));
+        line("故障码表", "Code table", code.table.clone());
+    }
     line("发生时间", "Raised at", speech.time(evidence.raised_at));
     if evidence.now.since(evidence.raised_at) >= LATE_MIN {
         line("得知时间", "Known at", speech.time(evidence.now));
@@ -196,6 +215,22 @@ fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     line("上次工单", "Earlier ticket", evidence.earlier.clone().unwrap_or_default());
     line("标识", "Fingerprint", format!("{} #{}", evidence.fingerprint, evidence.episode));
     lines
+}
+
+/// Whether the device is in warranty on the day of the fault, at the place of the gateway.
+fn warranty(speech: Speech, plate: &Nameplate, at: Timestamp) -> String {
+    let Some(until) = plate.warranty_until else {
+        return String::new();
+    };
+    let today = at.to_chrono().with_timezone(&speech.zone).date_naive();
+    let state = match today <= until {
+        true => speech.say("保内", "in warranty"),
+        false => speech.say("保外", "out of warranty"),
+    };
+    match speech.language {
+        Language::Chinese => format!("{state}，质保期至 {until}"),
+        Language::English => format!("{state}, until {until}"),
+    }
 }
 
 /// The last values as a line of eight heights, from the least to the greatest of them.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::message::Reading;
+use super::rule::OnRemove;
 use super::severity::Severity;
 use super::ticket::TicketId;
 use super::time::Timestamp;
@@ -135,6 +136,9 @@ pub struct Episode {
     pub id: String,
     /// External key of the episode.
     pub fingerprint: Fingerprint,
+    /// Class of the fault, where a code table tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
     /// Severity when it was raised.
     pub severity: Severity,
     /// Event time of the raise.
@@ -151,10 +155,24 @@ pub struct Episode {
     pub values: Vec<(String, String)>,
 }
 
+impl HeldBy {
+    /// True while its ticket waits for the suppression to end.
+    pub fn is_suppression(self) -> bool {
+        match self {
+            HeldBy::Inhibit | HeldBy::Maintenance => true,
+            HeldBy::Group | HeldBy::Shadow => false,
+        }
+    }
+}
+
 /// Why an episode opened no ticket of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum HeldBy {
+    /// A source alarm that suppresses it is raised.
+    Inhibit,
+    /// Its device is in a maintenance window.
+    Maintenance,
     /// Joined a ticket that was open already.
     Group,
     /// The rule is in shadow mode.
@@ -171,6 +189,7 @@ impl AlarmRecord {
             episode: None,
             changed_at: Timestamp::from_micros(i64::MIN),
             seen: Vec::new(),
+            on_remove: OnRemove::Keep,
             edges: Vec::new(),
             history: Vec::new(),
         }
@@ -203,11 +222,18 @@ pub struct AlarmRecord {
     /// What the rule's metrics read at the last change, so that a delay outlives a restart.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub seen: Vec<SeenReading>,
+    /// What happens to its ticket when the rule is no longer there.
+    #[serde(default, skip_serializing_if = "is_keep")]
+    pub on_remove: OnRemove,
     /// Event times of the last rising edges, for rules with `occurrences` above 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<Timestamp>,
     /// The last decisions, oldest first, at most [`HISTORY_MAX`]; `explain` prints them.
     pub history: Vec<HistoryEntry>,
+}
+
+fn is_keep(on_remove: &OnRemove) -> bool {
+    *on_remove == OnRemove::Keep
 }
 
 /// One reading that a decision was made on.

@@ -127,6 +127,11 @@ pub enum AlarmEvent {
         /// Why it opens no ticket of its own.
         held_by: Option<HeldBy>,
     },
+    /// What suppressed it is over and it is raised still: its ticket opens now.
+    Released {
+        /// Why it opens no ticket of its own.
+        held_by: Option<HeldBy>,
+    },
     /// B -> C or D -> A.
     Acknowledged,
     /// B -> D, C -> A, or -> latched.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
 /// Who and where a device is: from its topic, or from the register.
@@ -23,6 +24,19 @@ pub struct DeviceFacts {
     /// Its last will or birth message said that it is gone. Kept, since nobody says it twice.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub offline: bool,
+}
+
+/// What stands on a device, and in its papers; for the ticket, never for a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Nameplate {
+    /// Model of the maker.
+    pub model: String,
+    /// Serial number.
+    pub serial: String,
+    /// When it was put up.
+    pub installed_at: Option<NaiveDate>,
+    /// Last day of the warranty.
+    pub warranty_until: Option<NaiveDate>,
 }
 
 impl DeviceFacts {

@@ -449,6 +449,22 @@ pub enum Scalar {
     Text(String),
 }
 
+impl Scalar {
+    /// What it is, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Scalar::Bool(_) => "true or false",
+            Scalar::Int(_) | Scalar::Float(_) => "a number",
+            Scalar::Text(_) => "a text",
+        }
+    }
+
+    /// True when one can stand for the other.
+    pub fn is_like(&self, other: &Scalar) -> bool {
+        self.kind() == other.kind()
+    }
+}
+
 impl<'a> FromToml<'a> for Scalar {
     fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
         let read = value.get_ref();

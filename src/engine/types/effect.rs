@@ -1,6 +1,6 @@
 //! What a step of the engine wants done: written first, then acknowledged, then delivered.
 
-use super::alarm::AlarmRecord;
+use super::alarm::{AlarmId, AlarmRecord};
 use super::decision::Decision;
 use super::device::DeviceFacts;
 use super::job::{Call, JobKey, JobRecord};
@@ -14,6 +14,8 @@ use super::time::Timestamp;
 pub enum Write {
     /// Put an alarm.
     Alarm(Box<AlarmRecord>),
+    /// Delete an alarm whose rule has got another name.
+    AlarmGone(AlarmId),
     /// Put a ticket.
     Ticket(Box<TicketRecord>),
     /// Put a job.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::document::Scalar;
 use super::names::{DeviceId, MetricId};
 use super::time::Timestamp;
 
@@ -69,6 +70,17 @@ impl Value {
             Value::Int(number) => Some(*number as f64),
             Value::Float(number) => Some(*number),
             Value::Text(_) => None,
+        }
+    }
+}
+
+impl From<&Scalar> for Value {
+    fn from(scalar: &Scalar) -> Value {
+        match scalar {
+            Scalar::Bool(flag) => Value::Bool(*flag),
+            Scalar::Int(number) => Value::Int(*number),
+            Scalar::Float(number) => Value::Float(*number),
+            Scalar::Text(text) => Value::Text(text.as_str().into()),
         }
     }
 }

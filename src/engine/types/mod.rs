@@ -4,6 +4,8 @@
 //! Every stage may import from here; no stage imports another stage.
 
 pub mod alarm;
+pub mod calendar;
+pub mod code;
 pub mod decision;
 pub mod device;
 pub mod diagnostic;
@@ -17,6 +19,7 @@ pub mod message;
 pub mod names;
 pub mod question;
 pub mod rule;
+pub mod selector;
 pub mod severity;
 pub mod text;
 pub mod ticket;

@@ -1,10 +1,15 @@
 //! A rule as an operator wrote it, checked and typed: everything but its conditions.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use super::code::{CodeTable, FaultCode, UNKNOWN_CLASS};
 use super::device::DeviceFacts;
 use super::document::{Scalar, Word};
-use super::glob;
+use super::selector::Selector;
 use super::severity::Severity;
 use super::text::Bilingual;
 use super::time::TimeSpan;
@@ -42,14 +47,47 @@ pub struct RuleSpec {
     pub params: BTreeMap<String, Scalar>,
     /// Live, shadow or off.
     pub mode: Mode,
+    /// What happens to its open tickets when it is no longer there.
+    pub on_remove: OnRemove,
+    /// The id that it had before; its alarms and tickets go on under the new one.
+    pub renamed_from: Option<String>,
     /// Subject of the ticket, a template.
     pub title: Bilingual,
     /// What to do about it, a template.
     pub advice: Bilingual,
     /// Where its tickets go.
     pub ticket: TicketPolicy,
+    /// What the values of its first key metric mean.
+    pub code_table: Option<Arc<CodeTable>>,
+    /// The fault code that one alarm of it is about; see [`RuleSpec::for_key`].
+    pub code: Option<FaultCode>,
     /// Hash of the fields that decide when it fires, 16 hex digits.
     pub revision: String,
+}
+
+impl RuleSpec {
+    /// The rule as it stands for the alarm with these key values: with a code table, severity,
+    /// safety and texts are those of the code, as far as its entry has them.
+    pub fn for_key(&self, key: &[String]) -> Cow<'_, RuleSpec> {
+        let (Some(table), Some(code)) = (&self.code_table, key.first()) else {
+            return Cow::Borrowed(self);
+        };
+        let mut spec = self.clone();
+        let entry = table.entries.get(code);
+        if let Some(entry) = entry {
+            spec.severity = entry.severity.unwrap_or(self.severity);
+            spec.safety = entry.safety.unwrap_or(self.safety);
+            spec.title = entry.title.clone().unwrap_or_else(|| self.title.clone());
+            spec.advice = entry.advice.clone().unwrap_or_else(|| self.advice.clone());
+        }
+        spec.code = Some(FaultCode {
+            code: code.clone(),
+            class: entry.map_or_else(|| UNKNOWN_CLASS.to_owned(), |entry| entry.class.clone()),
+            reset: entry.and_then(|entry| entry.reset),
+            table: format!("{} ({})", table.name, table.source),
+        });
+        Cow::Owned(spec)
+    }
 }
 
 /// Whether a rule acts.
@@ -67,6 +105,49 @@ pub enum Mode {
 impl Word for Mode {
     const WORDS: &'static [(&'static str, Self)] =
         &[("live", Mode::Live), ("shadow", Mode::Shadow), ("off", Mode::Off)];
+}
+
+/// The devices that `count_raised` counts among: those with the same site, region or class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Among {
+    /// Of one site.
+    Site,
+    /// Of one region.
+    Region,
+    /// Of one class.
+    Class,
+}
+
+impl Word for Among {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("site", Among::Site), ("region", Among::Region), ("class", Among::Class)];
+}
+
+impl Among {
+    /// What the device has to be counted by; empty where it is not known.
+    pub fn of(self, device: &DeviceFacts) -> &str {
+        match self {
+            Among::Site => &device.site,
+            Among::Region => &device.region,
+            Among::Class => &device.class,
+        }
+    }
+}
+
+/// What happens to the open tickets of a rule that is no longer there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnRemove {
+    /// They stay open.
+    #[default]
+    Keep,
+    /// They are resolved.
+    Resolve,
+}
+
+impl Word for OnRemove {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("keep", OnRemove::Keep), ("resolve", OnRemove::Resolve)];
 }
 
 /// What one ticket collects.
@@ -103,26 +184,5 @@ impl Default for TicketPolicy {
             queue: None,
             ladder: None,
         }
-    }
-}
-
-/// Which devices a rule looks at: every pattern must match; none at all matches every device.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Selector {
-    /// Attribute (`class`, `site`, `region`, `customer`, `device`, `labels.NAME`) and glob.
-    pub patterns: Vec<(String, String)>,
-}
-
-impl Selector {
-    /// True when some pattern is about this attribute.
-    pub fn names(&self, attribute: &str) -> bool {
-        self.patterns.iter().any(|(named, _)| named == attribute)
-    }
-
-    /// True when the rule looks at this device.
-    pub fn selects(&self, device: &DeviceFacts) -> bool {
-        self.patterns.iter().all(|(attribute, pattern)| {
-            device.attribute(attribute).is_some_and(|value| glob::matches(pattern, value))
-        })
     }
 }

@@ -28,6 +28,8 @@ pub struct UpstreamConfig {
     pub priority: BTreeMap<Severity, i64>,
     /// Requests a second, and how many may come at once.
     pub rate: Rate,
+    /// Calls that may be under way at a time.
+    pub max_in_flight: usize,
     /// How often to look what people did there; `None` where the system tells by itself.
     pub poll: Option<TimeSpan>,
 }
@@ -57,6 +59,9 @@ const POLL_MIN: TimeSpan = TimeSpan::from_secs(1);
 
 const KINDS_NOT_BUILT: [&str; 6] = ["zammad", "jira", "servicenow", "redmine", "pagerduty", "http"];
 
+/// Calls at a time where nothing is configured.
+const MAX_IN_FLIGHT: usize = 8;
+
 impl UpstreamConfig {
     /// This gateway's own desk, where nothing is configured.
     pub fn own_desk() -> UpstreamConfig {
@@ -68,7 +73,8 @@ impl UpstreamConfig {
             queue: String::new(),
             key_field: String::new(),
             priority: BTreeMap::new(),
-            rate: Rate { per_second: 1_000.0, burst: 1_000.0 },
+            rate: Rate { per_second: 20_000.0, burst: 20_000.0 },
+            max_in_flight: MAX_IN_FLIGHT,
             poll: None,
         }
     }
@@ -118,6 +124,8 @@ impl UpstreamConfig {
             queue: table.or("queue", "General".to_owned()),
             key_field: table.or("key_field", "ExternalKey".to_owned()),
             rate: rate.unwrap_or(default),
+            max_in_flight: table.or::<u32>("max_in_flight", MAX_IN_FLIGHT as u32).clamp(1, 1_024)
+                as usize,
             name: name?,
             kind: kind?,
             url,

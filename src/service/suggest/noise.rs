@@ -160,17 +160,18 @@ fn median(mut values: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
 
-    /// Noise whose quantiles are those of the normal distribution with deviation 1, in a fixed
-    /// order without a pattern.
-    fn normal(count: u32) -> Vec<f64> {
-        let uniform =
-            |n: u32| f64::from(n.wrapping_mul(2_654_435_769) >> 8) / f64::from(1_u32 << 24) + 1e-9;
-        (0..count)
-            .map(|n| {
-                let (a, b) = (uniform(2 * n + 1), uniform(2 * n + 77));
-                (-2.0 * a.ln()).sqrt() * (std::f64::consts::TAU * b).cos()
-            })
-            .collect()
+    /// Normal noise of deviation 1, the same each time (SplitMix64, Box-Muller).
+    fn normal(count: usize) -> Vec<f64> {
+        let mut state: u64 = 1;
+        let mut uniform = || {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64 + 1e-12
+        };
+        let mut next =
+            || (-2.0 * uniform().ln()).sqrt() * (std::f64::consts::TAU * uniform()).cos();
+        (0..count).map(|_| next()).collect()
     }
 
     fn measured(values: impl Iterator<Item = f64>) -> Option<Noise> {

@@ -54,6 +54,7 @@ pub(super) fn compile(tree: &Expr, scope: &mut CompileScope<'_>) -> Result<Condi
             windows: Vec::new(),
             learning: Vec::new(),
             rules: Vec::new(),
+            counts: Vec::new(),
             reads_absence: false,
             reads_time: false,
         },

@@ -19,6 +19,7 @@ use crate::engine::detect::window::Window;
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::message::{Reading, Value};
 use crate::engine::types::names::{MetricId, RuleId};
+use crate::engine::types::rule::Among;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// What a condition is evaluated on.
@@ -35,6 +36,9 @@ pub struct Scene<'a> {
     pub stale_after: TimeSpan,
     /// Tells whether another rule's alarm is raised for this device.
     pub raised: &'a dyn Fn(RuleId) -> bool,
+    /// Counts the devices among those of the same site, region or class for which a rule's alarm
+    /// is raised; `None` where the device has no such thing.
+    pub count_raised: &'a dyn Fn(RuleId, Among) -> Option<i64>,
     /// Event time of the device's last message.
     pub last_message: Timestamp,
     /// The device's last will or death certificate says offline.
@@ -155,6 +159,9 @@ impl<'s> Evaluator<'s, '_> {
             Node::Arithmetic(operation, left, right) => {
                 arithmetic(*operation, self.value(left)?, self.value(right)?)?
             }
+            Node::CountRaised(rule, among) => (self.scene.count_raised)(*rule, *among)
+                .map(Operand::Int)
+                .ok_or(Unknown::Error("the device has no such site, region or class"))?,
             Node::Size(text) => Operand::Int(size(&self.value(text)?)?),
             Node::Convert(conversion, value) => convert(*conversion, self.value(value)?)?,
             Node::Window(function, metric, span) => self.window(*function, *metric, *span)?,

@@ -10,7 +10,9 @@ use super::compile::{Compiler, NOTHING, Type};
 use super::ir::{Constant, Conversion, Learning, LearningKind, Node, TextTest, WindowFunction};
 use super::parse::{Expr, ExprKind};
 use crate::engine::types::diagnostic::did_you_mean;
-use crate::engine::types::names::MetricId;
+use crate::engine::types::document::Word;
+use crate::engine::types::names::{MetricId, RuleId};
+use crate::engine::types::rule::Among;
 use crate::engine::types::time::TimeSpan;
 
 /// Functions on a metric, for hints.
@@ -32,8 +34,8 @@ const METHODS: [&str; 15] = [
     "deviation",
 ];
 /// Functions that stand alone, for hints.
-const FUNCTIONS: [&str; 8] =
-    ["absent", "offline", "raised", "size", "double", "int", "string", "duration"];
+const FUNCTIONS: [&str; 9] =
+    ["absent", "offline", "raised", "count_raised", "size", "double", "int", "string", "duration"];
 /// Functions and macros of CEL that conditions do not have.
 const OF_CEL: [&str; 29] = [
     "all",
@@ -96,11 +98,7 @@ impl Compiler<'_, '_> {
             ("int", [value]) => self.convert(Conversion::Int, value, Type::Number),
             ("string", [value]) => self.convert(Conversion::Text, value, Type::Text),
             ("duration", [span]) => (Node::Constant(Constant::Span(self.window(span))), Type::Span),
-            ("count_raised", _) => {
-                let message = "`count_raised` is not supported in this version";
-                self.fault(&expr.span, "not-supported", message, "use `raised(\"rule\")`");
-                NOTHING
-            }
+            ("count_raised", [rule, among]) => self.count_raised(rule, among),
             (name, _) if FUNCTIONS.contains(&name) => {
                 let message = format!("`{name}` does not take {} arguments", arguments.len());
                 self.fault(&expr.span, "wrong-arguments", message, "");
@@ -126,28 +124,45 @@ impl Compiler<'_, '_> {
     }
 
     fn raised(&mut self, rule: &Expr) -> (Node, Type) {
+        let Some(rule) = self.rule(rule) else {
+            return NOTHING;
+        };
+        self.condition.rules.push(rule);
+        (Node::Raised(rule), Type::Bool)
+    }
+
+    fn count_raised(&mut self, rule: &Expr, among: &Expr) -> (Node, Type) {
+        let named = match &among.kind {
+            ExprKind::Text(word) => Among::parse_word(word),
+            _ => None,
+        };
+        if named.is_none() {
+            let message = "`count_raised` counts among the devices of a site, a region or a class";
+            let hint = "write `\"site\"`, `\"region\"` or `\"class\"`";
+            self.fault(&among.span, "wrong-value", message, hint);
+        }
+        let (Some(rule), Some(among)) = (self.rule(rule), named) else {
+            return NOTHING;
+        };
+        self.condition.counts.push((rule, among));
+        (Node::CountRaised(rule, among), Type::Number)
+    }
+
+    /// A rule that is named by its id.
+    fn rule(&mut self, rule: &Expr) -> Option<RuleId> {
         let ExprKind::Text(id) = &rule.kind else {
             let hint = "for example `raised(\"site-power-lost\")`";
             self.fault(&rule.span, "wrong-type", "the id of a rule is a text", hint);
-            return NOTHING;
+            return None;
         };
-        match self.scope.rules.find(id) {
-            Some(rule) => {
-                self.condition.rules.push(rule);
-                (Node::Raised(rule), Type::Bool)
-            }
-            None => {
-                let known: Vec<&str> = self.scope.rules.texts().collect();
-                let hint = did_you_mean(id, &known);
-                self.fault(
-                    &rule.span,
-                    "unknown-reference",
-                    format!("there is no rule `{id}`"),
-                    hint,
-                );
-                NOTHING
-            }
+        let found = self.scope.rules.find(id);
+        if found.is_none() {
+            let known: Vec<&str> = self.scope.rules.texts().collect();
+            let hint = did_you_mean(id, &known);
+            let message = format!("there is no rule `{id}`");
+            self.fault(&rule.span, "unknown-reference", message, hint);
         }
+        found
     }
 
     pub(super) fn method(

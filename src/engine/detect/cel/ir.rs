@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::engine::types::names::{MetricId, RuleId};
+use crate::engine::types::rule::Among;
 use crate::engine::types::time::TimeSpan;
 
 /// A constant.
@@ -66,6 +67,7 @@ pub(super) enum Node {
     Absent(TimeSpan),
     Offline,
     Raised(RuleId),
+    CountRaised(RuleId, Among),
 }
 
 /// What is known of the device.

@@ -25,6 +25,7 @@ use super::memory::METRIC_BYTES_MAX;
 use super::series::Series;
 use crate::engine::types::document::Scalar;
 use crate::engine::types::names::{Metric, MetricId, Names, RuleId, RuleKind};
+use crate::engine::types::rule::Among;
 use crate::engine::types::time::TimeSpan;
 
 pub use evaluate::{Evaluation, Scene, Truth, Unknown};
@@ -73,6 +74,7 @@ pub struct Condition {
     windows: Vec<(MetricId, TimeSpan)>,
     learning: Vec<Learning>,
     rules: Vec<RuleId>,
+    counts: Vec<(RuleId, Among)>,
     reads_absence: bool,
     reads_time: bool,
 }
@@ -100,6 +102,11 @@ impl Condition {
     /// The rules that it asks about with `raised()`.
     pub fn rules(&self) -> &[RuleId] {
         &self.rules
+    }
+
+    /// The rules whose raised alarms it counts over devices, and among which.
+    pub fn counts(&self) -> &[(RuleId, Among)] {
+        &self.counts
     }
 
     /// True when it asks whether the device is silent.

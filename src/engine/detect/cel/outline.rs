@@ -60,6 +60,11 @@ impl Outline {
         reach::never(&self.tree, params)
     }
 
+    /// True when its constants alone make it hold.
+    pub fn always(&self, params: &Params) -> bool {
+        reach::always(&self.tree, params)
+    }
+
     /// Where it holds together with `clear`: what is compared, and its range. Only where a part of
     /// `clear` says nothing but that range.
     pub fn overlap(&self, clear: &Outline, params: &Params) -> Option<(String, Range)> {

@@ -154,6 +154,12 @@ pub(super) fn never(expr: &Expr, params: &Params) -> Option<String> {
     ways.open.is_empty().then(|| ways.conflict.unwrap_or_else(constant))
 }
 
+/// True when nothing that varies can keep it from holding.
+pub(super) fn always(expr: &Expr, params: &Params) -> bool {
+    let free = |way: &Way| way.ranges.is_empty() && way.texts.is_empty() && !way.opaque;
+    ways(expr, params, true).is_some_and(|ways| ways.open.iter().any(free))
+}
+
 /// Where both hold at once: what is compared, and its range. Only where the second one says
 /// nothing but that range.
 pub(super) fn overlap(when: &Expr, clear: &Expr, params: &Params) -> Option<(String, Range)> {

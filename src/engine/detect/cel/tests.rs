@@ -52,6 +52,7 @@ fn truth(text: &str) -> Truth {
         now,
         stale_after: TimeSpan::from_secs(3_600),
         raised: &|_| false,
+        count_raised: &|_, _| None,
         last_message: now - TimeSpan::from_secs(60),
         offline: false,
         absence_held: false,
@@ -136,8 +137,8 @@ fn every_mistake_is_told_at_its_place_with_a_hint() {
     assert_eq!(faults("a.avg(8d) > 1"), ["6..8 out-of-range "]);
     assert_eq!(faults("a.avg(b) > 1"), ["6..7 wrong-type for example `5m` or `1h30m`"]);
     assert_eq!(
-        faults("count_raised(\"x\", \"site\") > 1"),
-        ["0..25 not-supported use `raised(\"rule\")`"]
+        faults("count_raised(\"power-lost\", \"hall\") > 1"),
+        ["27..33 wrong-value write `\"site\"`, `\"region\"` or `\"class\"`"]
     );
     assert_eq!(faults("a > 1 && b >"), ["12..12 syntax "]);
 }
@@ -379,6 +380,7 @@ fn truth_of(condition: &Condition, readings: &[(MetricId, Value)]) -> Truth {
         now,
         stale_after: TimeSpan::ZERO,
         raised: &|_| false,
+        count_raised: &|_, _| None,
         last_message: now,
         offline: false,
         absence_held: false,

@@ -156,6 +156,7 @@ fn run(test: &SpecTest) -> Outcome {
             now: Timestamp::EPOCH,
             stale_after: TimeSpan::ZERO,
             raised: &|_| false,
+            count_raised: &|_, _| None,
             last_message: Timestamp::EPOCH,
             offline: false,
             absence_held: false,

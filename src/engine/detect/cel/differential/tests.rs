@@ -207,6 +207,7 @@ impl Compiled {
             now: Timestamp::from_micros(world.now),
             stale_after: TimeSpan::from_micros(world.stale_after),
             raised: &|_| world.raised,
+            count_raised: &|_, _| None,
             last_message: Timestamp::from_micros(world.last_message),
             offline: world.offline,
             absence_held: world.absence_held,

@@ -1,0 +1,115 @@
+//! `[[maintenance]]`: windows in which the alarms of some devices are suppressed.
+
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::CronParser;
+
+use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::document::{Located, Table};
+use crate::engine::types::selector::Selector;
+use crate::engine::types::text::Bilingual;
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// One `[[maintenance]]`.
+#[derive(Clone, Debug)]
+pub struct Maintenance {
+    selector: Selector,
+    window: Window,
+    /// Why.
+    pub reason: Bilingual,
+}
+
+#[derive(Clone, Debug)]
+enum Window {
+    Once {
+        from: Timestamp,
+        to: Timestamp,
+    },
+    /// In the gateway's zone where none is named.
+    Repeated {
+        cron: Box<Cron>,
+        lasts: TimeSpan,
+        zone: Option<Tz>,
+    },
+}
+
+impl Maintenance {
+    /// When the window that is open now for this device ends; `None` when none is. `here` is the
+    /// zone of schedules that name none.
+    pub fn ends_at(&self, device: &DeviceFacts, now: Timestamp, here: Tz) -> Option<Timestamp> {
+        if !self.selector.selects(device) {
+            return None;
+        }
+        match &self.window {
+            Window::Once { from, to } => (*from <= now && now < *to).then_some(*to),
+            Window::Repeated { cron, lasts, zone } => {
+                let local = now.to_chrono().with_timezone(&zone.unwrap_or(here));
+                let began = cron.find_previous_occurrence(&local, true).ok()?;
+                let ends = Timestamp::from_micros(began.timestamp_micros()) + *lasts;
+                (now < ends).then_some(ends)
+            }
+        }
+    }
+}
+
+/// Reads every `[[maintenance]]` of one file.
+pub fn read_maintenance(table: &Table<'_>) -> Vec<Maintenance> {
+    table.tables("maintenance", |entry| {
+        let selector = entry.table("match", |patterns| Some(Selector::read(patterns, &[])));
+        if !entry.has("schedule") {
+            let hint = "add `schedule = { cron = \"0 2 * * SUN\", duration = \"4h\" }`, or `from` and `to`";
+            entry.place().error(entry.span(), "missing-key", "the window has no `schedule`", hint);
+        }
+        let window = entry.table("schedule", read_schedule);
+        let reason = entry.or("reason", Bilingual::default());
+        Some(Maintenance { selector: selector.unwrap_or_default(), window: window?, reason })
+    })
+}
+
+fn read_schedule(table: &Table<'_>) -> Option<Window> {
+    let named = table.optional::<Located<String>>("timezone");
+    let zone = named.and_then(|named| {
+        let zone = named.value.parse::<Tz>().ok();
+        if zone.is_none() {
+            let message = format!("`timezone`: \"{}\" is not a time zone", named.value);
+            let hint = "a name of the IANA list, e.g. \"Asia/Shanghai\"";
+            table.place().error(named.span, "wrong-value", message, hint);
+        }
+        zone
+    });
+    let (repeated, once) = (table.has("cron"), table.has("from") || table.has("to"));
+    if repeated == once {
+        let message = "a schedule has either `cron` and `duration`, or `from` and `to`";
+        table.place().error(table.span(), "wrong-value", message, "leave one of them out");
+        return None;
+    }
+    if once {
+        let (from, to) = (table.required::<Timestamp>("from"), table.required::<Timestamp>("to"));
+        let (from, to) = (from?, to?);
+        if to <= from {
+            let message = "the window ends before it begins";
+            table.place().error(table.span(), "wrong-value", message, "`to` is later than `from`");
+        }
+        return Some(Window::Once { from, to });
+    }
+    let cron = table.required::<Located<String>>("cron");
+    let lasts = table.required::<Located<TimeSpan>>("duration");
+    let cron = cron.and_then(|text| {
+        let parsed = CronParser::new().parse(&text.value);
+        if let Err(error) = &parsed {
+            let message = format!("`cron`: \"{}\": {error}", text.value);
+            let hint = "minute, hour, day of month, month, day of week: \"0 2 * * SUN\"";
+            table.place().error(text.span, "wrong-value", message, hint);
+        }
+        parsed.ok()
+    });
+    let lasts = lasts.filter(|lasts| {
+        let right = lasts.value > TimeSpan::ZERO;
+        if !right {
+            let message = "a window lasts longer than 0s";
+            table.place().error(lasts.span.clone(), "out-of-range", message, "");
+        }
+        right
+    });
+    Some(Window::Repeated { cron: Box::new(cron?), lasts: lasts?.value, zone })
+}
