@@ -1,6 +1,7 @@
 //! Wiring: everything is built here once, in the order in which it works.
 
 pub mod backtest;
+pub mod cores;
 mod dispatch;
 mod gateway;
 pub mod observe;
@@ -190,10 +191,9 @@ pub async fn start(
     let (journal, notes) =
         block_in_place(|| Journal::open(&config.gateway.data.join("gateway"), options))?;
     tracing::info!(?notes, "The store is open.");
-    let RuleSet { policy, sources } = rules;
-    let count = policy.rules.len();
+    let count = rules.policy.rules.len();
     // Only now that the data folder is known to be ours.
-    block_in_place(|| reload::remember(config, Origin::Start, count, &sources));
+    block_in_place(|| reload::remember(config, Origin::Start, count, &rules.sources));
     let stored = block_in_place(|| journal.load())?;
     let alive_at = stored.alive_at;
 
@@ -231,7 +231,8 @@ pub async fn start(
     };
     let now = clock.now();
     let mut effects = Effects::default();
-    let engine = Engine::restore(config.settings()?, policy, snapshot(stored), now, &mut effects);
+    let engine =
+        Engine::restore(config.settings()?, rules.policy, snapshot(stored), now, &mut effects);
 
     let names: Vec<String> = config.sources.iter().map(|source| source.spec.name.clone()).collect();
     let observer = Observer::new(names.clone());
@@ -249,6 +250,7 @@ pub async fn start(
         effects,
         health: Health::new(names),
         alive_at: now,
+        cores: cores::count(),
         own_desk: own_desk(config),
         hosts,
     };
