@@ -188,13 +188,7 @@ pub async fn start(
 
     let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
     // Opening a store blocks, a large one for seconds.
-    let (journal, notes) =
-        block_in_place(|| Journal::open(&config.gateway.data.join("gateway"), options))?;
-    tracing::info!(?notes, "The store is open.");
-    let count = rules.policy.rules.len();
-    // Only now that the data folder is known to be ours.
-    block_in_place(|| reload::remember(config, Origin::Start, count, &rules.sources));
-    let stored = block_in_place(|| journal.load())?;
+    let (journal, stored) = block_in_place(|| open_store(config, &rules, options))?;
     let alive_at = stored.alive_at;
 
     let (listener, http) = web::listen(config.listen)
@@ -257,6 +251,20 @@ pub async fn start(
     let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies };
     let ended = tokio::spawn(gateway.run(inlets, stopped));
     Ok(Running { http, mqtt, stories, reloader, stop, tasks, ended, brokers })
+}
+
+/// The store and what is in it. Only then is the data folder known to be ours, and the rules are
+/// kept there.
+fn open_store(
+    config: &Config,
+    rules: &RuleSet,
+    options: StoreOptions,
+) -> anyhow::Result<(Journal, journal::Snapshot)> {
+    let (journal, notes) = Journal::open(&config.gateway.data.join("gateway"), options)?;
+    tracing::info!(?notes, "The store is open.");
+    reload::remember(config, Origin::Start, rules.policy.rules.len(), &rules.sources);
+    let stored = journal.load()?;
+    Ok((journal, stored))
 }
 
 fn open_desk(config: &Config, options: StoreOptions) -> anyhow::Result<Desk> {
