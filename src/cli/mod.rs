@@ -16,6 +16,7 @@ mod remote;
 mod replay;
 mod rules;
 mod run;
+mod schema;
 mod test;
 
 use std::path::PathBuf;
@@ -97,6 +98,8 @@ enum Command {
     Rules(rules::Args),
     /// Rate usage on a price plan
     Bill(bill::Args),
+    /// Print the JSON Schema of a kind of file, so that editors complete and check it
+    Schema(schema::Args),
     /// Print shell completions or the man page
     Generate(generate::Args),
 }
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(args) => lists::dead_letters(args, globals),
         Command::Rules(args) => rules::run(args, globals),
         Command::Bill(args) => bill::run(args),
+        Command::Schema(args) => schema::run(args),
         Command::Generate(args) => generate::run(args),
     };
     match ended {

@@ -6,6 +6,7 @@ mod csv;
 pub mod files;
 pub mod report;
 pub mod rules;
+pub mod schema;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -288,6 +288,21 @@ fn a_backtest_against_another_set_tells_old_and_new_by_rule_by_plan_and_by_alarm
 }
 
 #[test]
+fn a_schema_is_printed_for_each_kind_of_file_in_either_language() {
+    for (file, key, zh) in [
+        ("rules", "rule", "故障规则"),
+        ("config", "source", "消息来源与解析方式"),
+        ("plan", "line", "收费项"),
+    ] {
+        let told = json(&run(root(), &["schema", file]));
+        assert_eq!(told["$schema"], "https://json-schema.org/draft/2020-12/schema");
+        assert_eq!(told["properties"][key]["x-description-zh"], zh, "{file}");
+        let told = json(&run(root(), &["schema", file, "--language", "zh-CN"]));
+        assert_eq!(told["properties"][key]["description"], zh, "{file}");
+    }
+}
+
+#[test]
 fn bill_rate_matches_every_vector() {
     let folder = tempfile::tempdir().expect("a folder");
     let vectors =
