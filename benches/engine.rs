@@ -22,6 +22,7 @@ use faultgate::engine::types::effect::Effects;
 use faultgate::engine::types::input::Input;
 use faultgate::engine::types::message::{Delivery, Message};
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
+use faultgate::service::cores;
 
 const MESSAGES: usize = 400_000;
 const DEVICES: usize = 1_000;
@@ -44,6 +45,14 @@ fn main() {
         let ns = measure(&settings, &rules);
         let base = *first.get_or_insert(ns);
         println!("{name:<44} {:>12.0} {ns:>8.0} {:>6.2}", 1e9 / ns, ns / base);
+    }
+    let cores = cores::count();
+    for (name, rules) in
+        [("10 rules on the device", thresholds(10, 10)), ("10 rules with windows", windows(10))]
+    {
+        let (one, all) = (measure_on(&settings, &rules, 1), measure_on(&settings, &rules, cores));
+        let name = format!("{name}, on {cores} cores");
+        println!("{name:<44} {:>12.0} {all:>8.0} {:>6.2} of one core", 1e9 / all, all / one);
     }
 }
 
@@ -81,6 +90,10 @@ fn payload(number: usize) -> Vec<u8> {
 }
 
 fn measure(settings: &Settings, rules: &str) -> f64 {
+    measure_on(settings, rules, 1)
+}
+
+fn measure_on(settings: &Settings, rules: &str, cores: usize) -> f64 {
     let source = Source { file: "bench.toml".into(), text: rules.into() };
     let report = Report::default();
     let policy = policy::compile(&[source], &["desk"], &report).expect("rules");
@@ -102,10 +115,16 @@ fn measure(settings: &Settings, rules: &str) -> f64 {
         let numbers = batch * BATCH..(batch + 1) * BATCH;
         let messages: Vec<Message> = numbers.clone().map(message).collect();
         let began = Instant::now();
-        for (number, message) in numbers.zip(messages) {
-            let now = START + TimeSpan::from_micros(number as i64 * 100);
-            engine.step(now, Input::Message(message), &mut effects);
+        if cores > 1 {
+            let now = START + TimeSpan::from_micros(numbers.start as i64 * 100);
+            cores::step(&mut engine, now, messages, cores, &mut effects);
             effects.clear();
+        } else {
+            for (number, message) in numbers.zip(messages) {
+                let now = START + TimeSpan::from_micros(number as i64 * 100);
+                engine.step(now, Input::Message(message), &mut effects);
+                effects.clear();
+            }
         }
         // Every device is known then.
         if batch * BATCH >= 2 * DEVICES {

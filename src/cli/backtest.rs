@@ -9,7 +9,7 @@ use indicatif::ProgressBar;
 use super::console::table;
 use super::recordings::{self, CsvArgs};
 use super::{Format, Globals};
-use crate::config::rules::{self, Refused};
+use crate::config::rules::{self, Refused, RuleSet};
 use crate::config::{self, Config, files, report};
 use crate::engine::policy::Policy;
 use crate::engine::rating::{self, Plan};
@@ -70,6 +70,11 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 
 /// Reads a set of rules, or fails with every mistake rendered.
 pub fn read_policy(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Policy> {
+    read_rules(config, paths).map(|set| set.policy)
+}
+
+/// As [`read_policy`], with the files.
+pub fn read_rules(config: &Config, paths: &[PathBuf]) -> anyhow::Result<RuleSet> {
     rules::load(config, paths)?.map_err(|Refused { sources, diagnostics }| {
         let colour = super::console::colour_on_stderr();
         anyhow::anyhow!("the rules have errors\n{}", report::render(&diagnostics, &sources, colour))

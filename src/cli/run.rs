@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Globals, LogFormat};
 use crate::config;
+use crate::config::rules::{self, RuleSet};
 use crate::io::{systemd, telemetry};
 use crate::service::{self, Pace};
 
@@ -25,8 +26,8 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     if let Some(data) = &globals.data {
         config.gateway.data.clone_from(data);
     }
-    let policy = super::backtest::read_policy(&config, &config.gateway.rules)?;
-    if policy.rules.is_empty() {
+    let rules = super::backtest::read_rules(&config, &config.gateway.rules)?;
+    if rules.policy.rules.is_empty() {
         tracing::warn!("There are no rules: put some into the folder `rules`.");
     }
     let metrics = telemetry::start_metrics().context("cannot start the metrics")?;
@@ -35,7 +36,10 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
+        let marks = rules.marks();
+        let RuleSet { sources, policy } = rules;
         let mut running = service::start(&config, policy, metrics, Pace::Real).await?;
+        rules::keep(&config.gateway.data, "start", &sources, marks);
         let mqtt = running.mqtt.map_or_else(|| "off".to_owned(), |at| at.to_string());
         tracing::info!(
             gateway = config.gateway.id,

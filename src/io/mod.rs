@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod desk;
+pub mod history;
 pub mod journal;
 pub mod mqtt;
 pub mod secret;

@@ -1,6 +1,7 @@
 //! Wiring: everything is built here once, in the order in which it works.
 
 pub mod backtest;
+pub mod cores;
 pub mod difference;
 mod dispatch;
 mod gateway;
@@ -243,6 +244,7 @@ pub async fn start(
         effects,
         health: Health::new(names),
         alive_at: now,
+        cores: cores::count(),
         own_desk: own_desk(config),
         hosts,
     };

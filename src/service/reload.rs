@@ -11,7 +11,7 @@ use serde_json::{Value as Json, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
 
-use crate::config::rules::{self, Refused};
+use crate::config::rules::{self, Refused, RuleSet};
 use crate::config::{Config, files};
 use crate::engine::policy::Policy;
 use crate::io::web::Waiting;
@@ -36,7 +36,7 @@ pub(super) async fn run(
             _ = stop.changed() => return,
             Some(waiting) = asked.recv() => {
                 loaded = stamp();
-                let told = load(&config, &policies).await;
+                let told = load(&config, "request", &policies).await;
                 // Whoever asked may have gone.
                 drop(waiting.send(told));
             }
@@ -45,7 +45,7 @@ pub(super) async fn run(
                 // A file that is still being written is left until it has been quiet for one look.
                 if now == seen && now != loaded {
                     loaded.clone_from(&now);
-                    load(&config, &policies).await;
+                    load(&config, "files", &policies).await;
                 }
                 seen = now;
             }
@@ -53,13 +53,15 @@ pub(super) async fn run(
     }
 }
 
-async fn load(config: &Config, policies: &mpsc::Sender<Policy>) -> Json {
+async fn load(config: &Config, origin: &str, policies: &mpsc::Sender<Policy>) -> Json {
     match block_in_place(|| rules::load(config, &config.gateway.rules)) {
-        Ok(Ok(policy)) => {
-            let count = policy.rules.len();
+        Ok(Ok(set)) => {
+            let (count, marks) = (set.policy.rules.len(), set.marks());
+            let RuleSet { sources, policy } = set;
             if policies.send(policy).await.is_err() {
                 return refused(&["the gateway is stopping".to_owned()]);
             }
+            block_in_place(|| rules::keep(&config.gateway.data, origin, &sources, marks));
             tell_success(true);
             tracing::info!(rules = count, "New rules are taken in.");
             json!({ "accepted": true, "rules": count })

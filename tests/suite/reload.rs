@@ -130,4 +130,61 @@ async fn a_device_in_quarantine_opens_tickets_once_it_is_registered_with_its_nam
     let lines =
         ["Model: GA 30", "Serial number: AP-7", "Warranty: out of warranty, until 2020-01-31"];
     assert!(lines.iter().all(|line| body.contains(line)), "{body}");
+    gateway.kill();
+    let gateway = home.start();
+    let devices = gateway.get("/api/v1/devices").await;
+    let device = devices["devices"].as_array().expect("devices").iter();
+    let device = device.clone().find(|device| device["id"] == "压缩机-1").expect("it is there");
+    assert_eq!((&device["class"], &device["rules"]), (&"machine".into(), &1.into()), "{device}");
+}
+
+/// Runs `faultgate rules` in a gateway's folder.
+fn rules(home: &Home, http: &str, arguments: &[&str]) -> (bool, String) {
+    let config = std::fs::read_to_string(home.path().join("faultgate.toml")).expect("there");
+    let config =
+        config.replace("[http]\nlisten = \"127.0.0.1:0\"", &format!("[http]\nlisten = \"{http}\""));
+    std::fs::write(home.path().join("now.toml"), config).expect("written");
+    let output = std::process::Command::new(crate::gateway::binary())
+        .arg("rules")
+        .args(arguments)
+        .args(["--config", "now.toml", "--data", "data"])
+        .current_dir(home.path())
+        .output()
+        .expect("it runs");
+    let told = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(told).expect("text"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accepted_sets_are_kept_compared_and_put_back_while_the_gateway_runs() {
+    let home = Home::new(HOT, "");
+    let gateway = two_faults(&home).await;
+    let http = gateway.http.clone();
+    home.write_rules(&HOT.replace("> 80", "> 8 0"));
+    assert_eq!(gateway.post("/api/v1/rules/reload").await.0, 422);
+    home.write_rules(&HOT.replace("> 80", "> 95").replace("< 70", "< 95"));
+    assert_eq!(gateway.post("/api/v1/rules/reload").await.0, 200);
+    home.write_rules(&HOT.replace("> 80", "> 95").replace("< 70", "< 95").replace("过热", "太热"));
+    assert_eq!(gateway.post("/api/v1/rules/reload").await.0, 200);
+    let (_, told) = rules(&home, &http, &["history", "--format", "json"]);
+    let sets: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(sets.as_array().map(Vec::len), Some(3), "the refused one is not there: {told}");
+    assert_eq!((&sets[0]["origin"], &sets[1]["origin"]), (&"start".into(), &"request".into()));
+    let (_, told) = rules(&home, &http, &["diff", "1", "2"]);
+    assert!(told.contains("-when = \"temp_c > 80\"\n"), "{told}");
+    assert!(told.contains("+when = \"temp_c > 95\"\n"), "{told}");
+    assert!(told.contains("rule hot fires otherwise"), "{told}");
+    let (_, told) = rules(&home, &http, &["diff"]);
+    assert!(told.contains("rule hot says other texts"), "{told}");
+    home.write_rules(&HOT.replace("> 80", "> 60"));
+    let (done, told) = rules(&home, &http, &["rollback", "1"]);
+    assert!(!done && told.contains("never accepted"), "{told}");
+    let (done, told) = rules(&home, &http, &["rollback", "1", "--force"]);
+    assert!(done && told.contains("has taken them in"), "{told}");
+    assert_eq!(std::fs::read_to_string(home.path().join("rules/rules.toml")).expect("there"), HOT);
+    gateway.publish(&[report("m-9", "{\"temp_c\": 81}")]).await;
+    gateway.desk_until(|tickets| tickets.iter().any(|ticket| ticket["device"] == "m-9")).await;
+    let (_, told) = rules(&home, &http, &["history", "--format", "json"]);
+    let sets: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(sets[0]["hash"], sets[3]["hash"], "the first one is the newest again: {told}");
 }

@@ -82,10 +82,10 @@ fn constant(node: &Node) -> Option<f64> {
 impl Condition {
     /// Its value, where no device changes it.
     pub fn constant(&self) -> Option<bool> {
-        match self.root {
-            Node::Constant(Constant::Bool(flag)) => Some(flag),
-            _ => None,
-        }
+        let Node::Constant(Constant::Bool(flag)) = self.root else {
+            return None;
+        };
+        Some(flag)
     }
 
     /// Two comparisons of one value that must both hold, and never do.
