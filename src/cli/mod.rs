@@ -93,7 +93,7 @@ enum Command {
     Devices(lists::DeviceArgs),
     /// List and handle what could not be delivered
     DeadLetters(lists::DeadLetterArgs),
-    /// List accepted rule sets, compare them, go back to one
+    /// Accepted rule sets: list, compare, go back
     Rules(rules::Args),
     /// Rate usage on a price plan
     Bill(bill::Args),
