@@ -106,6 +106,7 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    end_with_the_reader();
     let cli = Cli::parse();
     let globals = &cli.globals;
     let ended = match &cli.command {
@@ -133,4 +134,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Whoever reads what is printed may have seen enough (`| head`): that is no failure of ours.
+fn end_with_the_reader() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let reason = panic.payload().downcast_ref::<String>();
+        if reason.is_some_and(|reason| reason.contains("Broken pipe")) {
+            std::process::exit(0);
+        }
+        told(panic);
+    }));
 }
