@@ -15,7 +15,8 @@ use crate::engine::types::question::Question;
 /// What to explain.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// RULE/DEVICE, tk-1, an episode's id, a fingerprint, or the upstream's id of a ticket
+    /// RULE/DEVICE, tk-1, an episode's id, a fingerprint, or the upstream's id of a ticket;
+    /// `rejected` for the first message of each kind that was refused
     id: String,
     /// Price plans: what the calls for each ticket cost
     #[arg(long, value_name = "FILE", num_args = 1..)]
@@ -27,6 +28,9 @@ pub struct Args {
 
 /// Explains.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    if args.id == "rejected" {
+        return rejected(args, globals);
+    }
     let path = format!("/api/v1/explain/{}", args.id);
     let plans = args.plan.iter().map(|file| super::backtest::read_plan(file));
     let plans = plans.collect::<anyhow::Result<Vec<Plan>>>()?;
@@ -44,9 +48,43 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What was refused since the start, and the first of each kind.
+fn rejected(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let answer = remote::ask(globals, "/api/v1/rejected", &Question::Rejected)?;
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&answer)?),
+        Format::Text => {
+            let all: Vec<&Json> = list(&answer["rejected"]).collect();
+            if all.is_empty() {
+                println!("nothing was refused since the start of the gateway");
+            }
+            for rejected in all {
+                let (source, reason) = (s(&rejected["source"]), s(&rejected["reason"]));
+                let first = &rejected["first"];
+                println!("{source}: {reason}, {} times, first {}", first["count"], s(&first["at"]));
+                println!("  {}", s(&first["detail"]));
+                if first["topic"] != "" {
+                    println!("  topic    {}", s(&first["topic"]));
+                    println!("  payload  {} ({} bytes)", s(&first["payload"]), first["bytes"]);
+                }
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
 fn print_text(answer: &Json) {
+    if list(&answer["alarms"]).next().is_none() {
+        for now in list(&answer["now"]) {
+            println!("alarm {}/{}: never began", s(&now["rule"]), s(&now["device"]));
+            print_missing(now);
+        }
+    }
     for alarm in list(&answer["alarms"]) {
         print_alarm(alarm, &answer["rules"]);
+        let same =
+            |now: &&Json| ["rule", "device", "key"].iter().all(|part| now[*part] == alarm[*part]);
+        list(&answer["now"]).filter(same).for_each(print_missing);
     }
     for ticket in list(&answer["tickets"]) {
         print_ticket(ticket);
@@ -99,6 +137,14 @@ fn print_alarm(alarm: &Json, rules: &Json) {
             format!(" (known {})", s(&entry["now"]))
         };
         println!("  {}{late}  {}", s(&entry["at"]), s(&entry["what"]));
+    }
+}
+
+fn print_missing(now: &Json) {
+    let clear = now["clear_when"].as_str().map(|clear| format!(", clear_when {clear}"));
+    println!("  now: when {}{}", s(&now["when"]), clear.unwrap_or_default());
+    for missing in list(&now["missing"]) {
+        println!("    {}", s(missing));
     }
 }
 

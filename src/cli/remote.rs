@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use super::Globals;
 use crate::config::{self, Config};
 use crate::engine::types::question::Question;
-use crate::io::upstream;
+use crate::io::{clock, upstream};
 use crate::service::{self, view};
 
 /// Asks; a gateway that does not run is read from its store.
@@ -96,5 +96,5 @@ fn read_store(config: &Config, question: &Question) -> anyhow::Result<Json> {
     }
     let policy = super::backtest::read_policy(config, &config.gateway.rules)?;
     let engine = service::restore_stopped(config, policy)?;
-    Ok(view::answer(question, &engine, &view::Health::stopped()))
+    Ok(view::answer(clock::now(), question, &engine, &view::Health::stopped()))
 }

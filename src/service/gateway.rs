@@ -178,7 +178,7 @@ impl Gateway {
             let answer = if matches!(ask.question, Question::Act { .. }) {
                 view::acted(acted)
             } else {
-                view::answer(&ask.question, &self.engine, &self.health)
+                view::answer(now, &ask.question, &self.engine, &self.health)
             };
             ask.answer(answer);
         }
@@ -238,7 +238,10 @@ impl Gateway {
                 self.observer.received(&message);
                 owed.acks.push(ack);
                 match oversized {
-                    Some(bytes) => self.observer.oversized(now, &message, bytes),
+                    Some(bytes) => {
+                        self.engine.note_oversized(now, &message, bytes);
+                        self.observer.oversized(now, &message, bytes);
+                    }
                     None => messages.push(message),
                 }
             }

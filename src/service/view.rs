@@ -3,10 +3,11 @@
 use serde_json::{Value as Json, json};
 
 use crate::engine::pipeline::Engine;
-use crate::engine::types::alarm::AlarmRecord;
+use crate::engine::types::alarm::{AlarmId, AlarmRecord};
 use crate::engine::types::job::{JobRecord, JobState};
 use crate::engine::types::question::Question;
 use crate::engine::types::ticket::TicketRecord;
+use crate::engine::types::time::Timestamp;
 
 /// Whether each part can do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ impl Health {
 }
 
 /// The answer to a question; null for an id that nothing has.
-pub fn answer(question: &Question, engine: &Engine, health: &Health) -> Json {
+pub fn answer(now: Timestamp, question: &Question, engine: &Engine, health: &Health) -> Json {
     match question {
         Question::Alarms => json!({ "alarms": engine.alarms().collect::<Vec<_>>() }),
         Question::Tickets => json!({ "tickets": engine.tickets().collect::<Vec<_>>() }),
@@ -70,7 +71,14 @@ pub fn answer(question: &Question, engine: &Engine, health: &Health) -> Json {
             let dead = engine.outbox().jobs().filter(|job| is_dead(job));
             json!({ "dead_letters": dead.collect::<Vec<_>>() })
         }
-        Question::Explain(id) => explain(id, engine),
+        Question::Explain(id) => explain(now, id, engine),
+        Question::Rejected => {
+            let name = |source: usize| engine.settings().sources.get(source).map(|s| &s.name);
+            let rejected = engine.rejected().map(|(source, reason, first)| {
+                json!({ "source": name(source), "reason": reason.word(), "first": first })
+            });
+            json!({ "rejected": rejected.collect::<Vec<_>>() })
+        }
         Question::Health => {
             let sources = health.sources.iter().map(|(name, up)| json!({ "name": name, "up": up }));
             json!({
@@ -98,7 +106,7 @@ fn is_dead(job: &JobRecord) -> bool {
 
 /// An alarm (`rule/device`), a ticket (`tk-1`), an episode (its ULID), a fingerprint, or the
 /// upstream's id of a ticket.
-fn explain(id: &str, engine: &Engine) -> Json {
+fn explain(now: Timestamp, id: &str, engine: &Engine) -> Json {
     let ticket = engine.tickets().find(|ticket| {
         ticket.id.to_string() == id
             || ticket.fingerprint.0 == id
@@ -113,7 +121,15 @@ fn explain(id: &str, engine: &Engine) -> Json {
             || record.episode.as_ref().is_some_and(|e| e.id == id || e.fingerprint.0 == id)
     };
     let alarms: Vec<&AlarmRecord> = engine.alarms().filter(of_ticket).collect();
+    let mut asked: Vec<AlarmId> = alarms.iter().map(|record| record.id.clone()).collect();
     if ticket.is_none() && alarms.is_empty() {
+        // An alarm that never began: what is missing is all that can be told of it.
+        let Some((rule, device)) = id.split_once('/') else { return Json::Null };
+        asked.push(AlarmId { rule: rule.to_owned(), device: device.to_owned(), key: Vec::new() });
+    }
+    let now_missing: Vec<_> =
+        asked.iter().filter_map(|alarm| engine.counterfactual(now, alarm)).collect();
+    if ticket.is_none() && alarms.is_empty() && now_missing.is_empty() {
         return Json::Null;
     }
     let tickets: Vec<&TicketRecord> = match ticket {
@@ -126,7 +142,7 @@ fn explain(id: &str, engine: &Engine) -> Json {
     let jobs = engine.outbox().jobs();
     let jobs = jobs.filter(|job| tickets.iter().any(|ticket| ticket.id == job.key.ticket));
     let rules = engine.policy().rules.iter();
-    let rules = rules.filter(|rule| alarms.iter().any(|record| record.id.rule == rule.spec.id));
+    let rules = rules.filter(|rule| asked.iter().any(|alarm| alarm.rule == rule.spec.id));
     let rules = rules.map(|rule| {
         let spec = &rule.spec;
         json!({
@@ -136,6 +152,7 @@ fn explain(id: &str, engine: &Engine) -> Json {
     });
     json!({
         "alarms": alarms,
+        "now": now_missing,
         "tickets": tickets,
         "waiting": jobs.collect::<Vec<_>>(),
         "rules": rules.collect::<Vec<_>>(),

@@ -10,6 +10,7 @@ mod commands;
 mod crash;
 mod demo;
 mod desk;
+mod explain;
 mod fuzz;
 mod gateway;
 mod lanes;

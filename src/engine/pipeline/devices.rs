@@ -226,6 +226,7 @@ impl Engine {
                 false => format!("{} devices are known already", self.devices.len()),
             };
             let reason = Rejection::UnknownDevice;
+            self.rejected.note(now, source, reason, &detail, None);
             effects.decisions.push(Decision::Rejected { source, reason, detail });
             return None;
         }

@@ -3,7 +3,7 @@
 
 use super::devices::Device;
 use super::peers::Peers;
-use crate::engine::detect::{Rule, Scene, Truth as Known, Unknown};
+use crate::engine::detect::{Evaluation, Rule, Scene, Truth as Known, Unknown};
 use crate::engine::lifecycle::Truth;
 use crate::engine::types::names::RuleId;
 use crate::engine::types::time::Timestamp;
@@ -43,6 +43,26 @@ pub(super) fn evaluate(
     event: Timestamp,
     around: Around<'_>,
 ) -> Seen {
+    let (when, clear) = conditions(device, index, rule, event, around);
+    let recheck = [when.recheck_at, clear.as_ref().and_then(|clear| clear.recheck_at)];
+    let errors = [error(&when.truth), clear.as_ref().and_then(|clear| error(&clear.truth))];
+    let when = known(&when.truth);
+    Seen {
+        when,
+        clear: clear.map_or_else(|| opposite(when), |clear| known(&clear.truth)),
+        recheck_at: recheck.into_iter().flatten().filter(|at| *at > event).min(),
+        errors,
+    }
+}
+
+/// What the two conditions say, and why where they cannot be told; as [`evaluate`].
+pub(super) fn conditions(
+    device: &Device,
+    index: usize,
+    rule: &Rule,
+    event: Timestamp,
+    around: Around<'_>,
+) -> (Evaluation, Option<Evaluation>) {
     let raised = |rule: RuleId| device.raised.contains(&rule);
     let learned = device.learned(index);
     let mut scene = Scene {
@@ -60,16 +80,7 @@ pub(super) fn evaluate(
     let when = rule.when.evaluate(&scene);
     scene.learned = learned.map_or(&[], |learned| learned.of_clear());
     let clear = rule.clear_when.as_ref().filter(|_| raised(rule.id));
-    let clear = clear.map(|condition| condition.evaluate(&scene));
-    let recheck = [when.recheck_at, clear.as_ref().and_then(|clear| clear.recheck_at)];
-    let errors = [error(&when.truth), clear.as_ref().and_then(|clear| error(&clear.truth))];
-    let when = known(&when.truth);
-    Seen {
-        when,
-        clear: clear.map_or_else(|| opposite(when), |clear| known(&clear.truth)),
-        recheck_at: recheck.into_iter().flatten().filter(|at| *at > event).min(),
-        errors,
-    }
+    (when, clear.map(|condition| condition.evaluate(&scene)))
 }
 
 fn error(truth: &Known) -> Option<&'static str> {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::Engine;
 use super::devices::Alarm;
 use super::evaluation::{self, Around, Seen};
+use super::near_miss;
 use crate::engine::detect::{DeviceMemory, Rule};
 use crate::engine::lifecycle::{self, Observation, Policy, Truth};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, SeenReading};
@@ -310,7 +311,8 @@ impl Engine {
         let due = recheck_at.into_iter().chain(next.due).filter(|at| *at > event).min();
         let changed = next.state != record.state || edges != record.edges.len();
         if changed {
-            record.state = next.state;
+            let before = std::mem::replace(&mut record.state, next.state);
+            near_miss::note(record, &before, event, now, &policy);
             record.changed_at = event;
             record.revision = rule.spec.revision.clone();
             record.on_remove = rule.spec.on_remove;

@@ -10,6 +10,7 @@
 //! ```
 
 mod calls;
+mod counterfactual;
 mod departed;
 mod devices;
 mod episodes;
@@ -17,11 +18,13 @@ mod evaluation;
 mod evidence;
 mod lanes;
 mod looks;
+mod near_miss;
 mod peers;
 mod people;
 mod profile;
 mod readers;
 mod redelivery;
+mod rejected;
 mod reload;
 mod restore;
 mod samples;
@@ -40,8 +43,10 @@ use super::outbox::Outbox;
 use super::policy::Policy;
 use super::register::UnknownDevices;
 use super::types::alarm::{AlarmId, AlarmRecord};
+use super::types::decision::Rejection;
 use super::types::effect::Effects;
 use super::types::input::Input;
+use super::types::message::Message;
 use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
@@ -49,11 +54,14 @@ use super::types::time::{TimeSpan, Timestamp};
 use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
+use rejected::RejectedSamples;
 use suppression::Suppression;
 use topics::Topics;
 
+pub use counterfactual::Counterfactual;
 pub use devices::{Alarm, Device};
 pub use lanes::Lane;
+pub use rejected::Rejected;
 pub use restore::Snapshot;
 
 /// What of the configuration the engine depends on.
@@ -110,6 +118,7 @@ pub struct Engine {
     redelivery: Redelivery,
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
+    rejected: RejectedSamples,
     topics: Topics,
     /// The rules that a message concerns, and what it says: kept for their memory only.
     scratch: Vec<usize>,
@@ -158,6 +167,7 @@ impl Engine {
             paths_down: BTreeSet::new(),
             redelivery: Redelivery::default(),
             unknown,
+            rejected: RejectedSamples::default(),
             topics,
             scratch: Vec::new(),
             heard: Heard::default(),
@@ -214,6 +224,23 @@ impl Engine {
     /// What the operators' files say.
     pub fn policy(&self) -> &Policy {
         &self.policy
+    }
+
+    /// What it was told by the configuration.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The first message of each source that was refused for each reason, since the start.
+    pub fn rejected(&self) -> impl Iterator<Item = (usize, Rejection, &Rejected)> {
+        self.rejected.all()
+    }
+
+    /// A message was too large to be taken in at all.
+    pub fn note_oversized(&mut self, now: Timestamp, message: &Message, bytes: usize) {
+        let detail = format!("{bytes} bytes");
+        let reason = Rejection::Oversized;
+        self.rejected.note(now, message.source, reason, &detail, Some(message));
     }
 
     /// The devices that are known, in the order in which they were first seen.

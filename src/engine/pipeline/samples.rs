@@ -78,6 +78,8 @@ impl Engine {
         effects: &mut Effects,
     ) {
         for Refusal { reason, detail } in heard.refused.drain(..) {
+            let message = message.map(|(message, _)| message);
+            self.rejected.note(now, source, reason, &detail, message);
             effects.decisions.push(Decision::Rejected { source, reason, detail });
         }
         effects.publish.append(&mut heard.publish);

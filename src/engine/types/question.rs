@@ -17,6 +17,8 @@ pub enum Question {
     DeadLetters,
     /// Everything about one alarm, ticket or episode.
     Explain(String),
+    /// The first message of each kind that was refused.
+    Rejected,
     /// Whether the gateway can do its work.
     Health,
     /// Something to do, answered once it is on disk.

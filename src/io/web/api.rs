@@ -39,6 +39,7 @@ pub(super) fn router(asker: Asker, reloader: Reloader, metrics: PrometheusHandle
         .route("/api/v1/tickets", get(async |state| ask(state, Question::Tickets).await))
         .route("/api/v1/devices", get(async |state| ask(state, Question::Devices).await))
         .route("/api/v1/dead-letters", get(async |state| ask(state, Question::DeadLetters).await))
+        .route("/api/v1/rejected", get(async |state| ask(state, Question::Rejected).await))
         .route("/api/v1/explain/{*id}", get(explain))
         .route("/api/v1/alarms/ack", post(acknowledge))
         .route("/api/v1/alarms/reset", post(reset))
