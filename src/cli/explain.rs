@@ -66,7 +66,10 @@ fn print_text(answer: &Json) {
 }
 
 fn print_alarm(alarm: &Json, rules: &Json) {
-    println!("alarm {}/{}: {}", s(&alarm["rule"]), s(&alarm["device"]), s(&alarm["state"]));
+    let key = super::lists::key(alarm);
+    let slash = if key.is_empty() { "" } else { "/" };
+    let (rule, device, state) = (s(&alarm["rule"]), s(&alarm["device"]), s(&alarm["state"]));
+    println!("alarm {rule}/{device}{slash}{key}: {state}");
     for rule in list(rules).filter(|rule| rule["id"] == alarm["rule"]) {
         println!("  rule {}@{}: when {}", s(&rule["id"]), s(&rule["revision"]), s(&rule["when"]));
         println!("    for {}, back after {}", s(&rule["on_delay"]), s(&rule["off_delay"]));

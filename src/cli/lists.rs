@@ -110,12 +110,18 @@ struct LetterAct {
     reason: String,
 }
 
+/// The values that tell an alarm from others of its rule on its device.
+pub(super) fn key(alarm: &Json) -> String {
+    let values = alarm["key"].as_array().into_iter().flatten();
+    values.map(text).collect::<Vec<_>>().join("/")
+}
+
 /// Lists or handles alarms.
 pub fn alarms(args: &AlarmArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     match &args.verb {
         AlarmVerb::List(list) => {
             let answer = remote::ask(globals, "/api/v1/alarms", &Question::Alarms)?;
-            let columns = ["state", "severity", "raised", "device", "rule", "ticket"];
+            let columns = ["state", "severity", "raised", "device", "rule", "key", "ticket"];
             print(list, &answer, "alarms", &columns, |alarm| {
                 let state = text(&alarm["state"]);
                 let open = state != "normal";
@@ -127,6 +133,7 @@ pub fn alarms(args: &AlarmArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
                         text(&episode["raised_at"]),
                         text(&alarm["device"]),
                         text(&alarm["rule"]),
+                        key(alarm),
                         text(&episode["ticket"]),
                     ]
                 })

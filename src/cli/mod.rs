@@ -16,6 +16,7 @@ mod remote;
 mod replay;
 mod rules;
 mod run;
+mod schema;
 mod test;
 
 use std::path::PathBuf;
@@ -93,16 +94,19 @@ enum Command {
     Devices(lists::DeviceArgs),
     /// List and handle what could not be delivered
     DeadLetters(lists::DeadLetterArgs),
-    /// List accepted rule sets, compare them, go back to one
+    /// Accepted rule sets: list, compare, go back
     Rules(rules::Args),
     /// Rate usage on a price plan
     Bill(bill::Args),
+    /// Print the JSON Schema of a kind of file, so that editors complete and check it
+    Schema(schema::Args),
     /// Print shell completions or the man page
     Generate(generate::Args),
 }
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    end_with_the_reader();
     let cli = Cli::parse();
     let globals = &cli.globals;
     let ended = match &cli.command {
@@ -120,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::DeadLetters(args) => lists::dead_letters(args, globals),
         Command::Rules(args) => rules::run(args, globals),
         Command::Bill(args) => bill::run(args),
+        Command::Schema(args) => schema::run(args),
         Command::Generate(args) => generate::run(args),
     };
     match ended {
@@ -129,4 +134,16 @@ pub fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Whoever reads what is printed may have seen enough (`| head`): that is no failure of ours.
+fn end_with_the_reader() {
+    let told = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let reason = panic.payload().downcast_ref::<String>();
+        if reason.is_some_and(|reason| reason.contains("Broken pipe")) {
+            std::process::exit(0);
+        }
+        told(panic);
+    }));
 }

@@ -7,7 +7,6 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Globals, LogFormat};
 use crate::config;
-use crate::config::rules::{self, RuleSet};
 use crate::io::{systemd, telemetry};
 use crate::service::{self, Pace};
 
@@ -36,10 +35,7 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let marks = rules.marks();
-        let RuleSet { sources, policy } = rules;
-        let mut running = service::start(&config, policy, metrics, Pace::Real).await?;
-        rules::keep(&config.gateway.data, "start", &sources, marks);
+        let mut running = service::start(&config, rules, metrics, Pace::Real).await?;
         let mqtt = running.mqtt.map_or_else(|| "off".to_owned(), |at| at.to_string());
         tracing::info!(
             gateway = config.gateway.id,

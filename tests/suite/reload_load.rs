@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::gateway::{HOT, Home, publish, report};
+use serde_json::Value as Json;
+
+use crate::gateway::{Gateway, HOT, Home, publish, report};
 use crate::mosquitto::Mosquitto;
 
 /// Seconds where nothing else is asked for.
@@ -66,31 +68,43 @@ async fn no_message_no_timer_and_no_ticket_is_lost_or_doubled_by_reloads() {
     }
     let faults = publishing.await.expect("published");
     let sent = seconds * RATE;
-    let received = || async {
-        let metrics = gateway.metrics().await;
-        let of = |line: &str| line.rsplit_once(' ').and_then(|(_, n)| n.parse::<usize>().ok());
-        let name = "faultgate_messages_received_total{";
-        metrics.lines().filter(|line| line.starts_with(name)).filter_map(of).sum::<usize>()
-    };
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while received().await < sent {
-        assert!(tokio::time::Instant::now() < deadline, "{} of {sent} arrived", received().await);
+    while received(&gateway).await < sent {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "{} of {sent} arrived",
+            received(&gateway).await
+        );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    let tickets = loop {
-        let told = gateway.get("/api/v1/tickets").await;
-        let tickets = told["tickets"].as_array().cloned().unwrap_or_default();
-        let delivered = tickets.iter().filter(|ticket| ticket["external"].is_string()).count();
-        if delivered >= faults {
-            break tickets;
-        }
-        assert!(tokio::time::Instant::now() < deadline, "{delivered} tickets of {faults} faults");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let tickets = delivered(&gateway, faults).await;
     let mut devices: Vec<&str> = tickets.iter().filter_map(|t| t["device"].as_str()).collect();
     devices.sort_unstable();
     devices.dedup();
     assert_eq!((tickets.len(), devices.len()), (faults, faults), "after {reloads} reloads");
-    assert_eq!(received().await, sent, "none came twice");
+    assert_eq!(received(&gateway).await, sent, "none came twice");
     println!("{sent} messages, {reloads} reloads, {faults} faults, {} tickets", tickets.len());
+}
+
+/// Messages that the gateway has taken in.
+async fn received(gateway: &Gateway) -> usize {
+    let metrics = gateway.metrics().await;
+    let of = |line: &str| line.rsplit_once(' ').and_then(|(_, n)| n.parse::<usize>().ok());
+    let name = "faultgate_messages_received_total{";
+    metrics.lines().filter(|line| line.starts_with(name)).filter_map(of).sum()
+}
+
+/// The tickets, once so many are at the desk.
+async fn delivered(gateway: &Gateway, faults: usize) -> Vec<Json> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+    loop {
+        let told = gateway.get("/api/v1/tickets").await;
+        let tickets = told["tickets"].as_array().cloned().unwrap_or_default();
+        let delivered = tickets.iter().filter(|ticket| ticket["external"].is_string()).count();
+        if delivered >= faults {
+            return tickets;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{delivered} tickets of {faults} faults");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -1,70 +1,70 @@
 //! JSON payloads by a declarative mapping, read in one pass: no document is built, and a metric
 //! that no rule reads leaves nothing behind.
 
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+mod plan;
+mod scan;
 
 use serde_json::Value as Json;
 
-use super::mapping::{JsonMapping, MetricSource};
+use super::mapping::MetricSource;
 use super::pointer::{Path, Pointer};
 use super::readings::Readings;
 use super::scalar::Found;
 use super::time_field::{self, Clock};
 use super::value::utf8;
-use super::{Captured, Heard, JSON_DEPTH_MAX, METRICS_PER_MESSAGE_MAX, Refusal};
+use super::{Captured, Heard, METRICS_PER_MESSAGE_MAX, Refusal};
 use crate::engine::types::decision::Rejection;
 use crate::engine::types::message::{Reading, Value};
 use crate::engine::types::names::{Metric, Names};
 use crate::engine::types::time::Timestamp;
+pub use plan::JsonPlan;
+use plan::Role;
+use scan::{Begin, Close, Scan, Stop, unescape};
+
+/// What a pass needs and gives back.
+#[derive(Debug, Default)]
+pub(super) struct Spare {
+    path: Path,
+    live: Vec<u32>,
+}
 
 /// Reads a payload; a time that is not believed is refused, and the sample counts as of receipt.
 pub(super) fn read(
-    mapping: &JsonMapping,
+    plan: &JsonPlan,
     metrics: &Names<Metric>,
-    mut captured: Captured,
+    captured: Captured,
     payload: &[u8],
     clock: Clock,
     heard: &mut Heard,
 ) -> Result<(), Refusal> {
     let text = utf8(payload)?;
     let kept = (heard.decoded.len(), heard.refused.len());
+    let Spare { path, live } = std::mem::take(&mut heard.spare.json);
+    let scan = Scan::new(text);
     let mut walk = Walk {
-        mapping,
+        plan,
         metrics,
-        captured: &mut captured,
+        captured,
         clock,
-        path: std::mem::take(&mut heard.spare.path),
-        depth: 0,
+        scan,
+        path,
+        live,
         element: None,
-        found_each: mapping.each.is_none(),
-        failure: None,
+        found_each: false,
         heard: &mut *heard,
     };
-    if mapping.each.is_none() {
-        walk.element = Some(walk.new_element());
-    }
-    let mut json = serde_json::Deserializer::from_str(text);
-    let read = walk.deserialize(&mut json).and_then(|()| json.end());
-    let failure = match (walk.failure.take(), read) {
-        (Some(failure), _) => Some(failure),
-        (None, Err(error)) => Some(Refusal::new(Rejection::Undecodable, &error.to_string())),
-        (None, Ok(())) if !walk.found_each => {
-            Some(Refusal::new(Rejection::Undecodable, "there is no array where `each` says"))
-        }
-        (None, Ok(())) => walk.finish_element().err(),
-    };
-    let mut path = std::mem::take(&mut walk.path);
+    let read = walk.document();
+    let Walk { mut path, mut live, scan, .. } = walk;
     path.clear();
-    heard.spare.path = path;
-    match failure {
-        None => Ok(()),
-        Some(refusal) => {
+    live.clear();
+    heard.spare.json = Spare { path, live };
+    match (read, scan.into_refusal()) {
+        (Err(Stop), Some(refusal)) => {
             heard.decoded.truncate(kept.0);
             heard.refused.truncate(kept.1);
             Err(refusal)
         }
+        (Ok(()), _) | (Err(Stop), None) => Ok(()),
     }
 }
 
@@ -111,127 +111,260 @@ struct Element<'a> {
 }
 
 /// The pass over one document.
-struct Walk<'a> {
-    mapping: &'a JsonMapping,
+struct Walk<'a, 't> {
+    plan: &'a JsonPlan,
     metrics: &'a Names<Metric>,
-    captured: &'a mut Captured,
+    captured: Captured,
     clock: Clock,
+    scan: Scan<'t>,
+    /// The keys from the element to the object or array that is being read, where they matter.
     path: Path,
-    depth: usize,
+    /// The places that may still be reached, those of the innermost value last.
+    live: Vec<u32>,
     /// `None` outside of the elements that `each` names.
     element: Option<Element<'a>>,
     found_each: bool,
-    failure: Option<Refusal>,
     heard: &'a mut Heard,
 }
 
-impl<'a> Walk<'a> {
+/// Where the pass is.
+#[derive(Clone, Copy, Debug)]
+struct Here {
+    /// Where the places begin that may be reached from here.
+    live: usize,
+    /// How many keys lead here.
+    level: usize,
+    /// The mapping tells what this is.
+    is_covered: bool,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn document(&mut self) -> Result<(), Stop> {
+        let root = Here { live: 0, level: 0, is_covered: false };
+        let repeats = self.plan.mapping().each.is_some();
+        if repeats {
+            self.live.extend(self.plan.outside());
+        } else {
+            self.element = Some(self.new_element());
+            self.live.extend(self.plan.element());
+        }
+        self.value("", root)?;
+        self.scan.end()?;
+        if repeats && !self.found_each {
+            let detail = "there is no array where `each` says";
+            return Err(self.scan.refuse(Refusal::new(Rejection::Undecodable, detail)));
+        }
+        self.finish_element()
+    }
+
+    fn value(&mut self, key: &str, here: Here) -> Result<(), Stop> {
+        let takes_rest = self.element.is_some() && self.plan.mapping().rest && !here.is_covered;
+        if here.live == self.live.len() && !takes_rest {
+            return self.scan.pass();
+        }
+        let close = match self.scan.begin()? {
+            Begin::Scalar(found) => return self.take(key, found, here),
+            Begin::Escaped(text) => return self.take(key, Found::Text(&unescape(text)), here),
+            Begin::Array if self.is_at(here, Role::Each) => return self.elements(),
+            Begin::Array => Close::Array,
+            Begin::Object => Close::Object,
+        };
+        let keeps = self.plan.keeps_path && self.element.is_some() && here.level > 0;
+        if keeps {
+            self.path.push(key);
+        }
+        match close {
+            Close::Object => self.object(here)?,
+            Close::Array => self.array(here)?,
+        }
+        if keeps {
+            self.path.pop();
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, here: Here) -> Result<(), Stop> {
+        let mut more = self.scan.first(Close::Object);
+        while more {
+            let key = self.scan.key()?;
+            self.member(&key, here)?;
+            more = self.scan.next(Close::Object)?;
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, here: Here) -> Result<(), Stop> {
+        let mut members = 0;
+        let mut more = self.scan.first(Close::Array);
+        while more {
+            self.member(itoa::Buffer::new().format(members), here)?;
+            members += 1;
+            more = self.scan.next(Close::Array)?;
+        }
+        self.finish_array(members, here)
+    }
+
+    /// Reads a member of the object or array `here`.
+    fn member(&mut self, key: &str, here: Here) -> Result<(), Stop> {
+        let (start, level) = (self.live.len(), here.level + 1);
+        let mut is_covered = here.is_covered;
+        for at in here.live..start {
+            let Some(index) = self.live.get(at).copied() else { break };
+            if self.plan.place(index).is_some_and(|(place, _)| place.fits(here.level, key)) {
+                is_covered |= self.plan.covers(index, level);
+                self.live.push(index);
+            }
+        }
+        self.value(key, Here { live: start, level, is_covered })?;
+        self.live.truncate(start);
+        Ok(())
+    }
+
+    fn elements(&mut self) -> Result<(), Stop> {
+        self.found_each = true;
+        let start = self.live.len();
+        let mut count = 0;
+        let mut more = self.scan.first(Close::Array);
+        while more {
+            self.element = Some(self.new_element());
+            self.live.extend(self.plan.element());
+            self.value("", Here { live: start, level: 0, is_covered: false })?;
+            self.live.truncate(start);
+            if count >= METRICS_PER_MESSAGE_MAX {
+                let detail = format!("more than {METRICS_PER_MESSAGE_MAX} elements");
+                let refusal = Refusal::new(Rejection::TooManyMetrics, &detail);
+                return Err(self.scan.refuse(refusal));
+            }
+            count += 1;
+            self.finish_element()?;
+            more = self.scan.next(Close::Array)?;
+        }
+        Ok(())
+    }
+
     fn new_element(&mut self) -> Element<'a> {
-        let mapping = self.mapping;
-        let counts = if mapping.counts() { vec![0; mapping.metrics.len()] } else { Vec::new() };
-        let memory = std::mem::take(&mut self.heard.spare.readings);
+        let metrics = self.plan.mapping().metrics.len();
+        let counts = if self.plan.counts { vec![0; metrics] } else { Vec::new() };
+        let memory = self.heard.spare.readings.pop().unwrap_or_default();
         let readings = Readings::within(self.metrics, memory);
         Element { device: None, at: None, good: true, readings, counts }
     }
 
-    /// Takes a scalar at the path.
-    fn take(&mut self, found: Found<'_>) -> Result<(), Refusal> {
-        let Some(element) = &mut self.element else {
-            return Ok(());
-        };
-        let (mapping, path) = (self.mapping, &self.path);
-        if mapping.device.as_ref().is_some_and(|at| at.matches(path).is_some()) {
-            element.device = Some(found.to_string());
-            return Ok(());
-        }
-        if let Some(field) = &mapping.timestamp
-            && field.path.matches(path).is_some()
-        {
-            match time_field::read(field.unit, found, self.clock) {
-                Ok(at) => element.at = at,
-                Err(refusal) => self.heard.refused.push(refusal),
-            }
-            return Ok(());
-        }
-        if let Some(quality) = &mapping.quality
-            && quality.path.matches(path).is_some()
-        {
-            element.good = quality.good.iter().any(|good| found.is(good));
-            return Ok(());
-        }
-        self.take_metric(found)
+    fn is_at(&self, here: Here, role: Role) -> bool {
+        let live = self.live.get(here.live..).unwrap_or_default().iter();
+        live.filter_map(|index| self.plan.place(*index))
+            .any(|(place, its)| *its == role && place.levels() == here.level)
     }
 
-    fn take_metric(&mut self, found: Found<'_>) -> Result<(), Refusal> {
-        let mut is_named = false;
-        for index in 0..self.mapping.metrics.len() {
-            let Some((name, source)) = self.mapping.metrics.get(index) else {
-                break;
+    /// Takes the scalar of a key.
+    fn take(&mut self, key: &str, found: Found<'_>, here: Here) -> Result<(), Stop> {
+        let mut named = None;
+        for at in here.live..self.live.len() {
+            let Some(element) = &mut self.element else {
+                return Ok(());
             };
-            match source {
-                MetricSource::At { pointers, scale, offset, .. } => {
-                    let Some(star) = pointers.iter().find_map(|at| at.matches(&self.path)) else {
-                        continue;
-                    };
-                    is_named = true;
-                    match star.filter(|_| name.contains("{1}")) {
-                        None => self.add(name, found, *scale, *offset)?,
-                        Some(star) => {
-                            let name = name.replace("{1}", star);
-                            self.add(&name, found, *scale, *offset)?;
-                        }
-                    }
+            let place = self.live.get(at).and_then(|index| self.plan.place(*index));
+            let Some((place, role)) = place.filter(|(place, _)| place.levels() == here.level)
+            else {
+                continue;
+            };
+            match role {
+                Role::Device => {
+                    element.device = Some(found.to_string());
+                    return Ok(());
                 }
-                MetricSource::Count { only: Some((at, wanted)), .. } => {
-                    if at.matches(&self.path).is_some()
-                        && wanted.iter().any(|wanted| found.is(wanted))
-                        && let Some(element) = &mut self.element
-                        && let Some(count) = element.counts.get_mut(index)
-                    {
-                        *count += 1;
+                Role::Time(unit) => {
+                    match time_field::read(*unit, found, self.clock) {
+                        Ok(at) => element.at = at,
+                        Err(refusal) => self.heard.refused.push(refusal),
                     }
+                    return Ok(());
                 }
-                MetricSource::Count { only: None, .. } => {}
+                Role::Quality => {
+                    let good = self.plan.mapping().quality.iter().flat_map(|quality| &quality.good);
+                    element.good = good.into_iter().any(|good| found.is(good));
+                    return Ok(());
+                }
+                Role::Metric(index) if named != Some(*index) => {
+                    named = Some(*index);
+                    self.take_metric(*index, place, key, found)?;
+                }
+                Role::Only(index) => self.count(*index, found),
+                Role::Metric(_) | Role::Each | Role::Count(_) => {}
             }
         }
-        if is_named || !self.mapping.rest || self.mapping.covers(&self.path) {
+        if named.is_some() || !self.plan.mapping().rest || here.is_covered {
             return Ok(());
         }
-        match &self.captured.metric {
-            Some(metric) => {
-                let name = if self.path.name().is_empty() {
-                    metric.clone()
-                } else {
-                    format!("{metric}.{}", self.path.name())
-                };
-                self.add(&name, found, 1.0, 0.0)
-            }
-            None if self.path.name().is_empty() => Ok(()),
-            None => {
-                // The name is borrowed from the path: taken out for the call, and put back.
-                let path = std::mem::take(&mut self.path);
-                let added = self.add(path.name(), found, 1.0, 0.0);
-                self.path = path;
-                added
+        self.take_rest(if here.level == 0 { "" } else { key }, found)
+    }
+
+    fn take_metric(
+        &mut self,
+        index: usize,
+        place: &Pointer,
+        key: &str,
+        found: Found<'_>,
+    ) -> Result<(), Stop> {
+        let Some((name, MetricSource::At { scale, offset, .. })) =
+            self.plan.mapping().metrics.get(index)
+        else {
+            return Ok(());
+        };
+        match place.star(&self.path, key).filter(|_| name.contains("{1}")) {
+            None => self.add(name, found, *scale, *offset),
+            Some(star) => {
+                let name = name.replace("{1}", star);
+                self.add(&name, found, *scale, *offset)
             }
         }
     }
 
-    fn add(
-        &mut self,
-        name: &str,
-        found: Found<'_>,
-        scale: f64,
-        offset: f64,
-    ) -> Result<(), Refusal> {
+    fn count(&mut self, index: usize, found: Found<'_>) {
+        if let Some((_, MetricSource::Count { only: Some((_, wanted)), .. })) =
+            self.plan.mapping().metrics.get(index)
+            && wanted.iter().any(|wanted| found.is(wanted))
+            && let Some(count) = self.element.as_mut().and_then(|e| e.counts.get_mut(index))
+        {
+            *count += 1;
+        }
+    }
+
+    /// Takes a scalar that the mapping does not name: its path does.
+    fn take_rest(&mut self, key: &str, found: Found<'_>) -> Result<(), Stop> {
+        if self.captured.metric.is_none() && self.path.is_root() {
+            if key.is_empty() {
+                return Ok(());
+            }
+            return self.add(key, found, 1.0, 0.0);
+        }
+        // What the name is made of is taken out for the call, and put back.
+        let mut path = std::mem::take(&mut self.path);
+        let metric = self.captured.metric.take();
+        path.push(key);
+        let added = match (&metric, path.name()) {
+            (None, name) => self.add(name, found, 1.0, 0.0),
+            (Some(metric), "") => self.add(metric, found, 1.0, 0.0),
+            (Some(metric), name) => self.add(&format!("{metric}.{name}"), found, 1.0, 0.0),
+        };
+        path.pop();
+        self.path = path;
+        self.captured.metric = metric;
+        added
+    }
+
+    fn add(&mut self, name: &str, found: Found<'_>, scale: f64, offset: f64) -> Result<(), Stop> {
         let Some(element) = &mut self.element else {
             return Ok(());
         };
-        let id = element.readings.wanted(name)?;
+        let id = match element.readings.wanted(name) {
+            Ok(id) => id,
+            Err(refusal) => return Err(self.scan.refuse(refusal)),
+        };
         if id.is_none() && !found.may_be_no_number() {
             return Ok(());
         }
-        let reading = if self.mapping.bad.iter().any(|bad| found.is(bad)) {
+        let reading = if self.plan.mapping().bad.iter().any(|bad| found.is(bad)) {
             Some(Reading::Bad)
         } else {
             found.reading(scale, offset, &mut self.heard.refused)
@@ -242,39 +375,43 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// The array at the path has ended: what counts its members is known.
-    fn finish_array(&mut self, members: usize) -> Result<(), Refusal> {
+    /// The array `here` has ended: what counts its members is known.
+    fn finish_array(&mut self, members: usize, here: Here) -> Result<(), Stop> {
         let Some(element) = &mut self.element else {
             return Ok(());
         };
-        for (index, (name, source)) in self.mapping.metrics.iter().enumerate() {
-            let MetricSource::Count { array, only } = source else {
-                continue;
-            };
-            if array.matches(&self.path).is_some() {
+        let live = self.live.get(here.live..).unwrap_or_default().iter();
+        for (place, role) in live.filter_map(|index| self.plan.place(*index)) {
+            let Role::Count(index) = role else { continue };
+            if place.levels() == here.level
+                && let Some((name, MetricSource::Count { only, .. })) =
+                    self.plan.mapping().metrics.get(*index)
+            {
                 let members = i64::try_from(members).unwrap_or(i64::MAX);
-                let counted = element.counts.get(index).copied().unwrap_or(0);
+                let counted = element.counts.get(*index).copied().unwrap_or(0);
                 let count = if only.is_some() { counted } else { members };
-                element.readings.add(name, Reading::Good(Value::Int(count)))?;
+                let added = element.readings.add(name, Reading::Good(Value::Int(count)));
+                added.map_err(|refusal| self.scan.refuse(refusal))?;
             }
         }
         Ok(())
     }
 
     /// What was read of the element becomes a sample.
-    fn finish_element(&mut self) -> Result<(), Refusal> {
+    fn finish_element(&mut self) -> Result<(), Stop> {
         let Some(mut element) = self.element.take() else {
             return Ok(());
         };
-        for (name, source) in &self.mapping.metrics {
+        for (name, source) in &self.plan.mapping().metrics {
             if let MetricSource::At { absent: Some(absent), .. } = source {
-                element.readings.add(name, Reading::Good(absent.clone()))?;
+                let added = element.readings.add(name, Reading::Good(absent.clone()));
+                added.map_err(|refusal| self.scan.refuse(refusal))?;
             }
         }
         if !element.good {
             element.readings.spoil();
         }
-        let mut facts = match self.mapping.each {
+        let mut facts = match self.plan.mapping().each {
             Some(_) => self.captured.facts.clone(),
             None => std::mem::take(&mut self.captured.facts),
         };
@@ -282,150 +419,6 @@ impl<'a> Walk<'a> {
             facts.id = id;
         }
         self.heard.readings(facts, element.at, element.readings);
-        Ok(())
-    }
-
-    fn is_each(&self) -> bool {
-        self.element.is_none()
-            && self.mapping.each.as_ref().is_some_and(|each| each.matches(&self.path).is_some())
-    }
-
-    fn enter<E: Error>(&mut self) -> Result<(), E> {
-        self.depth += 1;
-        if self.depth <= JSON_DEPTH_MAX {
-            return Ok(());
-        }
-        let detail = format!("JSON nested past {JSON_DEPTH_MAX} levels");
-        self.fail(Err(Refusal::new(Rejection::TooDeep, &detail)))
-    }
-
-    /// Ends the pass; the parser's own error says only that it was ended.
-    fn fail<E: Error>(&mut self, taken: Result<(), Refusal>) -> Result<(), E> {
-        taken.map_err(|refusal| {
-            self.failure = Some(refusal);
-            E::custom("refused")
-        })
-    }
-
-    fn read_elements<'de, A: SeqAccess<'de>>(&mut self, mut list: A) -> Result<(), A::Error> {
-        self.found_each = true;
-        let outside = std::mem::take(&mut self.path);
-        for count in 0.. {
-            self.element = Some(self.new_element());
-            if list.next_element_seed(&mut *self)?.is_none() {
-                break;
-            }
-            let taken = if count < METRICS_PER_MESSAGE_MAX {
-                self.finish_element()
-            } else {
-                let detail = format!("more than {METRICS_PER_MESSAGE_MAX} elements");
-                Err(Refusal::new(Rejection::TooManyMetrics, &detail))
-            };
-            self.fail(taken)?;
-        }
-        self.element = None;
-        self.path = outside;
-        self.depth -= 1;
-        Ok(())
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for &mut Walk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for &mut Walk<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("JSON")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
-        let taken = self.take(Found::Null);
-        self.fail(taken)
-    }
-
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<(), E> {
-        let taken = self.take(Found::Bool(flag));
-        self.fail(taken)
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<(), E> {
-        let taken = self.take(Found::Int(number));
-        self.fail(taken)
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<(), E> {
-        let taken = self.take(Found::unsigned(number));
-        self.fail(taken)
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<(), E> {
-        let taken = self.take(Found::Float(number));
-        self.fail(taken)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
-        let taken = self.take(Found::Text(text));
-        self.fail(taken)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        self.enter()?;
-        while map.next_key_seed(Key(&mut self.path))?.is_some() {
-            map.next_value_seed(&mut *self)?;
-            self.path.pop();
-        }
-        self.depth -= 1;
-        Ok(())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        self.enter()?;
-        if self.is_each() {
-            return self.read_elements(list);
-        }
-        let mut members = 0;
-        loop {
-            self.path.push_index(members);
-            let more = list.next_element_seed(&mut *self)?.is_some();
-            self.path.pop();
-            if !more {
-                break;
-            }
-            members += 1;
-        }
-        self.depth -= 1;
-        let taken = self.finish_array(members);
-        self.fail(taken)
-    }
-}
-
-/// A key of an object goes straight onto the path.
-struct Key<'p>(&'p mut Path);
-
-impl<'de> DeserializeSeed<'de> for Key<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
-        json.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for Key<'_> {
-    type Value = ();
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<(), E> {
-        self.0.push(key);
         Ok(())
     }
 }

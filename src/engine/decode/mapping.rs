@@ -2,7 +2,7 @@
 
 use chrono_tz::Tz;
 
-use super::pointer::{Path, Pointer};
+use super::pointer::Pointer;
 use super::{TimeField, TimeUnit};
 use crate::engine::types::diagnostic::did_you_mean;
 use crate::engine::types::document::{Context, Entry, FromToml, Located, Scalar, Table};
@@ -81,24 +81,6 @@ impl JsonMapping {
             bad: Vec::new(),
             rest: false,
         }
-    }
-
-    pub(super) fn counts(&self) -> bool {
-        self.metrics.iter().any(|(_, source)| matches!(source, MetricSource::Count { .. }))
-    }
-
-    /// True when `path` is the place of something that the mapping names, or below it.
-    pub(super) fn covers(&self, path: &Path) -> bool {
-        let fields = [
-            self.timestamp.as_ref().map(|field| &field.path),
-            self.device.as_ref(),
-            self.quality.as_ref().map(|quality| &quality.path),
-        ];
-        fields.into_iter().flatten().any(|at| at.covers(path))
-            || self.metrics.iter().any(|(_, source)| match source {
-                MetricSource::At { pointers, .. } => pointers.iter().any(|at| at.covers(path)),
-                MetricSource::Count { .. } => false,
-            })
     }
 }
 

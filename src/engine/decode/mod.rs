@@ -21,6 +21,7 @@ mod topic;
 mod value;
 
 pub use csv::CsvMapping;
+pub use json::JsonPlan;
 pub use mapping::{JsonMapping, MetricSource, Quality};
 pub use pointer::Pointer;
 pub use senml::SenMlDevice;
@@ -35,7 +36,6 @@ use crate::engine::types::message::{Message, Publication, Reading};
 use crate::engine::types::names::{Metric, MetricId, Names};
 use crate::engine::types::text::{cut_bytes, one_line};
 use crate::engine::types::time::Timestamp;
-use pointer::Path;
 use readings::Readings;
 use time_field::Clock;
 
@@ -52,9 +52,9 @@ pub const JSON_DEPTH_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Payload {
     /// A JSON document, read by a declarative mapping.
-    Json(Box<JsonMapping>),
+    Json(Box<JsonPlan>),
     /// A JSON object or array, read by the mapping below the topic's metric; else one value.
-    ValueOrJson(Box<JsonMapping>),
+    ValueOrJson(Box<JsonPlan>),
     /// One number, truth or text; the topic names the metric, else it is `value`.
     Value,
     /// Text that is kept as it is, in the metric `raw`.
@@ -64,7 +64,7 @@ pub enum Payload {
     /// A SenML pack, in JSON or CBOR.
     SenMl(SenMlDevice),
     /// thin-edge.io; the mapping is that of its measurements.
-    ThinEdge(Box<JsonMapping>),
+    ThinEdge(Box<JsonPlan>),
     /// OPC UA PubSub in JSON.
     OpcUa,
     /// Lines of comma-separated values.
@@ -155,15 +155,20 @@ pub struct Heard {
 /// What a decoder needs for one message and gives back.
 #[derive(Debug, Default)]
 struct Spare {
-    readings: Vec<(MetricId, Reading)>,
-    path: Path,
+    readings: Vec<Vec<(MetricId, Reading)>>,
+    json: json::Spare,
 }
+
+/// Lists of readings that are kept for later messages.
+const SPARE_READINGS_MAX: usize = 16;
 
 impl Heard {
     /// Takes readings back that are done with, for the next message.
     pub fn recycle(&mut self, mut readings: Vec<(MetricId, Reading)>) {
-        readings.clear();
-        self.spare.readings = readings;
+        if self.spare.readings.len() < SPARE_READINGS_MAX {
+            readings.clear();
+            self.spare.readings.push(readings);
+        }
     }
 
     /// A device has measured something.
@@ -276,9 +281,9 @@ fn read_message(
     };
     match (&source.payload, host) {
         (Payload::Sparkplug(_), Some(host)) => host.hear(source, metrics, message, clock, heard),
-        (Payload::ThinEdge(mapping), _) => {
+        (Payload::ThinEdge(plan), _) => {
             let own = if source.topics.is_empty() { None } else { Some(captured()?) };
-            thin_edge::read(mapping, metrics, (&message.topic, own), payload, clock, heard)
+            thin_edge::read(plan, metrics, (&message.topic, own), payload, clock, heard)
         }
         (_, _) => read_of_device(source, metrics, message, captured, clock, heard),
     }
@@ -295,9 +300,9 @@ fn read_of_device(
 ) -> Result<(), Refusal> {
     let payload = message.payload.as_slice();
     match &source.payload {
-        Payload::Json(mapping) => json::read(mapping, metrics, captured()?, payload, clock, heard),
-        Payload::ValueOrJson(mapping) => match payload.trim_ascii_start().first() {
-            Some(b'{' | b'[') => json::read(mapping, metrics, captured()?, payload, clock, heard),
+        Payload::Json(plan) => json::read(plan, metrics, captured()?, payload, clock, heard),
+        Payload::ValueOrJson(plan) => match payload.trim_ascii_start().first() {
+            Some(b'{' | b'[') => json::read(plan, metrics, captured()?, payload, clock, heard),
             Some(_) | None => value::read_value(metrics, captured()?, payload, heard),
         },
         Payload::SenMl(by) => senml::read(*by, metrics, captured()?, payload, clock, heard),

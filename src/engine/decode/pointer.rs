@@ -25,10 +25,6 @@ impl Path {
         self.text.push_str(key);
     }
 
-    pub fn push_index(&mut self, index: usize) {
-        self.push(&index.to_string());
-    }
-
     pub fn pop(&mut self) {
         if let Some(start) = self.starts.pop() {
             self.text.truncate(if self.starts.is_empty() { 0 } else { start - 1 });
@@ -37,6 +33,10 @@ impl Path {
 
     pub fn name(&self) -> &str {
         &self.text
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.starts.is_empty()
     }
 
     fn token(&self, at: usize) -> Option<&str> {
@@ -79,23 +79,24 @@ impl Pointer {
         Pointer { path, any: Some(self.path.starts.len()) }
     }
 
-    /// True when `path` is the place; with what `*` stood for.
-    pub(super) fn matches<'p>(&self, path: &'p Path) -> Option<Option<&'p str>> {
-        let Some(any) = self.any else {
-            return (self.path == *path).then_some(None);
-        };
-        let levels = self.path.starts.len();
-        let fits = path.starts.len() == levels
-            && (0..levels).all(|at| at == any || self.path.token(at) == path.token(at));
-        fits.then(|| path.token(any))
+    /// How many keys lead to the place.
+    pub(super) fn levels(&self) -> usize {
+        self.path.starts.len()
     }
 
-    /// True when `path` is the place or below it; below the whole family for a pointer with `*`.
-    pub(super) fn covers(&self, path: &Path) -> bool {
-        let levels = self.any.unwrap_or(self.path.starts.len());
-        path.starts.len() >= levels
-            && (0..levels).all(|at| self.path.token(at) == path.token(at))
-            && levels > 0
+    /// How many keys lead to the place, or to the family of places where one key may be any.
+    pub(super) fn fixed_levels(&self) -> usize {
+        self.any.unwrap_or(self.levels())
+    }
+
+    /// True when `key` leads on to the place, after `level` keys that did.
+    pub(super) fn fits(&self, level: usize, key: &str) -> bool {
+        self.path.token(level).is_some_and(|token| token == key || self.any == Some(level))
+    }
+
+    /// What the key that may be any is on the way `path` to a value with this last `key`.
+    pub(super) fn star<'p>(&self, path: &'p Path, key: &'p str) -> Option<&'p str> {
+        self.any.map(|any| path.token(any).unwrap_or(key))
     }
 }
 
@@ -113,34 +114,42 @@ impl std::fmt::Display for Pointer {
 mod tests {
     use super::*;
 
-    fn path(keys: &[&str]) -> Path {
-        let mut path = Path::default();
-        keys.iter().for_each(|key| path.push(key));
-        path
+    fn pointer(text: &str) -> Pointer {
+        Pointer::parse(text).expect("a pointer")
+    }
+
+    fn leads(pointer: &Pointer, keys: &[&str]) -> bool {
+        let fits = keys.iter().enumerate().all(|(level, key)| pointer.fits(level, key));
+        fits && pointer.levels() == keys.len()
     }
 
     #[test]
     fn a_key_with_a_dot_is_not_two_keys() {
-        let pointer = Pointer::parse("/a/b").expect("a pointer");
-        assert!(pointer.matches(&path(&["a", "b"])).is_some());
-        assert!(pointer.matches(&path(&["a.b"])).is_none());
-        let pointer = Pointer::parse("/m~1s/~0").expect("a pointer");
-        assert!(pointer.matches(&path(&["m/s", "~"])).is_some());
+        assert!(leads(&pointer("/a/b"), &["a", "b"]));
+        assert!(!leads(&pointer("/a/b"), &["a.b"]));
+        assert!(!leads(&pointer("/a/b"), &["a", "b", "c"]));
+        assert!(leads(&pointer("/m~1s/~0"), &["m/s", "~"]));
     }
 
     #[test]
     fn a_star_stands_for_one_key() {
-        let pointer = Pointer::parse("/params/*/value").expect("a pointer");
-        assert_eq!(pointer.matches(&path(&["params", "温度", "value"])), Some(Some("温度")));
-        assert_eq!(pointer.matches(&path(&["params", "value"])), None);
-        assert!(pointer.covers(&path(&["params", "温度", "time"])));
-        assert!(!pointer.covers(&path(&["id"])));
+        let all = pointer("/params/*/value");
+        assert!(leads(&all, &["params", "温度", "value"]));
+        assert!(!leads(&all, &["params", "value"]));
+        assert_eq!((all.fixed_levels(), pointer("/a/b").fixed_levels()), (1, 2));
+        let mut path = Path::default();
+        path.push("params");
+        assert_eq!(pointer("/params/*").star(&path, "温度"), Some("温度"));
+        path.push("温度");
+        assert_eq!(all.star(&path, "value"), Some("温度"));
+        assert_eq!(pointer("/params/a").star(&path, "value"), None);
     }
 
     #[test]
     fn a_path_forgets_what_was_pushed() {
-        let mut there = path(&["a"]);
-        there.push_index(12);
+        let mut there = Path::default();
+        there.push("a");
+        there.push("12");
         assert_eq!(there.name(), "a.12");
         there.pop();
         there.pop();

@@ -4,8 +4,8 @@ use super::mapping::{read_json, read_pointer};
 use super::sparkplug::SparkplugSettings;
 use super::time_field::Clock;
 use super::{
-    JsonMapping, Payload, Pointer, Presence, TimeField, TimeUnit, TopicPattern, csv, presets,
-    senml, sparkplug,
+    JsonMapping, JsonPlan, Payload, Pointer, Presence, TimeField, TimeUnit, TopicPattern, csv,
+    presets, senml, sparkplug,
 };
 use crate::engine::types::diagnostic::{Report, did_you_mean};
 use crate::engine::types::document::{Context, FromToml, Located, Place, Table, read_document};
@@ -65,19 +65,26 @@ impl SourceSpec {
     /// The metrics that its messages can have, where the configuration lists them all; `None`
     /// where devices choose them.
     pub fn metrics(&self) -> Option<Vec<&str>> {
+        if self.topics.iter().any(TopicPattern::captures_metric) {
+            return None;
+        }
         match &self.payload {
-            Payload::Json(mapping) if !mapping.rest => {
-                let names = mapping.metrics.iter().map(|(name, _)| name.as_str());
-                let names: Vec<&str> = names.collect();
-                names.iter().all(|name| !name.contains('{')).then_some(names)
+            Payload::Json(plan) if !plan.mapping().rest => {
+                let names = plan.mapping().metrics.iter().map(|(name, _)| name.as_str());
+                // `{1}` stands for what the payload has there.
+                names.map(|name| (!name.contains('{')).then_some(name)).collect()
             }
-            Payload::Value if !self.topics.iter().any(TopicPattern::captures_metric) => {
-                Some(vec!["value"])
-            }
+            Payload::Value => Some(vec!["value"]),
             Payload::Raw => Some(vec!["raw"]),
+            Payload::Csv(mapping) if !mapping.columns.is_empty() => {
+                let time = mapping.timestamp.as_ref().map(|(column, _)| column);
+                let other = |column: &&String| {
+                    Some(*column) != time && Some(*column) != mapping.device.as_ref()
+                };
+                Some(mapping.columns.iter().filter(other).map(String::as_str).collect())
+            }
             Payload::Json(_)
             | Payload::ValueOrJson(_)
-            | Payload::Value
             | Payload::Sparkplug(_)
             | Payload::SenMl(_)
             | Payload::ThinEdge(_)
@@ -90,7 +97,7 @@ impl SourceSpec {
     /// nothing of it: then a topic needs to be read once only.
     pub fn topic_tells_all(&self) -> bool {
         let plain = match &self.payload {
-            Payload::Json(mapping) | Payload::ValueOrJson(mapping) => mapping.device.is_none(),
+            Payload::Json(plan) | Payload::ValueOrJson(plan) => plan.mapping().device.is_none(),
             Payload::Value | Payload::Raw => true,
             Payload::Sparkplug(_)
             | Payload::SenMl(_)
@@ -201,11 +208,11 @@ fn read_decoder(table: &Table<'_>, name: &str) -> Option<Base> {
         return None;
     };
     if preset.is_some()
-        && let Payload::Json(mapping) | Payload::ValueOrJson(mapping) = &mut base.payload
+        && let Payload::Json(plan) | Payload::ValueOrJson(plan) = &mut base.payload
     {
-        let start = (**mapping).clone();
+        let start = plan.mapping().clone();
         if let Some(read) = table.table("json", |entry| Some(read_json(entry, start))) {
-            **mapping = read;
+            **plan = JsonPlan::new(read);
         }
     }
     Some(base)
@@ -214,16 +221,16 @@ fn read_decoder(table: &Table<'_>, name: &str) -> Option<Base> {
 /// What the decoder of this word reads, with the operator's own keys for it; `None` for a word
 /// that is no decoder. `defaults`: a mapping that is not there reads every scalar.
 fn read_kind(table: &Table<'_>, word: &str, name: &str, defaults: bool) -> Option<Base> {
-    let mapping = || {
-        let own =
-            table.table("json", |entry| Some(Box::new(read_json(entry, JsonMapping::empty()))));
-        own.unwrap_or_else(|| {
-            Box::new(if defaults { JsonMapping::default() } else { JsonMapping::empty() })
-        })
+    let plan = || {
+        let own = table.table("json", |entry| Some(read_json(entry, JsonMapping::empty())));
+        let mapping = own.unwrap_or_else(|| {
+            if defaults { JsonMapping::default() } else { JsonMapping::empty() }
+        });
+        Box::new(JsonPlan::new(mapping))
     };
     Some(match word {
-        "json" => Base::plain(Payload::Json(mapping()), &[]),
-        "value-or-json" => Base::plain(Payload::ValueOrJson(mapping()), &[]),
+        "json" => Base::plain(Payload::Json(plan()), &[]),
+        "value-or-json" => Base::plain(Payload::ValueOrJson(plan()), &[]),
         "value" => Base::plain(Payload::Value, &[]),
         "raw" => Base::plain(Payload::Raw, &[]),
         "opcua-json" => Base::plain(Payload::OpcUa, &[]),
@@ -239,7 +246,7 @@ fn read_kind(table: &Table<'_>, word: &str, name: &str, defaults: bool) -> Optio
             let path = Pointer::parse("/time");
             let timestamp = path.map(|path| TimeField { path, unit: TimeUnit::Auto });
             let mapping = JsonMapping { timestamp, rest: true, ..JsonMapping::empty() };
-            Base::plain(Payload::ThinEdge(Box::new(mapping)), &["te/#"])
+            Base::plain(Payload::ThinEdge(Box::new(JsonPlan::new(mapping))), &["te/#"])
         }
         "sparkplug-b" => {
             let settings = table.table("sparkplug", |entry| Some(sparkplug::read(entry, name)));

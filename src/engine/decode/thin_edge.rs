@@ -5,8 +5,7 @@
 
 use serde_json::Value as Json;
 
-use super::json;
-use super::mapping::JsonMapping;
+use super::json::{self, JsonPlan};
 use super::readings::Readings;
 use super::scalar::{Found, TEXT_BYTES_MAX};
 use super::time_field::{self, Clock, TimeUnit};
@@ -53,7 +52,7 @@ impl<'t> Address<'t> {
 
 /// Reads one message. `captured` is what a pattern of the operator's says, if there is one.
 pub(super) fn read(
-    mapping: &JsonMapping,
+    plan: &JsonPlan,
     metrics: &Names<Metric>,
     (topic, captured): (&str, Option<Captured>),
     payload: &[u8],
@@ -68,7 +67,7 @@ pub(super) fn read(
     captured.metric = None;
     match (address.channel, address.kind) {
         ("m", kind) if !kind.ends_with("/meta") => {
-            json::read(mapping, metrics, captured, payload, clock, heard)
+            json::read(plan, metrics, captured, payload, clock, heard)
         }
         ("a", kind) if !kind.ends_with("/meta") => {
             read_alarm(kind, metrics, captured, payload, clock, heard)

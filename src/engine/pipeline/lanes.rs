@@ -200,10 +200,10 @@ impl Engine {
 impl Lane<'_> {
     /// Does the quiet part; to be called once.
     pub fn run(&mut self) {
-        for Spoken { id, mut device, messages } in std::mem::take(&mut self.devices) {
+        for Spoken { id, device, messages } in std::mem::take(&mut self.devices) {
             let mut messages = messages.into_iter();
             while let Some((place, message)) = messages.next() {
-                if let Some(follow) = self.take(id, &mut device, message) {
+                if let Some(follow) = self.take(id, device, message) {
                     self.left.follow.push((place, follow));
                     let later = messages.by_ref().map(|(place, _)| (place, Follow::Whole));
                     self.left.follow.extend(later);

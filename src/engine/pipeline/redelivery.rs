@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Engine;
 use crate::engine::types::effect::{Effects, Write};
@@ -64,12 +64,8 @@ impl Redelivery {
 
 /// The packet id belongs to it: a broker keeps it for the repetition (MQTT 3.1.1, 4.4).
 fn print(packet: u16, message: &Message) -> u64 {
-    let mut hash = Xxh3::new();
-    hash.update(&packet.to_be_bytes());
-    hash.update(message.topic.as_bytes());
-    hash.update(&[0]);
-    hash.update(&message.payload);
-    hash.digest()
+    let of_topic = xxh3_64_with_seed(message.topic.as_bytes(), u64::from(packet));
+    xxh3_64_with_seed(&message.payload, of_topic)
 }
 
 impl Engine {

@@ -84,8 +84,8 @@ impl Engine {
         let (message, known) = message.unzip();
         let known = known.flatten();
         let retained = message.is_some_and(|message| message.retain);
-        let mut spare = Vec::new();
-        for Decoded { facts, news } in heard.decoded.drain(..) {
+        let mut decoded = std::mem::take(&mut heard.decoded);
+        for Decoded { facts, news } in decoded.drain(..) {
             let found = known.or_else(|| self.find_device(now, source, facts, effects));
             let Some(device) = found else { continue };
             match news {
@@ -104,11 +104,11 @@ impl Engine {
                         self.topics.remember(source, &message.topic, device);
                     }
                     self.take_readings(now, device, event, retained, &readings, effects);
-                    spare = readings;
+                    heard.recycle(readings);
                 }
             }
         }
-        heard.recycle(spare);
+        heard.decoded = decoded;
     }
 
     /// The readings of the metrics that some rule reads.

@@ -50,6 +50,23 @@ pub struct Diagnostic {
 #[derive(Debug, Default)]
 pub struct Report {
     found: RefCell<Vec<Diagnostic>>,
+    /// What each table was asked for, for the test of the schemas.
+    #[cfg(test)]
+    pub(crate) asked: RefCell<Vec<Asked>>,
+}
+
+/// The keys that a reader knows in a table.
+#[cfg(test)]
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Dotted name of the table; empty for the file.
+    pub table: String,
+    /// The keys.
+    pub keys: Vec<&'static str>,
+    /// Those that are refused by name.
+    pub refused: Vec<&'static str>,
+    /// The operator chooses further keys.
+    pub open: bool,
 }
 
 impl Report {

@@ -91,11 +91,22 @@ pub struct Table<'a> {
     asked: RefCell<Vec<&'static str>>,
     /// The operator chooses the keys: none is unknown.
     open: Cell<bool>,
+    #[cfg(test)]
+    refused: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Table<'a> {
     fn new(place: Place<'a>, map: &'a DeTable<'a>, span: Range<usize>, name: String) -> Self {
-        Table { place, map, span, name, asked: RefCell::new(Vec::new()), open: Cell::new(false) }
+        Table {
+            place,
+            map,
+            span,
+            name,
+            asked: RefCell::new(Vec::new()),
+            open: Cell::new(false),
+            #[cfg(test)]
+            refused: RefCell::default(),
+        }
     }
 
     /// File and findings, for checks of the caller's own.
@@ -180,6 +191,8 @@ impl<'a> Table<'a> {
 
     /// Refuses `key` by name: part of the format, but not built in this version.
     pub fn not_built(&self, key: &'static str, instead: &str) {
+        #[cfg(test)]
+        self.refused.borrow_mut().push(key);
         if let Some((span, _)) = self.find(key) {
             let message = format!("{}`{key}` is not supported in this version", self.prefix());
             self.place.error(span, "not-supported", message, instead);
@@ -189,6 +202,13 @@ impl<'a> Table<'a> {
     /// Notes every key that was never asked for. [`read_document`], [`Table::table`] and
     /// [`Table::tables`] call it themselves.
     fn finish(&self) {
+        #[cfg(test)]
+        self.place.report.asked.borrow_mut().push(super::diagnostic::Asked {
+            table: self.name.clone(),
+            keys: self.asked.borrow().clone(),
+            refused: self.refused.borrow().clone(),
+            open: self.open.get(),
+        });
         if self.open.get() {
             return;
         }

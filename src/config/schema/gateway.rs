@@ -1,0 +1,274 @@
+//! Keys of `faultgate.toml`.
+
+use super::{Key, Kind, key, words};
+use crate::engine::register::UnknownDevices;
+use crate::engine::types::severity::Severity;
+use crate::engine::types::text::Language;
+
+const TEXTS: Kind = Kind::List(&Kind::Text);
+const ONE_OR_MORE: Kind = Kind::Either(&[Kind::Text, Kind::List(&Kind::Text)]);
+const POINTER: Kind = Kind::Pattern("^(/.*)?$");
+const POINTERS: Kind = Kind::Either(&[POINTER, Kind::List(&POINTER)]);
+const BAD: Kind = Kind::List(&Kind::Scalar);
+
+/// The whole file.
+pub(super) const FILE: &[Key] = &[
+    key(
+        "gateway",
+        Kind::Table(GATEWAY),
+        "Who this gateway is and where its files are",
+        "网关身份与文件位置",
+    ),
+    key("broker", Kind::Table(BROKER), "The embedded broker", "内置 MQTT 代理"),
+    key(
+        "source",
+        Kind::Tables(SOURCE),
+        "Where messages come from and how they are read",
+        "消息来源与解析方式",
+    ),
+    key("http", Kind::Table(HTTP), "Console, API and desk", "控制台、接口与工单台"),
+    key("desk", Kind::Table(DESK), "The desk inside", "内置工单台"),
+    key(
+        "upstream",
+        Kind::Tables(UPSTREAM),
+        "Ticket systems, the default one first",
+        "工单系统，首个为默认",
+    ),
+    key("limits", Kind::Table(LIMITS), "Bounds", "上限"),
+    key("store", Kind::Table(STORE), "The store", "存储"),
+];
+
+const GATEWAY: &[Key] = &[
+    key(
+        "id",
+        Kind::Text,
+        "Name in the ledger and in messages; default: host name",
+        "账本与消息中的名称；缺省为主机名",
+    ),
+    key(
+        "timezone",
+        Kind::Text,
+        "IANA zone of the times in tickets; default: the system's",
+        "工单时间所用 IANA 时区；缺省为系统时区",
+    ),
+    key(
+        "language",
+        Kind::Words(words::<Language>),
+        "Language of tickets and messages",
+        "工单与消息的语言",
+    ),
+    key("rules", TEXTS, "Rule files and folders", "规则文件与目录"),
+    key("devices", Kind::Text, "The register of devices", "设备登记文件"),
+    key("data", Kind::Text, "Data folder", "数据目录"),
+];
+
+const BROKER: &[Key] = &[
+    key("enabled", Kind::Bool, "Whether it runs", "是否启用"),
+    key(
+        "listen",
+        Kind::Text,
+        "Address and port, e.g. 127.0.0.1:1883",
+        "监听地址与端口，例如 127.0.0.1:1883",
+    ),
+    key("max_payload", Kind::Size, "Largest payload, at most 8MiB", "最大报文，至多 8MiB"),
+    key("max_connections", Kind::Whole(0, 4_294_967_295), "Most connections", "最大连接数"),
+];
+
+const SOURCE: &[Key] = &[
+    key("name", Kind::Text, "Name in logs and metrics", "日志与指标中的名称").required(),
+    key(
+        "url",
+        Kind::Pattern("^(embedded|mqtts?://.+)$"),
+        "embedded, mqtt://host:1883 or mqtts://host:8883",
+        "embedded、mqtt:// 或 mqtts:// 地址",
+    )
+    .required(),
+    key("user", Kind::Text, "User at the broker", "代理用户名"),
+    key("password", Kind::Secret, "Password at the broker", "代理密码"),
+    key("ca", Kind::Text, "File with the authority's certificate", "CA 证书文件"),
+    key("certificate", Kind::Text, "File with the client certificate", "客户端证书文件"),
+    key("key", Kind::Text, "File with its key", "客户端私钥文件"),
+    key("client_id", Kind::Text, "MQTT client id", "MQTT 客户端标识"),
+    key("qos", Kind::Whole(0, 1), "Quality of service", "服务质量"),
+    key("shared_group", Kind::Text, "$share group for several gateways", "多网关共享订阅组"),
+    key("topics", TEXTS, "Topic filters", "订阅主题"),
+    key(
+        "topic",
+        ONE_OR_MORE,
+        "Pattern, e.g. plant/{site}/{class}/{device}/telemetry",
+        "主题模式，例如 plant/{site}/{class}/{device}/telemetry",
+    ),
+    key("decoder", Kind::Named(&DECODERS), "How payloads are read", "报文解析方式"),
+    key("max_skew", Kind::Table(SKEW), "How far a device's time may be off", "设备时间允许偏差"),
+    key("presence", Kind::Tables(PRESENCE), "Last wills and births", "遗嘱与上线消息"),
+    key("json", Kind::Table(JSON), "Mapping of JSON", "JSON 映射"),
+    key("csv", Kind::Table(CSV), "Columns of CSV", "CSV 列"),
+    key("senml", Kind::Table(SENML), "SenML", "SenML"),
+    key("sparkplug", Kind::Table(SPARKPLUG), "Sparkplug host application", "Sparkplug 主机应用"),
+];
+
+/// Decoders and presets; a source of each is read in a test.
+const DECODERS: [&str; 15] = [
+    "json",
+    "value",
+    "value-or-json",
+    "raw",
+    "sparkplug-b",
+    "senml",
+    "thin-edge",
+    "opcua-json",
+    "csv",
+    "tasmota",
+    "zigbee2mqtt",
+    "shelly",
+    "alink",
+    "homie",
+    "vda5050",
+];
+
+const SKEW: &[Key] = &[
+    key("back", Kind::Duration, "Before the receipt", "早于接收时间"),
+    key("ahead", Kind::Duration, "After the receipt", "晚于接收时间"),
+];
+
+const PRESENCE: &[Key] = &[
+    key("topic", ONE_OR_MORE, "Pattern of the topic", "主题模式").required(),
+    key("path", POINTER, "Place of the word in JSON", "状态词在 JSON 中的位置"),
+    key("online", ONE_OR_MORE, "Words that mean online", "表示在线的词"),
+    key("offline", ONE_OR_MORE, "Words that mean offline", "表示离线的词"),
+];
+
+const UNIT: Kind = Kind::Named(&["s", "ms", "us", "rfc3339", "local", "auto"]);
+
+const JSON: &[Key] = &[
+    key("timestamp", Kind::Table(JSON_TIME), "The device's time", "设备时间"),
+    key("device", POINTER, "Place of the device's id", "设备标识的位置"),
+    key("quality", Kind::Table(QUALITY), "Quality of the element", "数据质量"),
+    key("each", POINTER, "Array with one sample set an element", "逐元素为一组样本的数组"),
+    key("metrics", METRICS, "Metrics and their places", "指标及其位置"),
+    key("bad", BAD, "Values that mean bad quality", "表示质量差的值"),
+    key(
+        "rest",
+        Kind::Bool,
+        "Every other scalar is a metric named by its path",
+        "其余标量按路径成为指标",
+    ),
+];
+
+const JSON_TIME: &[Key] = &[
+    key("path", POINTER, "Its place", "位置").required(),
+    key("unit", UNIT, "How it is written", "写法").required(),
+    key("zone", Kind::Text, "IANA zone of a local time", "本地时间的 IANA 时区"),
+];
+
+const QUALITY: &[Key] = &[
+    key("path", POINTER, "Its place", "位置").required(),
+    key("good", Kind::List(&Kind::Scalar), "Values that mean good", "表示良好的值").required(),
+];
+
+const METRICS: Kind = Kind::Open(&[], &Kind::Either(&[POINTERS, Kind::Table(METRIC)]));
+
+const METRIC: &[Key] = &[
+    key("path", POINTERS, "Places that may hold it", "可能的位置"),
+    key("scale", Kind::Number, "Factor", "系数"),
+    key("offset", Kind::Number, "Added after the factor", "偏移"),
+    key("unit", Kind::Text, "Unit, for people", "单位"),
+    key("absent", Kind::Scalar, "Value where the payload has none of the places", "缺失时的值"),
+    key("count", POINTER, "Array whose members are counted", "统计成员数的数组"),
+    key("where", Kind::Table(WHERE), "Only these members", "仅统计这些成员"),
+];
+
+const WHERE: &[Key] = &[
+    key("path", POINTER, "Place in the member", "成员内的位置").required(),
+    key("is", Kind::List(&Kind::Scalar), "Values", "取值").required(),
+];
+
+const CSV: &[Key] = &[
+    key(
+        "timestamp",
+        Kind::Either(&[Kind::Text, Kind::Table(CSV_TIME)]),
+        "Column of the time",
+        "时间列",
+    ),
+    key("device", Kind::Text, "Column of the device's id", "设备标识列"),
+    key(
+        "device_id",
+        Kind::Text,
+        "One device for all rows of a recording",
+        "录制文件中所有行所属的设备",
+    ),
+    key("metrics", TEXTS, "Columns of a recording that are metrics", "录制文件中的指标列"),
+    key("columns", TEXTS, "Names of the columns where payloads have no head", "报文无表头时的列名"),
+    key("separator", Kind::Text, "What stands between two fields", "分隔符"),
+    key("bad", BAD, "Values that mean bad quality", "表示质量差的值"),
+];
+
+const CSV_TIME: &[Key] = &[
+    key("column", Kind::Text, "The column", "列名").required(),
+    key("unit", UNIT, "How it is written", "写法").required(),
+    key("zone", Kind::Text, "IANA zone of a local time", "本地时间的 IANA 时区"),
+];
+
+const SENML: &[Key] =
+    &[key("device", Kind::Named(&["name", "topic"]), "What names the device", "设备标识来源")];
+
+const SPARKPLUG: &[Key] = &[
+    key("host_id", Kind::Text, "Name of the host application", "主机应用名称"),
+    key("rebirth", Kind::Bool, "Ask nodes for their births", "是否请求节点重新上线"),
+    key(
+        "reorder_timeout",
+        Kind::Duration,
+        "How long an overtaken message may still come",
+        "乱序消息等待时间",
+    ),
+];
+
+const HTTP: &[Key] = &[
+    key(
+        "listen",
+        Kind::Text,
+        "Address and port, e.g. 127.0.0.1:8080",
+        "监听地址与端口，例如 127.0.0.1:8080",
+    ),
+    key("hosts", TEXTS, "Names of a proxy in front", "前置代理的主机名"),
+];
+
+const DESK: &[Key] =
+    &[key("token", Kind::Secret, "What the desk's API asks for", "工单台接口令牌")];
+
+const UPSTREAM: &[Key] = &[
+    key("name", Kind::Text, "Name, which rules refer to", "名称，供规则引用").required(),
+    key("kind", Kind::Named(&["desk", "request-tracker"]), "What it is", "类型").required(),
+    key("url", Kind::Pattern("^https?://.+$"), "Its address", "地址"),
+    key("token", Kind::Secret, "Token of its API", "接口令牌"),
+    key("queue", Kind::Text, "Queue of new tickets", "新工单队列"),
+    key("key_field", Kind::Text, "Custom field of the external key", "外部键所在的自定义字段"),
+    key("severity", SEVERITIES, "Priority of each severity", "各严重程度的优先级"),
+    key("rate", Kind::Table(RATE), "How fast it may be called", "调用速率"),
+    key("max_in_flight", Kind::Whole(1, 1_024), "Calls under way at once", "同时进行的调用数"),
+    key(
+        "poll",
+        Kind::Duration,
+        "How often it is asked for changes, at least 1s",
+        "轮询间隔，至少 1s",
+    ),
+];
+
+const SEVERITIES: Kind = Kind::Each(words::<Severity>, &Kind::Whole(i64::MIN, i64::MAX));
+
+const RATE: &[Key] = &[
+    key("per_second", Kind::Number, "Calls a second", "每秒调用数"),
+    key("burst", Kind::Number, "Calls at once", "突发调用数"),
+];
+
+const LIMITS: &[Key] = &[
+    key("max_devices", Kind::Whole(0, 4_294_967_295), "Most devices that are kept", "最大设备数"),
+    key(
+        "unknown_devices",
+        Kind::Words(words::<UnknownDevices>),
+        "What becomes of devices that are not registered",
+        "未登记设备的处理方式",
+    ),
+];
+
+const STORE: &[Key] = &[key("engine", Kind::Named(&["sled"]), "The engine", "存储引擎")];
