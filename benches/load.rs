@@ -105,13 +105,17 @@ async fn latency() {
     let gateway = Gateway::start(home.path(), FAULT, &config);
     gateway.ready().await;
     let (p50, p99) = faults(&mosquitto, &desk).await;
+    let folder = home.path().to_owned();
+    let sync = tokio::task::spawn_blocking(move || process::sync_times(&folder)).await.unwrap();
     println!(
         "latency: fault -> POST at 2,000 messages/s: naive loop p50 {naive_p50:.2} ms, p99 {naive_p99:.2} ms"
     );
     println!(
-        "latency: gateway p50 {p50:.2} ms ({:.2} of naive), p99 {p99:.2} ms ({:.2} of naive); one commit {:.2} ms, one call {:.2} ms in the mean",
+        "latency: gateway p50 {p50:.2} ms ({:.2} of naive), p99 {p99:.2} ms ({:.2} of naive); a bare fdatasync p50 {:.2} ms, p99 {:.2} ms; one commit {:.2} ms, one call {:.2} ms in the mean",
         p50 / naive_p50,
         p99 / naive_p99,
+        sync.0,
+        sync.1,
         gateway.mean("faultgate_commit_seconds").await * 1e3,
         gateway.mean("faultgate_call_seconds").await * 1e3,
     );
@@ -198,6 +202,7 @@ async fn storm() {
     let gateway = Gateway::start(home.path(), FAULT, &config);
     gateway.ready().await;
     let count = DEVICES * (1 + REPEATS);
+    let before = cpu(gateway.process.id());
     let first = Arc::new(Mutex::new(None));
     let last_first = Arc::clone(&first);
     let message = move |n: usize| {
@@ -213,8 +218,9 @@ async fn storm() {
     let end = posted.values().max().unwrap();
     let after = end.saturating_duration_since(last).as_secs_f64();
     let (_, most) = memory(gateway.process.id());
+    let spent = cpu(gateway.process.id()) - before;
     println!(
-        "storm: {DEVICES} devices, {count} messages: {} tickets, the last {after:.2} s after the last device fell into fault, {most:.0} MB",
+        "storm: {DEVICES} devices, {count} messages: {} tickets, the last {after:.2} s after the last device fell into fault, {most:.0} MB, {spent:.1} s of CPU",
         posted.len()
     );
 }

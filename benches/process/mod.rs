@@ -355,6 +355,24 @@ pub fn percentiles(mut millis: Vec<f64>) -> (f64, f64) {
     (at(0.5), at(0.99))
 }
 
+/// How long the disk takes for a small commit: 4 KiB in the middle of a file, and `fdatasync`.
+pub fn sync_times(folder: &Path) -> (f64, f64) {
+    use std::os::unix::fs::FileExt;
+    const TIMES: u64 = 200;
+    let file = std::fs::File::create(folder.join("sync")).unwrap();
+    file.write_all_at(&vec![0; 4_096 * TIMES as usize], 0).unwrap();
+    file.sync_all().unwrap();
+    let mut times = Vec::new();
+    for number in 0..TIMES {
+        std::thread::sleep(Duration::from_millis(5));
+        let began = Instant::now();
+        file.write_all_at(&[1; 4_096], number * 4_096).unwrap();
+        file.sync_data().unwrap();
+        times.push(began.elapsed().as_secs_f64() * 1e3);
+    }
+    percentiles(times)
+}
+
 /// Puts alarms into a store, as a gateway would have left them: ten rules a device, one of them
 /// raised, the rest over.
 pub fn fill(data: &Path, alarms: usize) {

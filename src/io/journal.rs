@@ -1,7 +1,8 @@
 //! The records of the engine in the store: which key, which bytes.
 //!
 //! Keys are text, a letter for the kind first, with numbers padded so that they sort; values are
-//! JSON. Nothing is read back from a key: the records say who they are.
+//! JSON, those of `r/` excepted, which are written with every commit: the name after its length,
+//! and eight bytes a message. Nothing is read back from a key: the records say who they are.
 //!
 //! | key | value |
 //! | --- | --- |
@@ -15,6 +16,7 @@
 //! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
@@ -135,11 +137,11 @@ impl Journal {
     pub fn load(&self) -> Result<Snapshot, StoreError> {
         let mut lost = Vec::new();
         let mut snapshot = Snapshot {
-            alarms: self.all("a/", &mut lost)?,
-            tickets: self.all("t/", &mut lost)?,
-            jobs: self.all("j/", &mut lost)?,
-            devices: self.all("d/", &mut lost)?,
-            received: self.all("r/", &mut lost)?,
+            alarms: self.all("a/", &mut lost, read)?,
+            tickets: self.all("t/", &mut lost, read)?,
+            jobs: self.all("j/", &mut lost, read)?,
+            devices: self.all("d/", &mut lost, read)?,
+            received: self.all("r/", &mut lost, read_received)?,
             ..Snapshot::default()
         };
         while let Some((key, value)) = self.store.last(b"l/")? {
@@ -164,10 +166,11 @@ impl Journal {
         Rows { scan: self.store.scan(b"l/", &ledger_key(sequence)) }
     }
 
-    fn all<T: DeserializeOwned>(
+    fn all<T>(
         &self,
         prefix: &str,
         lost: &mut Vec<Quarantined>,
+        read: impl Fn(&str, &[u8]) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut records = Vec::new();
         let mut broken = Vec::new();
@@ -234,36 +237,65 @@ impl Iterator for Rows<'_> {
     }
 }
 
+/// Of a record that is written several times only the last one is made into bytes.
 fn batch(writes: &[Write]) -> Result<Batch, StoreError> {
-    writes
-        .iter()
-        .map(|write| {
-            Ok(match write {
-                Write::Alarm(alarm) => put(alarm_key(&alarm.id), alarm)?,
-                Write::AlarmGone(alarm) => (alarm_key(alarm), None),
-                Write::Ticket(ticket) => put(ticket_key(ticket.id), ticket)?,
-                Write::Job(job) => put(job_key(job.key), job)?,
-                Write::JobGone(key) => (job_key(*key), None),
-                Write::Ledger(row) => put(ledger_key(row.sequence), row)?,
-                Write::Alive(at) => put(ALIVE_KEY.to_vec(), at)?,
-                Write::Received { source, newest } => {
-                    put(bounded(format!("r/{source}")), &(source, newest))?
-                }
-                Write::Device(device) => put(bounded(format!("d/{}", device.id)), device)?,
-            })
-        })
-        .collect()
+    let last: BTreeMap<Vec<u8>, &Write> = writes.iter().map(|write| (key(write), write)).collect();
+    last.into_iter().map(|(key, write)| value(&key, write).map(|value| (key, value))).collect()
 }
 
-fn put(key: Vec<u8>, record: &impl Serialize) -> Result<(Vec<u8>, Option<Vec<u8>>), StoreError> {
-    match serde_json::to_vec(record) {
-        Ok(value) => Ok((key, Some(value))),
-        Err(error) => Err(unreadable(&text(&key), &error)),
+fn key(write: &Write) -> Vec<u8> {
+    match write {
+        Write::Alarm(alarm) => alarm_key(&alarm.id),
+        Write::AlarmGone(alarm) => alarm_key(alarm),
+        Write::Ticket(ticket) => ticket_key(ticket.id),
+        Write::Job(job) => job_key(job.key),
+        Write::JobGone(key) => job_key(*key),
+        Write::Ledger(row) => ledger_key(row.sequence),
+        Write::Alive(_) => ALIVE_KEY.to_vec(),
+        Write::Received { source, .. } => bounded(format!("r/{source}")),
+        Write::Device(device) => bounded(format!("d/{}", device.id)),
     }
+}
+
+fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
+    match write {
+        Write::Alarm(alarm) => json(key, alarm),
+        Write::Ticket(ticket) => json(key, ticket),
+        Write::Job(job) => json(key, job),
+        Write::Ledger(row) => json(key, row),
+        Write::Alive(at) => json(key, at),
+        Write::Received { source, newest } => Ok(Some(received_bytes(source, newest))),
+        Write::Device(device) => json(key, device),
+        Write::AlarmGone(_) | Write::JobGone(_) => Ok(None),
+    }
+}
+
+fn json(key: &[u8], record: &impl Serialize) -> Result<Option<Vec<u8>>, StoreError> {
+    serde_json::to_vec(record).map(Some).map_err(|error| unreadable(&text(key), &error))
 }
 
 fn read<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, StoreError> {
     serde_json::from_slice(value).map_err(|error| unreadable(key, &error))
+}
+
+fn received_bytes(source: &str, newest: &[u64]) -> Vec<u8> {
+    let mut bytes = (source.len() as u32).to_le_bytes().to_vec();
+    bytes.extend_from_slice(source.as_bytes());
+    bytes.extend(newest.iter().flat_map(|hash| hash.to_le_bytes()));
+    bytes
+}
+
+fn read_received(key: &str, value: &[u8]) -> Result<(String, Vec<u64>), StoreError> {
+    let cause = "it is no name with its length and eight bytes a message".to_owned();
+    let broken = || StoreError::Unreadable { key: key.to_owned(), cause };
+    let parts = value.split_first_chunk().and_then(|(length, rest)| {
+        let (name, hashes) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+        let (hashes, rest) = hashes.as_chunks();
+        rest.is_empty().then_some((name, hashes))
+    });
+    let (name, hashes) = parts.ok_or_else(broken)?;
+    let newest = hashes.iter().map(|hash| u64::from_le_bytes(*hash)).collect();
+    Ok((String::from_utf8_lossy(name).into_owned(), newest))
 }
 
 fn unreadable(key: &str, error: &serde_json::Error) -> StoreError {

@@ -171,6 +171,13 @@ impl Gateway {
             owed.answers.push((ask, acted));
         }
         self.commit(now).await;
+        if !self.effects.calls.is_empty() {
+            for call in self.effects.calls.drain(..) {
+                self.dispatcher.send(call);
+            }
+            // A fault that is on its way comes before the rest of the batch.
+            tokio::task::yield_now().await;
+        }
         for ack in owed.acks {
             ack.ack();
         }
@@ -187,9 +194,6 @@ impl Gateway {
             let host = self.hosts.get(source).and_then(Option::as_ref);
             let sent = host.is_some_and(|host| host.send(topic, payload));
             self.observer.commanded(source, sent);
-        }
-        for call in self.effects.calls.drain(..) {
-            self.dispatcher.send(call);
         }
         self.effects.clear();
     }

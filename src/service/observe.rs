@@ -201,8 +201,10 @@ impl Observer {
             }
         }
         counter!("faultgate_tickets_total", "event" => word).increment(1);
-        let ticket = Box::new(ticket.clone());
-        drop(self.stories.send(Story::Ticket { event: event.clone(), ticket, at }));
+        if self.stories.receiver_count() > 0 {
+            let ticket = Box::new(ticket.clone());
+            drop(self.stories.send(Story::Ticket { event: event.clone(), ticket, at }));
+        }
     }
 
     fn tell_refusal(&mut self, now: Timestamp, source: usize, reason: Rejection, detail: &str) {

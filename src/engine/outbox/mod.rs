@@ -23,14 +23,22 @@ const IN_FLIGHT_DEFAULT: usize = 8;
 #[derive(Debug, Default)]
 pub struct Outbox {
     jobs: BTreeMap<JobKey, JobRecord>,
-    /// By upstream: the most severe first, then the oldest.
-    ready: BTreeMap<String, BTreeSet<(Severity, Timestamp, JobKey)>>,
+    lanes: BTreeMap<String, Lane>,
     delayed: BTreeSet<(Timestamp, JobKey)>,
     /// Those that were given up.
     dead: BTreeSet<JobKey>,
     in_flight: BTreeMap<JobKey, String>,
     /// Calls that may be under way at a time, by upstream.
     in_flight_max: BTreeMap<String, usize>,
+}
+
+/// What goes to one upstream.
+#[derive(Debug, Default)]
+struct Lane {
+    /// The most severe first, then the oldest.
+    ready: BTreeSet<(Severity, Timestamp, JobKey)>,
+    /// Calls that are under way.
+    in_flight: usize,
 }
 
 /// What became of a job after a call.
@@ -99,22 +107,20 @@ impl Outbox {
             self.delayed.remove(&(at, key));
             if let Some(job) = self.jobs.get(&key) {
                 let order = (job.severity, job.created_at, key);
-                self.ready.entry(job.upstream.clone()).or_default().insert(order);
+                self.lanes.entry(job.upstream.clone()).or_default().ready.insert(order);
             }
         }
         let mut calls = Vec::new();
-        for (upstream, ready) in &mut self.ready {
-            let under_way = self.in_flight.values().filter(|name| *name == upstream).count();
+        for (upstream, lane) in &mut self.lanes {
             let most = self.in_flight_max.get(upstream).copied().unwrap_or(IN_FLIGHT_DEFAULT);
-            for _ in under_way..most {
-                let Some((_, _, key)) = ready.pop_first() else {
-                    break;
-                };
-                let Some(job) = self.jobs.get(&key) else {
-                    continue;
-                };
-                self.in_flight.insert(key, upstream.clone());
-                calls.push(call(job, external(key.ticket)));
+            while lane.in_flight < most
+                && let Some((_, _, key)) = lane.ready.pop_first()
+            {
+                if let Some(job) = self.jobs.get(&key) {
+                    self.in_flight.insert(key, upstream.clone());
+                    lane.in_flight += 1;
+                    calls.push(call(job, external(key.ticket)));
+                }
             }
         }
         calls
@@ -122,7 +128,10 @@ impl Outbox {
 
     /// Takes in what came of a call. `None` for a job that is not under way.
     pub fn delivered(&mut self, now: Timestamp, delivered: &Delivered) -> Option<Fate> {
-        self.in_flight.remove(&delivered.key)?;
+        let upstream = self.in_flight.remove(&delivered.key)?;
+        if let Some(lane) = self.lanes.get_mut(&upstream) {
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+        }
         let mut job = self.jobs.remove(&delivered.key)?;
         let ticket = job.key.ticket;
         let fate = match &delivered.outcome {
@@ -228,7 +237,8 @@ impl Outbox {
             } else {
                 let upstream =
                     self.jobs.get(&key).map(|job| job.upstream.clone()).unwrap_or_default();
-                self.ready.entry(upstream).or_default().insert((severity, created_at, key));
+                let lane = self.lanes.entry(upstream).or_default();
+                lane.ready.insert((severity, created_at, key));
             }
         }
     }

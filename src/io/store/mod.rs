@@ -8,6 +8,7 @@
 //! a log in front of it, and from there into sled a thousand at a time.
 
 mod error;
+mod fold;
 mod open;
 mod value;
 mod wal;
@@ -24,8 +25,9 @@ pub use error::StoreError;
 pub use open::OpenNotes;
 pub use value::{CHUNK_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
+use fold::Shared;
 use value::Head;
-use writer::{Commit, Shared, Writer};
+use writer::{Commit, Writer};
 
 /// Batches that wait for the writer at most; who comes later waits at the door.
 const QUEUE_MAX: usize = 1024;
@@ -49,7 +51,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { cache_bytes: 64 << 20, min_free_bytes: 64 << 20 }
+        StoreOptions { cache_bytes: 8 << 20, min_free_bytes: 64 << 20 }
     }
 }
 
@@ -69,7 +71,7 @@ impl Store {
     /// [`StoreError::InUse`] when another process has it, [`StoreError::Damaged`] when the repair
     /// did not help, [`StoreError::StorageFull`] and [`StoreError::Io`] from the system.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<(Store, OpenNotes), StoreError> {
-        let (writer, notes) = Writer::open(dir.to_path_buf(), options)?;
+        let (writer, notes) = Writer::open(dir, options)?;
         let shared = writer.shared();
         let (queue, commits) = mpsc::channel(QUEUE_MAX);
         let writer = std::thread::Builder::new()
@@ -168,18 +170,19 @@ impl Store {
             *byte = byte.saturating_add(1);
         }
         let pending = self.shared.pending();
-        let newer = pending.range(prefix.to_vec()..end.clone()).rev();
-        let newer = newer.filter_map(|(key, value)| Some((key.clone(), value.clone()?))).next();
+        let newer = pending.range(prefix, Some(&end));
+        let put =
+            newer.iter().rev().find_map(|(key, value)| Some((key.to_vec(), (*value)?.to_vec())));
         let older = self.read(|db| {
             for found in db.range(prefix.to_vec()..end).rev() {
                 let (key, record) = found?;
-                if !pending.contains_key(key.as_ref()) {
+                if !newer.contains_key(key.as_ref()) {
                     return Ok(assemble(db, &key, &record)?.map(|value| (key.to_vec(), value)));
                 }
             }
             Ok(None)
         })?;
-        Ok(newer.max(older))
+        Ok(put.max(older))
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Commit>, StoreError> {
@@ -225,16 +228,14 @@ impl Store {
             }
             Ok(())
         })?;
-        let newer = pending.range(from.to_vec()..);
-        for (key, value) in newer.take_while(|(key, _)| {
-            key.starts_with(prefix) && last.as_ref().is_none_or(|last| *key <= last)
-        }) {
+        let next = last.map(|last| [last.as_slice(), &[0]].concat());
+        let newer = pending.range(from, next.as_deref());
+        for (key, value) in newer.into_iter().take_while(|(key, _)| key.starts_with(prefix)) {
             match value {
-                Some(value) => page.insert(key.clone(), value.clone()),
+                Some(value) => page.insert(key.to_vec(), value.to_vec()),
                 None => page.remove(key),
             };
         }
-        let next = last.map(|last| [last.as_slice(), &[0]].concat());
         Ok((page.into_iter().collect(), next))
     }
 }

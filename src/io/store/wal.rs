@@ -5,9 +5,10 @@
 //! frame: bytes of the body u32 | epoch u64 | number u64 | checksum u64 | body
 //! body:  (bytes of the key u32 | bytes of the value u32, or DELETED | key | value) ...
 //! ```
-//! Frames follow each other from the start of the file. When it is full, everything in it goes
-//! into sled together with the epoch, and the next epoch begins at the start of the file: frames
-//! of an epoch that sled has, or out of their order, are what was there before.
+//! The file has two halves, and an epoch is in one of them: its frames follow each other from the
+//! start of the half. When the half is full, the next epoch begins in the other one, and everything
+//! of the full one goes into sled together with its epoch. Frames of an epoch that sled has, or out
+//! of their order, are what was there before.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -17,8 +18,9 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// Size of the file, and of what is not in sled yet.
-pub(super) const WAL_BYTES: usize = 2 << 20;
+/// Size of a half.
+const EPOCH_BYTES: usize = 2 << 20;
+const FILE_BYTES: usize = 2 * EPOCH_BYTES;
 const FILE: &str = "wal";
 const HEADER_BYTES: usize = 28;
 const DELETED: u32 = u32::MAX;
@@ -37,22 +39,22 @@ pub(super) struct Wal {
 
 impl Wal {
     /// Opens the log in `dir`, made if absent, and tells what it holds that sled does not: sled has
-    /// everything up to epoch `folded`.
+    /// everything up to epoch `folded`. What it holds must go into sled, with the epoch before that
+    /// of the log, before anything is written.
     pub fn open(dir: &Path, folded: u64) -> io::Result<(Wal, Entries)> {
         let path = dir.join(FILE);
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
         let bytes = std::fs::read(&path)?;
-        let epoch = folded.saturating_add(1);
         let mut entries = Entries::new();
-        let (mut number, mut end) = (0, 0);
-        while let Some(body) = frame_at(&bytes, end, epoch, number) {
-            read_entries(body, &mut entries);
-            end += HEADER_BYTES + body.len();
-            number += 1;
+        let mut epoch = folded.saturating_add(1);
+        for _ in 0..2 {
+            if read_epoch(&bytes, epoch, &mut entries) {
+                epoch = epoch.saturating_add(1);
+            }
         }
-        let wal = Wal { file, epoch, number, end };
-        if bytes.len() != WAL_BYTES && entries.is_empty() {
+        let wal = Wal { file, epoch, number: 0, end: 0 };
+        if entries.is_empty() {
             wal.fill()?;
         }
         Ok((wal, entries))
@@ -65,33 +67,53 @@ impl Wal {
 
     /// True when `frame` can be written without beginning a new epoch.
     pub fn has_room(&self, frame: &Frame) -> bool {
-        self.end + frame.bytes.len() <= WAL_BYTES
+        self.end + frame.bytes.len() <= EPOCH_BYTES
     }
 
     /// Writes a frame; returns when it would survive a power cut. After a failure it may be written
     /// again, or another one in its place.
     pub fn append(&mut self, mut frame: Frame) -> io::Result<()> {
         frame.seal(self.epoch, self.number);
-        self.file.write_all_at(&frame.bytes, self.end as u64)?;
+        self.file.write_all_at(&frame.bytes, (half(self.epoch) + self.end) as u64)?;
         self.file.sync_data()?;
         self.end += frame.bytes.len();
         self.number += 1;
         Ok(())
     }
 
-    /// Everything is in sled, durable, with this epoch: begins the next one.
-    pub fn begin_anew(&mut self) -> io::Result<()> {
+    /// Begins the next epoch; sled must have the one before this one.
+    pub fn begin_epoch(&mut self) {
         self.epoch = self.epoch.saturating_add(1);
         self.number = 0;
         self.end = 0;
-        if self.file.metadata()?.len() == WAL_BYTES as u64 { Ok(()) } else { self.fill() }
     }
 
-    fn fill(&self) -> io::Result<()> {
+    /// Gives the file its size, unless it has it.
+    pub fn fill(&self) -> io::Result<()> {
+        if self.file.metadata()?.len() == FILE_BYTES as u64 {
+            return Ok(());
+        }
         self.file.set_len(0)?;
-        (&self.file).write_all(&vec![0; WAL_BYTES])?;
+        (&self.file).write_all(&vec![0; FILE_BYTES])?;
         self.file.sync_all()
     }
+}
+
+/// Where the half of an epoch begins.
+fn half(epoch: u64) -> usize {
+    if epoch.is_multiple_of(2) { 0 } else { EPOCH_BYTES }
+}
+
+/// Reads the frames of an epoch; false when there are none.
+fn read_epoch(bytes: &[u8], epoch: u64, entries: &mut Entries) -> bool {
+    let mut at = half(epoch);
+    let mut number = 0;
+    while let Some(body) = frame_at(bytes, at, epoch, number) {
+        read_entries(body, entries);
+        at += HEADER_BYTES + body.len();
+        number += 1;
+    }
+    number > 0
 }
 
 /// What one commit writes.
@@ -196,16 +218,23 @@ mod tests {
     }
 
     #[test]
-    fn frames_of_an_epoch_that_sled_has_are_not_read_again() {
+    fn epochs_that_sled_has_are_not_read_again_and_the_two_that_it_lacks_are_read_in_order() {
         let dir = tempfile::tempdir().unwrap();
+        let found = |folded| Wal::open(dir.path(), folded).unwrap().1;
         let (mut wal, _) = Wal::open(dir.path(), 0).unwrap();
-        append(&mut wal, &[("a", Some("old"))]);
-        append(&mut wal, &[("b", Some("old"))]);
-        wal.begin_anew().unwrap();
-        assert!(Wal::open(dir.path(), 1).unwrap().1.is_empty());
-        append(&mut wal, &[("a", Some("new"))]);
-        assert_eq!(Wal::open(dir.path(), 1).unwrap().1, entries(&[("a", Some("new"))]));
-        assert!(Wal::open(dir.path(), 0).unwrap().1.is_empty());
+        append(&mut wal, &[("a", Some("1")), ("b", Some("1"))]);
+        append(&mut wal, &[("c", Some("1"))]);
+        wal.begin_epoch();
+        assert_eq!(found(1), entries(&[]));
+        append(&mut wal, &[("a", Some("2"))]);
+        assert_eq!(found(1), entries(&[("a", Some("2"))]));
+        let both = [("a", Some("2")), ("b", Some("1")), ("c", Some("1"))];
+        assert_eq!(found(0), entries(&both));
+        wal.begin_epoch();
+        append(&mut wal, &[("a", Some("3"))]);
+        assert_eq!(found(1), entries(&[("a", Some("3"))]));
+        assert_eq!(found(2), entries(&[("a", Some("3"))]));
+        assert_eq!(found(3), entries(&[]));
     }
 
     #[test]
@@ -213,16 +242,16 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (mut wal, _) = Wal::open(dir.path(), 0).unwrap();
         append(&mut wal, &[("a", Some("1"))]);
-        let whole = wal.end;
+        let whole = half(1) + wal.end;
         append(&mut wal, &[("a", Some("2")), ("b", Some("22"))]);
         let path = dir.path().join(FILE);
-        let bytes = std::fs::read(&path).unwrap();
-        for torn in whole..wal.end {
-            let mut bytes = bytes.clone();
+        let mut bytes = std::fs::read(&path).unwrap();
+        for torn in whole..half(1) + wal.end {
             bytes[torn] ^= 0x55;
             std::fs::write(&path, &bytes).unwrap();
             let found = Wal::open(dir.path(), 0).unwrap().1;
             assert_eq!(found, entries(&[("a", Some("1"))]), "byte {torn}");
+            bytes[torn] ^= 0x55;
         }
         std::fs::write(&path, &bytes[..whole + 30]).unwrap();
         assert_eq!(Wal::open(dir.path(), 0).unwrap().1, entries(&[("a", Some("1"))]));

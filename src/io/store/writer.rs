@@ -1,17 +1,16 @@
 //! The one thread that writes: what waits while a commit runs is the next commit.
 //!
-//! A commit goes into the log in front of sled; when that is full, everything in it goes into sled
-//! in one batch.
+//! A commit goes into the log in front of sled. When an epoch of the log is full, all of it goes
+//! into sled in one batch while the next epoch is written.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, RwLock};
 
 use tokio::sync::mpsc;
 
-use super::open::{self, Files, free_bytes, panic_text};
-use super::value::{self, FOLDED_KEY, Head};
+use super::fold::{Folder, Pending, Shared};
+use super::open::{self, free_bytes};
 use super::wal::{Entries, Frame, Wal};
 use super::{Batch, OpenNotes, StoreError, StoreOptions};
 
@@ -24,52 +23,36 @@ pub(super) struct Commit {
     pub answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
-/// What the writer and the readers share.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub dir: PathBuf,
-    pub options: StoreOptions,
-    /// `None` while sled could not be opened again after an error; the next commit tries.
-    pub files: RwLock<Option<Files>>,
-    /// What is durable in the log and not in sled yet. Locked before `files`.
-    pub pending: RwLock<Entries>,
-    pub has_chunks: AtomicBool,
-}
-
 /// Commits, one after another.
 pub(super) struct Writer {
     shared: Arc<Shared>,
     wal: Wal,
-    /// Whether sled has this epoch is not known: nothing may be added to it.
-    must_fold: bool,
+    folder: Folder,
 }
 
 impl Writer {
-    /// Opens what is in `dir`: sled, and what the log holds that sled does not.
-    pub fn open(
-        shared_dir: PathBuf,
-        options: StoreOptions,
-    ) -> Result<(Writer, OpenNotes), StoreError> {
-        let (files, notes) = open::open(&shared_dir, options)?;
-        let failed = |error| StoreError::io(&shared_dir, &error, free_bytes(&shared_dir));
-        let sled = |error| StoreError::sled(&shared_dir, error, free_bytes(&shared_dir));
+    /// Opens sled in `dir`, and puts into it what the log holds.
+    pub fn open(dir: &Path, options: StoreOptions) -> Result<(Writer, OpenNotes), StoreError> {
+        let (files, notes) = open::open(dir, options)?;
+        let failed = |error| StoreError::io(dir, &error, free_bytes(dir));
+        let sled = |error| StoreError::sled(dir, error, free_bytes(dir));
         let folded = files.folded().map_err(sled)?;
-        let (wal, pending) = Wal::open(&shared_dir, folded).map_err(failed)?;
-        let must_fold = !pending.is_empty();
+        let (wal, found) = Wal::open(dir, folded).map_err(failed)?;
         let shared = Shared {
+            dir: dir.to_path_buf(),
             options,
             has_chunks: AtomicBool::new(files.has_chunks().map_err(sled)?),
             files: RwLock::new(Some(files)),
-            pending: RwLock::new(pending),
-            dir: shared_dir,
+            pending: RwLock::new(Pending::default()),
         };
-        let mut writer = Writer { shared: Arc::new(shared), wal, must_fold };
-        if must_fold {
-            writer.fold()?;
+        if !found.is_empty() {
+            shared.fold(wal.epoch().saturating_sub(1), &found)?;
         }
-        open::sync_dir(&writer.shared.dir)
-            .map_err(|error| StoreError::io(&writer.shared.dir, &error, 0))?;
-        Ok((writer, notes))
+        wal.fill().map_err(failed)?;
+        open::sync_dir(dir).map_err(failed)?;
+        let shared = Arc::new(shared);
+        let folder = Folder::start(Arc::clone(&shared)).map_err(failed)?;
+        Ok((Writer { shared, wal, folder }, notes))
     }
 
     /// What readers need.
@@ -93,9 +76,8 @@ impl Writer {
                 answer(result.clone());
             }
         }
-        if !self.shared.pending().is_empty()
-            && let Err(error) = self.fold()
-        {
+        let ended = self.begin_epoch().and_then(|()| self.folder.wait());
+        if let Err(error) = ended {
             tracing::warn!(%error, "The log of the store stays as it is; the next start reads it.");
         }
     }
@@ -112,129 +94,34 @@ impl Writer {
                 needed_bytes: self.shared.options.min_free_bytes,
             });
         }
-        self.shared.open_again()?;
+        self.folder.look();
         let frame = Frame::new(&merged);
-        if self.must_fold || !self.wal.has_room(&frame) {
-            self.fold()?;
+        if !self.wal.has_room(&frame) {
+            self.begin_epoch()?;
         }
         if !self.wal.has_room(&frame) {
-            self.shared.add_pending(merged);
-            return self.fold();
+            // Larger than the log: straight into sled.
+            self.shared.pending_mut().newest.extend(merged);
+            self.begin_epoch()?;
+            return self.folder.wait();
         }
-        let written = self.wal.append(frame);
-        written.map_err(|error| self.shared.io(&error))?;
-        self.shared.add_pending(merged);
+        self.wal.append(frame).map_err(|error| self.shared.io(&error))?;
+        self.shared.pending_mut().newest.extend(merged);
         Ok(())
     }
 
-    /// Puts what is in the log into sled, durable, and begins the log anew.
-    fn fold(&mut self) -> Result<(), StoreError> {
-        self.must_fold = true;
-        // sled panics in places where it should fail; the thread must outlive that.
-        let epoch = self.wal.epoch();
-        let written = catch_unwind(AssertUnwindSafe(|| self.shared.write(epoch)));
-        let error = match written {
-            Ok(Ok(())) => {
-                self.shared.forget_pending();
-                self.wal.begin_anew().map_err(|error| self.shared.io(&error))?;
-                self.must_fold = false;
-                return Ok(());
-            }
-            Ok(Err(error)) => {
-                StoreError::sled(&self.shared.dir, error, free_bytes(&self.shared.dir))
-            }
-            Err(panic) => StoreError::Damaged {
-                dir: self.shared.dir.clone(),
-                cause: panic_text(panic.as_ref()),
-            },
-        };
-        // sled refuses everything after an error of the disk, and holds a half-written batch in
-        // memory: both end when it is opened anew.
-        *self.shared.files.write().unwrap_or_else(PoisonError::into_inner) = None;
-        Err(error)
-    }
-}
-
-impl Shared {
-    /// What is durable in the log and not in sled yet.
-    pub fn pending(&self) -> RwLockReadGuard<'_, Entries> {
-        self.pending.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add_pending(&self, entries: Entries) {
-        self.pending.write().unwrap_or_else(PoisonError::into_inner).extend(entries);
-    }
-
-    fn forget_pending(&self) {
-        self.pending.write().unwrap_or_else(PoisonError::into_inner).clear();
-    }
-
-    fn io(&self, error: &std::io::Error) -> StoreError {
-        StoreError::io(&self.dir, error, free_bytes(&self.dir))
-    }
-
-    fn write(&self, epoch: u64) -> Result<(), sled::Error> {
-        {
-            let pending = self.pending();
-            // Held while the batch goes in, so that no reader sees half of a chunked value.
-            let files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-            let Some(files) = files.as_ref() else {
-                return Err(closed());
-            };
-            let mut batch = sled::Batch::default();
-            for (key, value) in pending.iter() {
-                self.put(&files.db, &mut batch, key, value.as_deref())?;
-            }
-            batch.insert(FOLDED_KEY, &epoch.to_be_bytes());
-            files.db.apply_batch(batch)?;
+    /// Has what is pending put into sled, and begins the next epoch of the log.
+    fn begin_epoch(&mut self) -> Result<(), StoreError> {
+        self.folder.wait()?;
+        let mut pending = self.shared.pending_mut();
+        if pending.newest.is_empty() {
+            return Ok(());
         }
-        let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
-        files.as_ref().map_or_else(|| Err(closed()), Files::flush)
-    }
-
-    fn put(
-        &self,
-        db: &sled::Db,
-        batch: &mut sled::Batch,
-        key: &[u8],
-        value: Option<&[u8]>,
-    ) -> Result<(), sled::Error> {
-        let mut old = 0;
-        if self.has_chunks.load(Ordering::Relaxed)
-            && let Some(record) = db.get(key)?
-            && let Some(Head::Chunked(count)) = value::head(&record)
-        {
-            old = count;
-        }
-        let kept = match value {
-            Some(value) => value::records(key.to_vec(), value, |key, record| {
-                batch.insert(key, record);
-            }),
-            None => {
-                batch.remove(key);
-                0
-            }
-        };
-        if kept > 0 {
-            self.has_chunks.store(true, Ordering::Relaxed);
-        }
-        for index in kept..old {
-            batch.remove(value::chunk_key(key, index));
-        }
+        let entries = Arc::new(std::mem::take(&mut pending.newest));
+        pending.folding = Arc::clone(&entries);
+        drop(pending);
+        self.folder.begin((self.wal.epoch(), entries));
+        self.wal.begin_epoch();
         Ok(())
     }
-
-    fn open_again(&self) -> Result<(), StoreError> {
-        let mut files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-        if files.is_none() {
-            let (opened, notes) = open::open(&self.dir, self.options)?;
-            tracing::warn!(?notes, "The store was opened again after an error.");
-            *files = Some(opened);
-        }
-        Ok(())
-    }
-}
-
-fn closed() -> sled::Error {
-    sled::Error::Io(std::io::Error::other("the store is being opened again"))
 }

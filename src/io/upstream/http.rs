@@ -21,8 +21,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 const IDLE_MAX: Duration = Duration::from_secs(15);
 /// Time for the whole request.
 const CALL_WITHIN: Duration = Duration::from_secs(30);
-/// Connections that are kept: Request Tracker pins a worker to each of them.
-const KEPT_CONNECTIONS_MAX: usize = 8;
+/// Connections that are kept where nobody says how many calls go at a time.
+const KEPT_CONNECTIONS: usize = 8;
 /// Largest answer that is read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Longest reason that is kept, in characters.
@@ -50,10 +50,10 @@ pub enum ConnectError {
 /// # Errors
 /// When the system has no certificates, or no randomness.
 pub fn plain_client() -> Result<Client, reqwest::Error> {
-    client(HeaderMap::new())
+    client(HeaderMap::new(), KEPT_CONNECTIONS)
 }
 
-fn client(headers: HeaderMap) -> Result<Client, reqwest::Error> {
+fn client(headers: HeaderMap, kept: usize) -> Result<Client, reqwest::Error> {
     // The second call finds it installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     Client::builder()
@@ -61,7 +61,8 @@ fn client(headers: HeaderMap) -> Result<Client, reqwest::Error> {
         .connect_timeout(CONNECT_WITHIN)
         .read_timeout(IDLE_MAX)
         .timeout(CALL_WITHIN)
-        .pool_max_idle_per_host(KEPT_CONNECTIONS_MAX)
+        .pool_max_idle_per_host(kept)
+        .tcp_nodelay(true)
         .redirect(reqwest::redirect::Policy::none())
         .build()
 }
@@ -135,7 +136,7 @@ impl Http {
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
         let bucket = Arc::new(Mutex::new(Bucket::new(config.rate)));
-        Ok(Http { client: client(headers)?, base, bucket })
+        Ok(Http { client: client(headers, config.max_in_flight)?, base, bucket })
     }
 
     /// Sends one request. `Err` is the end of the attempt: certainly not carried out, or unknown.
