@@ -13,9 +13,14 @@ const CORES_MAX: usize = 8;
 /// Fewer messages than this take less time than a thread takes to begin.
 const MESSAGES_MIN: usize = 128;
 
+/// With fewer cores than this, broker, store and network need the others: spreading a batch over
+/// two of them gains nothing.
+const CORES_MIN: usize = 4;
+
 /// How many cores there are to use.
 pub fn count() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get().min(CORES_MAX))
+    let cores = thread::available_parallelism().map_or(1, |cores| cores.get().min(CORES_MAX));
+    if cores < CORES_MIN { 1 } else { cores }
 }
 
 /// Takes in messages that arrived together, on so many cores.
