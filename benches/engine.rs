@@ -21,6 +21,7 @@ use faultgate::engine::types::effect::Effects;
 use faultgate::engine::types::input::Input;
 use faultgate::engine::types::message::{Delivery, Message};
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
+use faultgate::service::cores;
 use rustix::time::{ClockId, clock_gettime};
 
 const ROUNDS: usize = 12;
@@ -46,9 +47,18 @@ fn main() {
         ("10 rules with windows", windows(10)),
         ("no rule: decode and clock alone", thresholds(1, 0)),
     ] {
-        let Cost { ns, allocations } = measure(&settings, &rules);
+        let Cost { ns, allocations } = measure(&settings, &rules, 1);
         let (rate, ratio) = (1e9 / ns, ns / *first.get_or_insert(ns));
         println!("{name:<44} {rate:>12.0} {ns:>8.0} {ratio:>6.2} {allocations:>12.2}");
+    }
+    let cores = cores::count();
+    for (name, rules) in
+        [("10 rules on the device", thresholds(10, 10)), ("10 rules with windows", windows(10))]
+    {
+        let one = measure(&settings, &rules, 1).ns;
+        let Cost { ns, .. } = measure(&settings, &rules, cores);
+        let name = format!("{name}, on {cores} cores");
+        println!("{name:<44} {:>12.0} {ns:>8.0} {:>6.2} of one core", 1e9 / ns, ns / one);
     }
 }
 
@@ -91,7 +101,7 @@ struct Cost {
     allocations: f64,
 }
 
-fn measure(settings: &Settings, rules: &str) -> Cost {
+fn measure(settings: &Settings, rules: &str, cores: usize) -> Cost {
     let source = Source { file: "bench.toml".into(), text: rules.into() };
     let report = Report::default();
     let policy = policy::compile(&[source], &["desk"], &report).expect("rules");
@@ -113,15 +123,20 @@ fn measure(settings: &Settings, rules: &str) -> Cost {
         // As many as come into one commit; whoever received them has made them.
         for first in (first..first + messages).step_by(BATCH) {
             let batch: Vec<Message> = (first..first + BATCH).map(message).collect();
-            let began = cpu_ns();
+            let now = |number: usize| START + TimeSpan::from_micros(number as i64 * 100);
+            let began = ns(cores);
             let counted = allocation_counter::measure(|| {
+                if cores > 1 {
+                    cores::step(&mut engine, now(first), batch, cores, &mut effects);
+                    effects.clear();
+                    return;
+                }
                 for (number, message) in (first..).zip(batch) {
-                    let now = START + TimeSpan::from_micros(number as i64 * 100);
-                    engine.step(now, Input::Message(message), &mut effects);
+                    engine.step(now(number), Input::Message(message), &mut effects);
                     effects.clear();
                 }
             });
-            spent += cpu_ns() - began;
+            spent += ns(cores) - began;
             allocated += counted.count_total;
         }
         (spent as f64 / messages as f64, std::mem::take(&mut allocated) as f64 / messages as f64)
@@ -134,8 +149,9 @@ fn measure(settings: &Settings, rules: &str) -> Cost {
     Cost { ns, allocations }
 }
 
-/// CPU time of this thread.
-fn cpu_ns() -> i64 {
-    let told = clock_gettime(ClockId::ThreadCPUTime);
+/// CPU time of this thread; where several work, what passes meanwhile.
+fn ns(cores: usize) -> i64 {
+    let clock = if cores > 1 { ClockId::Monotonic } else { ClockId::ThreadCPUTime };
+    let told = clock_gettime(clock);
     told.tv_sec * 1_000_000_000 + told.tv_nsec
 }

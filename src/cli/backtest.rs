@@ -5,11 +5,12 @@ use std::process::ExitCode;
 
 use device_sim::recording::{self, Recorded as Line, Recording};
 use indicatif::ProgressBar;
+use serde::Serialize;
 
-use super::console::table;
-use super::recordings::{self, CsvArgs};
+use super::console::{cut, table};
+use super::recordings::{self, Input};
 use super::{Format, Globals};
-use crate::config::rules::{self, Refused};
+use crate::config::rules::{self, Refused, RuleSet};
 use crate::config::{self, Config, files, report};
 use crate::engine::policy::Policy;
 use crate::engine::rating::{self, Plan};
@@ -17,15 +18,18 @@ use crate::engine::types::diagnostic::Report;
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::message::{Delivery, Message};
 use crate::engine::types::time::Timestamp;
-use crate::service::backtest::{Backtest, Outcome, Recorded};
-use crate::service::difference::Difference;
+use crate::service::backtest::{
+    AlarmDifference, Backtest, CostDifference, Difference, Outcome, Recorded, RuleDifference,
+};
+
+/// Widest name in a table, so that it fits 100 columns.
+const RULE_WIDTH_MAX: usize = 60;
 
 /// What to play.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Recordings (JSON Lines, captures, CSV; also gzip or zstd) or folders; several are merged by time
-    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
-    input: Vec<PathBuf>,
+    #[command(flatten)]
+    input: Input,
     /// Rule files or folders, in place of those of the configuration
     #[arg(long, value_name = "DIR")]
     rules: Vec<PathBuf>,
@@ -35,11 +39,18 @@ pub struct Args {
     /// Price plans
     #[arg(long, num_args = 1.., value_name = "FILE")]
     plan: Vec<PathBuf>,
-    #[command(flatten)]
-    csv: CsvArgs,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+/// The report of `--against`: that of the new set, and what the old one did.
+#[derive(Debug, Serialize)]
+struct Both<'a> {
+    #[serde(flatten)]
+    new: &'a Outcome,
+    against: &'a Outcome,
+    difference: Difference<'a>,
 }
 
 /// Plays and reports.
@@ -48,19 +59,19 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let plans = args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let rules =
         if args.rules.is_empty() { config.gateway.rules.clone() } else { args.rules.clone() };
-    let (outcome, recording) = play(args, &config, &rules, &plans)?;
+    let play_rules =
+        |paths: &[PathBuf]| play(&args.input, &config, read_policy(&config, paths)?, &plans);
+    let (outcome, recording) = play_rules(&rules)?;
     let before = match &args.against {
-        Some(against) => Some(play(args, &config, std::slice::from_ref(against), &plans)?.0),
+        Some(against) => Some(play_rules(std::slice::from_ref(against))?.0),
         None => None,
     };
     match (args.format, before) {
         (Format::Json, None) => println!("{}", serde_json::to_string_pretty(&outcome)?),
         (Format::Json, Some(before)) => {
             let difference = Difference::between(&before, &outcome);
-            let mut told = serde_json::to_value(&outcome)?;
-            told["against"] = serde_json::to_value(&before)?;
-            told["difference"] = serde_json::to_value(&difference)?;
-            println!("{}", serde_json::to_string_pretty(&told)?);
+            let both = Both { new: &outcome, against: &before, difference };
+            println!("{}", serde_json::to_string_pretty(&both)?);
         }
         (Format::Text, before) => print_text(&outcome, before.as_ref()),
     }
@@ -70,6 +81,11 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 
 /// Reads a set of rules, or fails with every mistake rendered.
 pub fn read_policy(config: &Config, paths: &[PathBuf]) -> anyhow::Result<Policy> {
+    read_rules(config, paths).map(|set| set.policy)
+}
+
+/// As [`read_policy`], with the files.
+pub fn read_rules(config: &Config, paths: &[PathBuf]) -> anyhow::Result<RuleSet> {
     rules::load(config, paths)?.map_err(|Refused { sources, diagnostics }| {
         let colour = super::console::colour_on_stderr();
         anyhow::anyhow!("the rules have errors\n{}", report::render(&diagnostics, &sources, colour))
@@ -95,23 +111,32 @@ pub fn read_plan(path: &std::path::Path) -> anyhow::Result<Plan> {
 }
 
 /// What has come of it, and the recording, read to its end.
-fn play(
-    args: &Args,
+pub fn play(
+    input: &Input,
     config: &Config,
-    rules: &[PathBuf],
+    policy: Policy,
     plans: &[Plan],
 ) -> anyhow::Result<(Outcome, Recording)> {
-    let policy = read_policy(config, rules)?;
     let mut backtest = Backtest::new(config.settings()?, policy);
-    let named = args.csv.source(config)?.map(|source| source.spec.name.as_str());
+    let recording = read_through(input, config, |recorded| backtest.play(recorded))?;
+    Ok((backtest.finish(plans)?, recording))
+}
+
+/// Hands every message of the recordings to `take`.
+pub fn read_through(
+    input: &Input,
+    config: &Config,
+    mut take: impl FnMut(Recorded),
+) -> anyhow::Result<Recording> {
+    let named = input.csv.source(config)?.map(|source| source.spec.name.as_str());
     let source = config.sources.iter().position(|source| Some(source.spec.name.as_str()) == named);
     let progress = ProgressBar::new_spinner();
     let mut played = 0_u64;
-    let mut recording = recording::open(&args.input, &args.csv.mapping(config)?)?;
+    let mut recording = recording::open(&input.input, &input.csv.mapping(config)?)?;
     for Line { at_us, topic, payload, retain, .. } in &mut recording {
         let source = source.unwrap_or_else(|| source_of(config, &topic));
         let message = Message { source, topic, payload, retain, delivery: Delivery::Once };
-        backtest.play(Recorded { at: Timestamp::from_micros(at_us), message });
+        take(Recorded { at: Timestamp::from_micros(at_us), message });
         played += 1;
         if played.is_multiple_of(10_000) {
             progress.set_message(format!("{played} messages"));
@@ -119,7 +144,7 @@ fn play(
         }
     }
     progress.finish_and_clear();
-    Ok((backtest.finish(plans)?, recording))
+    Ok(recording)
 }
 
 /// The first source whose pattern fits the topic, else the first one, which refuses it.
@@ -150,11 +175,31 @@ fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
     if let Some(before) = before {
         let (alarms, tickets, cost) = figures(before);
         println!("against: {alarms} alarms raised, {tickets} tickets; {cost}");
-        let difference = Difference::between(before, outcome);
-        difference.cost_lines().iter().for_each(|line| println!("{line}"));
-        let head = ["rule", "raised", "tickets"];
-        print!("{}", table(&head, &difference.rule_rows()));
+        print_difference(&Difference::between(before, outcome));
+        return;
     }
     let rows: Vec<Vec<String>> = outcome.ticket_rows();
     print!("{}", table(&["ticket", "opened", "resolved", "device", "rule", "alarms"], &rows));
+}
+
+/// Old against new, a row a rule that differs, then the money.
+pub fn print_difference(difference: &Difference<'_>) {
+    let rules = &difference.rules;
+    let row = |rule: &RuleDifference| {
+        let [raised, tickets] =
+            [rule.raised, rule.tickets].map(|[old, new]| format!("{old} -> {new}"));
+        vec![cut(&rule.rule, RULE_WIDTH_MAX), raised, tickets]
+    };
+    let changed: Vec<&RuleDifference> = rules.iter().filter(|rule| !rule.is_none()).collect();
+    if !changed.is_empty() {
+        let rows: Vec<Vec<String>> = changed.iter().map(|rule| row(rule)).collect();
+        print!("{}", table(&["rule", "raised", "tickets"], &rows));
+    }
+    println!("{} of {} rules do the same", rules.len() - changed.len(), rules.len());
+    for CostDifference { plan, currency, old, new, delta } in &difference.cost {
+        let sign = if delta.is_sign_positive() { "+" } else { "" };
+        println!("{}: {old} -> {new} {currency} ({sign}{delta})", cut(plan, RULE_WIDTH_MAX));
+    }
+    let AlarmDifference { only_old, only_new } = &difference.alarms;
+    println!("{} alarms only in the old set, {} only in the new", only_old.len(), only_new.len());
 }

@@ -1,29 +1,41 @@
-//! `faultgate check`: every error of every file at once.
+//! `faultgate check`: every error of every file at once, and what cannot be meant.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
 
-use super::console::table;
+use super::console::{cut, table};
 use super::{Format, Globals};
 use crate::config::{self, files, report};
+use crate::engine::detect::{self, Rule};
 use crate::engine::policy::{self, Policy};
 use crate::engine::rating::{self, Plan};
-use crate::engine::types::diagnostic::{Diagnostic, Level, Report, Source, did_you_mean};
+use crate::engine::types::diagnostic::{Diagnostic, Level, Report, Source};
 use crate::engine::types::document::{Place, read_document};
 
-/// Rules whose memory is listed.
-const RULES_SHOWN_MAX: usize = 40;
+/// Widest cell that says what a rule keeps.
+const KEEPS_WIDTH_MAX: usize = 50;
 
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Rule files, folders of them, or price plans; without any, the configuration and its rules
     paths: Vec<PathBuf>,
+    /// Show what each rule keeps in memory for each device
+    #[arg(long)]
+    cost: bool,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+/// What was found in which files.
+struct Checked {
+    diagnostics: Vec<Diagnostic>,
+    sources: Vec<Source>,
+    /// `None` where the rules have errors.
+    policy: Option<Policy>,
 }
 
 /// Checks and reports.
@@ -39,7 +51,9 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
             );
             let warnings = diagnostics.len() - errors;
             println!("{} checked: {errors} errors, {warnings} warnings", files_of(sources.len()));
-            print!("{}", policy.as_ref().map(memory_of).unwrap_or_default());
+            if let Some(policy) = policy.filter(|policy| !policy.rules.is_empty()) {
+                print_cost(&policy, args.cost);
+            }
         }
     }
     Ok(if errors == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -47,14 +61,6 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 
 fn files_of(count: usize) -> String {
     if count == 1 { "1 file".to_owned() } else { format!("{count} files") }
-}
-
-/// What was checked, and what was found.
-struct Checked {
-    diagnostics: Vec<Diagnostic>,
-    sources: Vec<Source>,
-    /// `None` where the rules have errors.
-    policy: Option<Policy>,
 }
 
 fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
@@ -71,9 +77,8 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let mut rules = Vec::new();
     for source in files::read_all(&paths).context("cannot read what is to be checked")? {
         if is_plan(&source) {
-            let place = Place { source: &source, report: &report };
-            let plan = read_document(place, rating::read_plan);
-            warn_unbounded(plan.as_ref(), place);
+            let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
+            warn_unbounded(plan.as_ref(), Place { source: &source, report: &report });
             sources.push(source);
         } else {
             rules.push(source);
@@ -82,67 +87,74 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let upstreams = loaded.config.as_ref().map(config::Config::upstream_names).unwrap_or_default();
     let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
     let policy = policy::compile(&rules, &names, &report);
-    if let (Some(policy), Some(config)) = (&policy, &loaded.config) {
-        warn_unheard(policy, config, &rules, &report);
+    let yields = loaded.config.as_ref().and_then(config::Config::yields);
+    if policy.is_some() {
+        detect::lint(&rules, yields.as_ref(), &report);
     }
     sources.extend(rules);
     Ok(Checked { diagnostics: report.into_sorted(), sources, policy })
 }
 
-/// Metrics that no message can have, where every source lists its own.
-fn warn_unheard(policy: &Policy, config: &config::Config, files: &[Source], report: &Report) {
-    let listed: Option<Vec<Vec<&str>>> =
-        config.sources.iter().map(|source| source.spec.metrics()).collect();
-    let Some(heard) = listed.map(|listed| listed.concat()) else {
-        return;
-    };
-    for rule in &policy.rules {
-        let Some(file) = files.get(rule.origin.source) else {
-            continue;
-        };
-        for metric in rule.when.metrics().iter().map(|id| policy.metrics.text(*id)) {
-            if !heard.contains(&metric) {
-                let message = format!("rule `{}`: no source yields `{metric}`", rule.spec.id);
-                let hint = match did_you_mean(metric, &heard) {
-                    guess if guess.is_empty() => "map it under `[source.json.metrics]`".to_owned(),
-                    guess => guess,
-                };
-                report.warning(file, rule.origin.when.clone(), "unheard-metric", message, hint);
-            }
-        }
-    }
+/// A price plan has a `[plan]` table; rule files have none.
+fn is_plan(source: &Source) -> bool {
+    source.text.lines().any(|line| line.trim() == "[plan]")
 }
 
 /// What is charged by use can come to any sum.
 fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
-    if plan.is_some_and(Plan::charges_by_use) {
-        let message = "nothing bounds what this plan can come to: it charges by use";
-        let hint = "this version has no budgets; agree on a cap with the supplier";
-        let head = place.source.text.find("[plan]").unwrap_or(0);
-        place.warning(head..head + "[plan]".len(), "unbounded-price", message, hint);
-    }
+    let Some(plan) = plan.filter(|plan| plan.charges_by_use()) else { return };
+    let message = format!("nothing bounds what plan `{}` can come to: it charges by use", plan.id);
+    let hint = "this version has no budgets: agree on a cap with the supplier, and see beforehand \
+                what rules would cost with `faultgate backtest --plan`";
+    let head = place.source.text.find("[plan]").unwrap_or(0);
+    place.warning(head..head + "[plan]".len(), "unbounded-price", message, hint);
 }
 
-/// The bytes that each rule keeps for a device at the most, the dearest first.
-fn memory_of(policy: &Policy) -> String {
-    let mut rules: Vec<(usize, &str)> =
-        policy.rules.iter().map(|rule| (rule.bytes_per_device(), rule.spec.id.as_str())).collect();
-    if rules.is_empty() {
-        return String::new();
+fn print_cost(policy: &Policy, each: bool) {
+    let mut rules: Vec<&Rule> = policy.rules.iter().map(|rule| &**rule).collect();
+    rules.sort_by(|a, b| {
+        b.bytes_per_device().cmp(&a.bytes_per_device()).then_with(|| a.spec.id.cmp(&b.spec.id))
+    });
+    let Some(dearest) = rules.first() else { return };
+    if !each {
+        println!(
+            "{} rules; rule `{}` keeps most for each device, at most {}; --cost shows all",
+            rules.len(),
+            dearest.spec.id,
+            bytes(dearest.bytes_per_device())
+        );
+        return;
     }
-    rules.sort_by(|a, b| b.0.cmp(&a.0).then(a.1.cmp(b.1)));
-    let rows: Vec<Vec<String>> = rules
-        .iter()
-        .take(RULES_SHOWN_MAX)
-        .map(|(bytes, id)| vec![(*id).to_owned(), bytes.to_string()])
-        .collect();
-    let more = rules.len().saturating_sub(RULES_SHOWN_MAX);
-    let rest = if more > 0 { format!("and {more} rules that keep less\n") } else { String::new() };
-    let head = "Most bytes kept for each device; rules that read the same metric share it:";
-    format!("\n{head}\n{}{rest}", table(&["rule", "bytes"], &rows))
+    let row = |rule: &&Rule| {
+        vec![
+            cut(&rule.spec.id, 28),
+            bytes(rule.bytes_per_device()),
+            cut(&keeps(rule, policy), KEEPS_WIDTH_MAX),
+        ]
+    };
+    let rows: Vec<Vec<String>> = rules.iter().map(row).collect();
+    print!("{}", table(&["rule", "bytes a device", "keeps"], &rows));
+    println!("at most; rules that read the same metric of a device share what is kept of it");
 }
 
-/// A price plan has a `[plan]` table; rule files have none.
-fn is_plan(source: &Source) -> bool {
-    source.text.lines().any(|line| line.trim() == "[plan]")
+/// Which metrics and windows, the longest window of each metric once.
+fn keeps(rule: &Rule, policy: &Policy) -> String {
+    let conditions = || [Some(&rule.when), rule.clear_when.as_ref()].into_iter().flatten();
+    let mut metrics: Vec<_> =
+        conditions().flat_map(|condition| condition.metrics().iter().copied()).collect();
+    metrics.sort_unstable();
+    metrics.dedup();
+    let name = |metric| {
+        let windows = conditions().flat_map(|condition| condition.windows());
+        let longest = windows.filter(|(of, _)| *of == metric).map(|(_, window)| *window).max();
+        let name = policy.metrics.text(metric);
+        longest.map_or_else(|| name.to_owned(), |window| format!("{name} over {window}"))
+    };
+    let names: Vec<String> = metrics.into_iter().map(name).collect();
+    let learned = if rule.learns() { "; what is usual" } else { "" };
+    format!("{}{learned}", names.join(", "))
+}
+
+fn bytes(count: usize) -> String {
+    if count < 10_240 { format!("{count} B") } else { format!("{} KiB", count.div_ceil(1_024)) }
 }

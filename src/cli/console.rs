@@ -33,6 +33,21 @@ pub fn width(text: &str) -> usize {
     text.chars().map(|c| if is_wide(c) { 2 } else { 1 }).sum()
 }
 
+/// The beginning of a text that is wider than `most` columns, with `…` for the rest.
+pub fn cut(text: &str, most: usize) -> String {
+    if width(text) <= most {
+        return text.to_owned();
+    }
+    let mut kept = String::new();
+    for c in text.chars() {
+        if width(&kept) + width(c.encode_utf8(&mut [0; 4])) + 1 > most {
+            break;
+        }
+        kept.push(c);
+    }
+    kept + "…"
+}
+
 /// The wide ranges of Unicode Standard Annex 11 that occur in device names and texts.
 fn is_wide(c: char) -> bool {
     matches!(u32::from(c),
@@ -43,7 +58,13 @@ fn is_wide(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::table;
+    use super::{cut, table};
+
+    #[test]
+    fn a_text_that_is_too_wide_is_cut_between_characters() {
+        assert_eq!(cut("冷柜温度", 8), "冷柜温度");
+        assert_eq!(cut("冷柜温度", 6), "冷柜…");
+    }
 
     #[test]
     fn columns_line_up_under_chinese_cells() {

@@ -20,15 +20,15 @@ use tokio::task::JoinHandle;
 
 use super::recordings::{self, CsvArgs, Extent};
 use super::{Globals, LogFormat};
+use crate::config::rules::{self, Refused, RuleSet};
 use crate::config::{self, Config};
-use crate::engine::rating::{Plan, running_bill};
+use crate::engine::rating::{self, Plan, running_bill};
 use crate::engine::types::decision::TicketEvent;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::ledger::Meter;
 use crate::engine::types::text::Language;
 use crate::engine::types::time::{TimeSpan, Timestamp};
-use crate::engine::{policy, rating};
 use crate::io::mqtt::publish::Publisher;
 use crate::io::{clock, telemetry};
 use crate::service::observe::Story;
@@ -183,13 +183,13 @@ async fn show(
     plan: Plan,
     metrics: metrics_exporter_prometheus::PrometheusHandle,
 ) -> anyhow::Result<()> {
-    let policy = read_rules(config)?;
+    let rules = read_rules(config)?;
     let origin = Origin::new(args, config)?;
     let speed = args.speed.unwrap_or(origin.speed());
     anyhow::ensure!((0.001..=1e6).contains(&speed), "--speed is from 0.001 to 1000000");
     let begins = origin.begins();
     let pace = Pace::Fast { origin: begins, speed };
-    let mut running = service::start(config, policy, metrics, pace).await?;
+    let mut running = service::start(config, rules, metrics, pace).await?;
     let mqtt = running.mqtt.context("the demo needs the embedded broker")?;
     let speech = Speech {
         language: config.gateway.language,
@@ -364,16 +364,14 @@ impl Teller {
     }
 }
 
-fn read_rules(config: &Config) -> anyhow::Result<policy::Policy> {
+fn read_rules(config: &Config) -> anyhow::Result<RuleSet> {
     let sources: Vec<Source> = RULES
         .iter()
         .map(|(file, text)| Source { file: (*file).to_owned(), text: (*text).to_owned() })
         .collect();
-    let upstreams = config.upstream_names();
-    let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
-    let report = Report::default();
-    policy::compile(&sources, &names, &report)
-        .with_context(|| config::report::render(&report.into_sorted(), &sources, false))
+    rules::compile(config, sources).map_err(|Refused { sources, diagnostics }| {
+        anyhow::anyhow!("{}", config::report::render(&diagnostics, &sources, false))
+    })
 }
 
 fn read_default_plan() -> anyhow::Result<Plan> {

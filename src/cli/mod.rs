@@ -14,6 +14,7 @@ mod record;
 mod recordings;
 mod remote;
 mod replay;
+mod rules;
 mod run;
 mod test;
 
@@ -92,6 +93,8 @@ enum Command {
     Devices(lists::DeviceArgs),
     /// List and handle what could not be delivered
     DeadLetters(lists::DeadLetterArgs),
+    /// Accepted rule sets: list, compare, go back
+    Rules(rules::Args),
     /// Rate usage on a price plan
     Bill(bill::Args),
     /// Print shell completions or the man page
@@ -115,6 +118,7 @@ pub fn main() -> ExitCode {
         Command::Tickets(args) => lists::tickets(args, globals),
         Command::Devices(args) => lists::devices(args, globals),
         Command::DeadLetters(args) => lists::dead_letters(args, globals),
+        Command::Rules(args) => rules::run(args, globals),
         Command::Bill(args) => bill::run(args),
         Command::Generate(args) => generate::run(args),
     };

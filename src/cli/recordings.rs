@@ -20,6 +20,16 @@ pub struct CsvArgs {
     pub csv_class: Option<String>,
 }
 
+/// Which recordings, and how they are read.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Input {
+    /// Recordings (JSON Lines, captures, CSV; also gzip or zstd) or folders; several are merged by time
+    #[arg(long, required = true, num_args = 1.., value_name = "FILE")]
+    pub input: Vec<PathBuf>,
+    #[command(flatten)]
+    pub csv: CsvArgs,
+}
+
 impl CsvArgs {
     /// The mapping of the source that was named, else the one for a column `ts` and metrics.
     pub fn mapping(&self, config: &Config) -> anyhow::Result<CsvMapping> {

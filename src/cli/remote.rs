@@ -40,6 +40,21 @@ pub fn act(globals: &Globals, path: &str, body: &Json) -> anyhow::Result<Json> {
     })
 }
 
+/// Posts nothing to the running gateway; its answer, whatever it says, or `None` when none runs.
+pub fn try_post(config: &Config, path: &str) -> anyhow::Result<Option<Json>> {
+    runtime()?.block_on(async {
+        let url = format!("http://{}{path}", config.listen);
+        match upstream::plain_client()?.post(&url).send().await {
+            Ok(answer) => {
+                let told = answer.json().await;
+                Ok(Some(told.context("the gateway answered something else than JSON")?))
+            }
+            Err(error) if error.is_connect() => Ok(None),
+            Err(error) => Err(error).context("the gateway does not answer"),
+        }
+    })
+}
+
 /// Who is asking, for the record: `$SUDO_USER`, `$USER`, else `cli`.
 pub fn who() -> String {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));

@@ -25,8 +25,8 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     if let Some(data) = &globals.data {
         config.gateway.data.clone_from(data);
     }
-    let policy = super::backtest::read_policy(&config, &config.gateway.rules)?;
-    if policy.rules.is_empty() {
+    let rules = super::backtest::read_rules(&config, &config.gateway.rules)?;
+    if rules.policy.rules.is_empty() {
         tracing::warn!("There are no rules: put some into the folder `rules`.");
     }
     let metrics = telemetry::start_metrics().context("cannot start the metrics")?;
@@ -35,7 +35,7 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let mut running = service::start(&config, policy, metrics, Pace::Real).await?;
+        let mut running = service::start(&config, rules, metrics, Pace::Real).await?;
         let mqtt = running.mqtt.map_or_else(|| "off".to_owned(), |at| at.to_string());
         tracing::info!(
             gateway = config.gateway.id,

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 use super::{Format, Globals};
-use crate::config::rules::{self, Refused};
+use crate::config::rules::{self, Refused, RuleSet};
 use crate::config::{self, report};
 use crate::engine::trial;
 
@@ -42,7 +42,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let paths = if args.paths.is_empty() { &config.gateway.rules } else { &args.paths };
     let compile = || rules::load(&config, paths);
     let tests = match compile()? {
-        Ok(policy) => policy.tests,
+        Ok(set) => set.policy.tests,
         Err(Refused { sources, diagnostics }) => {
             let colour = super::console::colour_on_stderr();
             eprint!("{}", report::render(&diagnostics, &sources, colour));
@@ -52,7 +52,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let settings = config.settings()?;
     let mut outcome = Outcome { passed: 0, failed: 0, tests: Vec::new() };
     for test in &tests {
-        let Ok(policy) = compile()? else { continue };
+        let Ok(RuleSet { policy, .. }) = compile()? else { continue };
         let verdict = trial::run(test, &settings, policy);
         if verdict.ok {
             outcome.passed += 1;

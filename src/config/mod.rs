@@ -7,6 +7,7 @@ pub mod files;
 pub mod report;
 pub mod rules;
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -158,11 +159,25 @@ impl Config {
         self.upstreams.iter().map(|upstream| upstream.name.clone()).collect()
     }
 
+    /// The metrics that all sources together can yield; `None` when one of them takes any name.
+    pub fn yields(&self) -> Option<BTreeSet<String>> {
+        let mut all = BTreeSet::new();
+        for source in &self.sources {
+            all.extend(source.spec.metrics()?.into_iter().map(str::to_owned));
+        }
+        Some(all)
+    }
+
     /// These rule files and folders, and the register of devices where there is one: what is
     /// compiled as one set.
     pub fn with_register(&self, rules: &[PathBuf]) -> Vec<PathBuf> {
         let register = Some(&self.gateway.devices).filter(|file| file.exists());
         rules.iter().chain(register).cloned().collect()
+    }
+
+    /// Where the files of a rule set lie: the rule files and folders, and the register of devices.
+    pub fn rule_paths(&self) -> Vec<PathBuf> {
+        self.gateway.rules.iter().chain([&self.gateway.devices]).cloned().collect()
     }
 
     /// What the engine needs of it.

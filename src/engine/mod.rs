@@ -11,6 +11,7 @@ pub mod policy;
 pub mod rating;
 pub mod register;
 pub mod rehearsal;
+pub mod rule_changes;
 pub mod suppress;
 pub mod ticket;
 pub mod trial;

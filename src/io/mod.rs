@@ -2,8 +2,10 @@
 
 pub mod clock;
 pub mod desk;
+pub mod durable;
 pub mod journal;
 pub mod mqtt;
+pub mod rule_history;
 pub mod secret;
 pub mod store;
 pub mod systemd;

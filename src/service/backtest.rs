@@ -1,5 +1,7 @@
 //! A recording through the real engine on a virtual clock, told as `backtest` reports it.
 
+mod difference;
+
 use std::collections::BTreeMap;
 
 use rust_decimal::Decimal;
@@ -17,6 +19,8 @@ use crate::engine::types::message::Message;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
+
+pub use difference::{AlarmDifference, CostDifference, Difference, RuleDifference};
 
 /// What `backtest --format json` prints.
 #[derive(Debug, Serialize)]
@@ -54,12 +58,12 @@ pub struct AlarmLine {
     pub(super) rule: String,
     pub(super) device: String,
     pub(super) key: Vec<String>,
-    episode: u32,
+    pub(super) episode: u32,
     pub(super) raised_at: Timestamp,
     pub(super) returned_at: Option<Timestamp>,
-    severity: Severity,
-    ticket: Option<TicketId>,
-    held_by: Option<HeldBy>,
+    pub(super) severity: Severity,
+    pub(super) ticket: Option<TicketId>,
+    pub(super) held_by: Option<HeldBy>,
 }
 
 /// One ticket.
@@ -80,9 +84,9 @@ pub struct RuleLine {
     pub(super) raised: u64,
     pub(super) tickets: u64,
     /// Looks at which the condition was unknown: no or bad reading, too little history, an error.
-    unknown: u64,
+    pub(super) unknown: u64,
     /// Looks at which the condition could not be evaluated.
-    errors: u64,
+    pub(super) errors: u64,
 }
 
 /// A message of a recording: when it was received, and what it said.
@@ -166,6 +170,11 @@ impl Backtest {
 }
 
 impl Outcome {
+    /// Id, episodes and opened tickets of each rule.
+    pub fn figures(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.rules.iter().map(|line| (line.rule.as_str(), line.raised, line.tickets))
+    }
+
     /// The tickets as rows of a table: id, opened, resolved, device, rule, number of alarms.
     pub fn ticket_rows(&self) -> Vec<Vec<String>> {
         let row = |ticket: &TicketLine| {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use metrics::histogram;
 use tokio::sync::{broadcast, mpsc, watch};
 
+use super::cores;
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
 use super::view::{self, Health};
@@ -18,7 +19,7 @@ use crate::engine::types::alarm::Signature;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::Input;
 use crate::engine::types::job::Delivered;
-use crate::engine::types::message::Publication;
+use crate::engine::types::message::{Message, Publication};
 use crate::engine::types::question::Question;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::io::clock::{self, Clock};
@@ -85,6 +86,8 @@ pub struct Gateway {
     pub health: Health,
     /// When the store was last told that the gateway runs.
     pub alive_at: Timestamp,
+    /// Cores that a large batch is spread over.
+    pub cores: usize,
     /// Name of the upstream that is the desk inside; empty for none.
     pub own_desk: String,
     /// Send commands to Sparkplug nodes, by source.
@@ -150,9 +153,11 @@ impl Gateway {
         let now = self.clock.now();
         let mut owed = Owed::default();
         self.step(now, Input::Tick);
+        let mut messages = Vec::with_capacity(arrivals.len());
         for arrival in arrivals.drain(..) {
-            self.take_arrival(now, arrival, &mut owed);
+            self.take_arrival(now, arrival, &mut messages, &mut owed);
         }
+        self.take_messages(now, &mut messages);
         for delivered in delivered.drain(..) {
             self.step(now, Input::Delivered(delivered));
         }
@@ -213,17 +218,32 @@ impl Gateway {
         self.engine.step(now, input, &mut self.effects);
     }
 
-    fn take_arrival(&mut self, now: Timestamp, arrival: Arrival, owed: &mut Owed) {
+    /// Steps the engine with what was gathered.
+    fn take_messages(&mut self, now: Timestamp, messages: &mut Vec<Message>) {
+        let messages = std::mem::take(messages);
+        cores::step(&mut self.engine, now, messages, self.cores, &mut self.effects);
+    }
+
+    /// Takes what arrived: messages are gathered, and whatever else happens between them comes
+    /// after those before it.
+    fn take_arrival(
+        &mut self,
+        now: Timestamp,
+        arrival: Arrival,
+        messages: &mut Vec<Message>,
+        owed: &mut Owed,
+    ) {
         match arrival {
             Arrival::Message(Incoming { message, oversized, ack }) => {
                 self.observer.received(&message);
                 owed.acks.push(ack);
                 match oversized {
                     Some(bytes) => self.observer.oversized(now, &message, bytes),
-                    None => self.step(now, Input::Message(message)),
+                    None => messages.push(message),
                 }
             }
             Arrival::Event { source, event } => {
+                self.take_messages(now, messages);
                 self.observer.connection(source, &event);
                 let up = match event {
                     MqttEvent::Connected => true,

@@ -1,12 +1,13 @@
 //! Wiring: everything is built here once, in the order in which it works.
 
 pub mod backtest;
-pub mod difference;
+pub mod cores;
 mod dispatch;
 mod gateway;
 pub mod observe;
 mod poll;
 mod reload;
+pub mod suggest;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, block_in_place};
 
 use crate::config::Config;
+use crate::config::rules::RuleSet;
 use crate::engine::guard::LedgerEnd;
 use crate::engine::pipeline::{Engine, Snapshot};
 use crate::engine::policy::Policy;
@@ -32,6 +34,7 @@ use crate::io::mqtt::embedded::{Broker, LogBounds};
 use crate::io::mqtt::external::Subscriber;
 use crate::io::mqtt::host::Host;
 use crate::io::mqtt::{self, Inbox};
+use crate::io::rule_history::Origin;
 use crate::io::secret::Secret;
 use crate::io::store::StoreOptions;
 use crate::io::upstream::{self, Upstream};
@@ -130,7 +133,7 @@ impl Running {
 
     /// Has the rule files read anew; what came of it is logged.
     pub async fn reload(&self) {
-        if let Err(error) = self.reloader.reload().await {
+        if let Err(error) = self.reloader.reload(Origin::Signal).await {
             tracing::warn!(%error, "The rules are not read anew.");
         }
     }
@@ -175,7 +178,7 @@ pub enum Pace {
 /// What cannot be opened, bound or read, with what to do about it.
 pub async fn start(
     config: &Config,
-    policy: Policy,
+    rules: RuleSet,
     metrics: PrometheusHandle,
     pace: Pace,
 ) -> anyhow::Result<Running> {
@@ -185,10 +188,7 @@ pub async fn start(
 
     let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
     // Opening a store blocks, a large one for seconds.
-    let (journal, notes) =
-        block_in_place(|| Journal::open(&config.gateway.data.join("gateway"), options))?;
-    tracing::info!(?notes, "The store is open.");
-    let stored = block_in_place(|| journal.load())?;
+    let (journal, stored) = block_in_place(|| open_store(config, &rules, options))?;
     let alive_at = stored.alive_at;
 
     let (listener, http) = web::listen(config.listen)
@@ -225,7 +225,8 @@ pub async fn start(
     };
     let now = clock.now();
     let mut effects = Effects::default();
-    let engine = Engine::restore(config.settings()?, policy, snapshot(stored), now, &mut effects);
+    let engine =
+        Engine::restore(config.settings()?, rules.policy, snapshot(stored), now, &mut effects);
 
     let names: Vec<String> = config.sources.iter().map(|source| source.spec.name.clone()).collect();
     let observer = Observer::new(names.clone());
@@ -243,12 +244,27 @@ pub async fn start(
         effects,
         health: Health::new(names),
         alive_at: now,
+        cores: cores::count(),
         own_desk: own_desk(config),
         hosts,
     };
     let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies };
     let ended = tokio::spawn(gateway.run(inlets, stopped));
     Ok(Running { http, mqtt, stories, reloader, stop, tasks, ended, brokers })
+}
+
+/// The store and what is in it. Only then is the data folder known to be ours, and the rules are
+/// kept there.
+fn open_store(
+    config: &Config,
+    rules: &RuleSet,
+    options: StoreOptions,
+) -> anyhow::Result<(Journal, journal::Snapshot)> {
+    let (journal, notes) = Journal::open(&config.gateway.data.join("gateway"), options)?;
+    tracing::info!(?notes, "The store is open.");
+    reload::remember(config, Origin::Start, rules.policy.rules.len(), &rules.sources);
+    let stored = journal.load()?;
+    Ok((journal, stored))
 }
 
 fn open_desk(config: &Config, options: StoreOptions) -> anyhow::Result<Desk> {

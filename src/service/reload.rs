@@ -11,9 +11,12 @@ use serde_json::{Value as Json, json};
 use tokio::sync::{mpsc, watch};
 use tokio::task::block_in_place;
 
-use crate::config::rules::{self, Refused};
+use crate::config::rules::{self, Refused, RuleSet};
 use crate::config::{Config, files};
 use crate::engine::policy::Policy;
+use crate::engine::types::diagnostic::Source;
+use crate::io::clock;
+use crate::io::rule_history::{Origin, RuleHistory};
 use crate::io::web::Waiting;
 
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -34,18 +37,18 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             _ = stop.changed() => return,
-            Some(waiting) = asked.recv() => {
+            Some(Waiting { origin, told }) = asked.recv() => {
                 loaded = stamp();
-                let told = load(&config, &policies).await;
+                let answer = load(&config, origin, &policies).await;
                 // Whoever asked may have gone.
-                drop(waiting.send(told));
+                drop(told.send(answer));
             }
             () = tokio::time::sleep(LOOK_EVERY) => {
                 let now = stamp();
                 // A file that is still being written is left until it has been quiet for one look.
                 if now == seen && now != loaded {
                     loaded.clone_from(&now);
-                    load(&config, &policies).await;
+                    load(&config, Origin::Watch, &policies).await;
                 }
                 seen = now;
             }
@@ -53,13 +56,14 @@ pub(super) async fn run(
     }
 }
 
-async fn load(config: &Config, policies: &mpsc::Sender<Policy>) -> Json {
+async fn load(config: &Config, origin: Origin, policies: &mpsc::Sender<Policy>) -> Json {
     match block_in_place(|| rules::load(config, &config.gateway.rules)) {
-        Ok(Ok(policy)) => {
+        Ok(Ok(RuleSet { policy, sources })) => {
             let count = policy.rules.len();
             if policies.send(policy).await.is_err() {
                 return refused(&["the gateway is stopping".to_owned()]);
             }
+            block_in_place(|| remember(config, origin, count, &sources));
             tell_success(true);
             tracing::info!(rules = count, "New rules are taken in.");
             json!({ "accepted": true, "rules": count })
@@ -75,6 +79,17 @@ async fn load(config: &Config, policies: &mpsc::Sender<Policy>) -> Json {
             tracing::error!("{error:#}");
             refused(&[format!("{error:#}")])
         }
+    }
+}
+
+/// Keeps an accepted set for `faultgate rules`. The rules run whether it can be kept or not.
+pub(super) fn remember(config: &Config, origin: Origin, rules: usize, sources: &[Source]) {
+    let history = RuleHistory::of(&config.gateway.data);
+    let files = rules::named(&config.rule_paths(), sources);
+    match history.keep(clock::now(), origin, rules, files) {
+        Ok(Some(number)) => tracing::info!(number, "The accepted rules are kept."),
+        Ok(None) => {}
+        Err(error) => tracing::error!(%error, "The accepted rules cannot be kept for a rollback."),
     }
 }
 

@@ -1,10 +1,20 @@
 //! What `check` warns of: accepted, and surely not meant.
 
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 use serde_json::Value as Json;
 
-use crate::gateway::binary;
+use crate::gateway::{HOT, binary};
+
+fn run(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(binary()).args(arguments).current_dir(folder).output().expect("it runs")
+}
+
+fn json(output: &Output) -> Json {
+    serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+}
 
 /// Line, column, code and a part of the message.
 fn warnings(config: &str, rules: &str) -> Vec<(u64, u64, String, String)> {
@@ -12,13 +22,10 @@ fn warnings(config: &str, rules: &str) -> Vec<(u64, u64, String, String)> {
     std::fs::create_dir(folder.path().join("rules")).expect("made");
     std::fs::write(folder.path().join("rules/规则.toml"), rules).expect("written");
     std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
-    let output = Command::new(binary())
-        .args(["check", "--format", "json"])
-        .current_dir(folder.path())
-        .output()
-        .expect("it runs");
+    let output = run(folder.path(), &["check", "--format", "json"]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
-    let found: Vec<Json> = serde_json::from_slice(&output.stdout).expect("JSON");
+    let found = json(&output);
+    let found = found.as_array().expect("a list");
     let place = |found: &Json, key: &str| found[key].as_u64().expect("a number");
     let text = |found: &Json, key: &str| found[key].as_str().expect("a text").to_owned();
     found
@@ -57,7 +64,7 @@ fn a_dead_band_of_the_wrong_sign_is_told_with_its_numbers() {
     );
     let found = warnings("", &wrong);
     assert_eq!((found[0].0, found[0].1, found[0].2.as_str()), (4, 14, "dead-band"));
-    assert!(found[0].3.contains("> 80 and < 82"), "{found:?}");
+    assert!(found[0].3.contains("between 80 and 82"), "{found:?}");
     for (when, clear) in
         [("t > 80", "t < 80"), ("t < 5", "t >= 5"), ("80 < t", "t <= 78"), ("t > 80", "u < 90")]
     {
@@ -73,7 +80,7 @@ fn a_parameter_that_nothing_reads_and_a_metric_that_no_source_yields_are_told() 
     );
     let found = warnings("", &rules);
     assert_eq!(found.len(), 1, "{found:?}");
-    assert_eq!((found[0].0, found[0].1, found[0].2.as_str()), (4, 30, "unused-param"));
+    assert_eq!((found[0].0, found[0].1, found[0].2.as_str()), (4, 23, "unused-param"));
     let source = "[[source]]\nname = \"s\"\nurl = \"embedded\"\ntopics = [\"a/+\"]\ntopic = \"a/{device}\"\n\
                   decoder = \"json\"\n[source.json]\nrest = false\nmetrics = { temp_c = \"/t\" }\n";
     let unheard = warnings(source, &rule("when = \"tmp_c > 80 && temp_c > 1\""));
@@ -81,4 +88,105 @@ fn a_parameter_that_nothing_reads_and_a_metric_that_no_source_yields_are_told() 
     assert_eq!(unheard[0].2, "unheard-metric");
     let open = source.replace("rest = false", "rest = true");
     assert_eq!(warnings(&open, &rule("when = \"tmp_c > 80\"")), []);
+}
+
+/// Line, column, code and a part of the hint.
+type Finding = (u64, u64, &'static str, &'static str);
+
+/// Rules that are no mistake and cannot be meant.
+const SUSPICIOUS: [(&str, &[Finding]); 9] = [
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 80 && t < 10\"\n",
+        &[(3, 8, "never-fires", "mode = \"off\"")],
+    ),
+    ("[[rule]]\nid = \"a\"\nwhen = \"t > 80 && t < 10\"\nmode = \"off\"\n", &[]),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 1 && params.on\"\nparams = { on = false }\n",
+        &[(3, 8, "never-fires", "a device needs its own value")],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > params.high\"\nclear_when = \"t < params.high + 2.0\"\nparams = { high = 80 }\n",
+        &[(4, 14, "dead-band", "the other side")],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 80\"\nclear_when = \"t < 10 && t > 20\"\n",
+        &[(4, 14, "never-returns", "latch = true")],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 80\"\nparams = { \"高\" = 1, \"低\" = 2 }\ntitle = { zh = '低 {{ params[\"低\"] }}' }\n",
+        &[(4, 12, "unused-param", "use `params.高`")],
+    ),
+    (
+        "[defaults]\nparams = { high = 1, low = 2 }\n[[rule]]\nid = \"a\"\nwhen = \"t > params.high\"\n",
+        &[(2, 22, "unused-param", "use `params.low`")],
+    ),
+    // Told once, where it stands.
+    (
+        "[defaults]\nwhen = \"t > 8 && t < 1\"\n[[rule]]\nid = \"a\"\n[[rule]]\nid = \"b\"\n",
+        &[(2, 8, "never-fires", "")],
+    ),
+    ("[[rule]]\nid = \"a\"\nwhen = \"t > 80\"\nclear_when = \"t < 75\"\n", &[]),
+];
+
+#[test]
+fn what_cannot_be_meant_is_a_warning_at_its_place_and_no_error() {
+    for (text, expected) in SUSPICIOUS {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("规则.toml"), text).expect("written");
+        let output = run(folder.path(), &["check", "规则.toml", "--format", "json"]);
+        assert_eq!(output.status.code(), Some(0), "{text}");
+        let found = json(&output);
+        let found = found.as_array().expect("a list");
+        assert_eq!(found.len(), expected.len(), "{text}\n{found:#?}");
+        for (told, (line, column, code, hint)) in found.iter().zip(expected) {
+            assert_eq!(told["severity"], "warning");
+            let place = (told["line"].as_u64(), told["column"].as_u64(), told["code"].as_str());
+            assert_eq!(place, (Some(*line), Some(*column), Some(*code)), "{text}");
+            assert!(told["hint"].as_str().is_some_and(|told| told.contains(hint)), "{told}");
+        }
+    }
+}
+
+#[test]
+fn a_metric_that_no_source_yields_is_told_only_where_every_source_lists_its_metrics() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("rules")).expect("made");
+    let rule = "[[rule]]\nid = \"a\"\nwhen = \"温度 > 1 && tepm_c > 2\"\nkey = [\"code\"]\n";
+    std::fs::write(folder.path().join("rules/r.toml"), rule).expect("written");
+    let listed = "[[source]]\nname = \"s\"\nurl = \"embedded\"\ntopic = \"a/{device}\"\n\
+                  [source.json]\nmetrics = { \"温度\" = \"/t\", temp_c = \"/c\" }\n";
+    let open = "[[source]]\nname = \"o\"\nurl = \"embedded\"\ntopic = \"b/{device}\"\n";
+    let check = |config: String| {
+        std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
+        json(&run(folder.path(), &["check", "--format", "json"]))
+    };
+    let found = check(listed.to_owned());
+    let found = found.as_array().expect("a list");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert_eq!((&found[0]["code"], &found[0]["column"]), (&"unheard-metric".into(), &19.into()));
+    assert!(found[0]["hint"].as_str().is_some_and(|hint| hint.contains("did you mean `temp_c`?")));
+    assert_eq!((&found[1]["line"], &found[1]["column"]), (&4.into(), &8.into()));
+    assert_eq!(check(format!("{listed}{open}")), serde_json::json!([]));
+}
+
+#[test]
+fn check_tells_what_each_rule_keeps_and_which_price_nothing_bounds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = format!("{HOT}[[rule]]\nid = \"slow\"\nwhen = \"温度.avg(1h) > 3\"\n");
+    std::fs::write(folder.path().join("r.toml"), rules).expect("written");
+    let plan =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/plans/plan-payg-ticket.toml");
+    let output = run(folder.path(), &["check", "r.toml", plan.to_str().expect("a path"), "--cost"]);
+    assert_eq!(output.status.code(), Some(0));
+    let shown = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(lines[0].contains("0 errors, 1 warnings"), "{shown}");
+    assert!(lines[1].starts_with("rule") && lines[1].contains("bytes a device"), "{shown}");
+    assert!(lines[2].starts_with("slow") && lines[2].ends_with("温度 over 1h"), "{shown}");
+    assert!(lines[3].starts_with("hot") && lines[3].contains(" B "), "{shown}");
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        warned.contains("warning[unbounded-price]") && warned.contains("`payg-ticket`"),
+        "{warned}"
+    );
 }

@@ -3,6 +3,7 @@
 // In a test, what cannot go on is a failure; clippy exempts only the functions marked #[test].
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod book;
 mod check_warnings;
 mod child;
 mod commands;
@@ -11,6 +12,7 @@ mod demo;
 mod desk;
 mod fuzz;
 mod gateway;
+mod lanes;
 mod layers;
 mod mosquitto;
 mod mqtt_tls;
@@ -20,10 +22,13 @@ mod proxy;
 mod recordings;
 mod redelivery;
 mod reload;
+mod reload_load;
 mod rule_files;
+mod rule_history;
 mod service_manager;
 mod sparkplug;
 mod store_crash;
 mod store_disk;
 mod store_journal;
+mod suggest;
 mod upstream;

@@ -130,4 +130,10 @@ async fn a_device_in_quarantine_opens_tickets_once_it_is_registered_with_its_nam
     let lines =
         ["Model: GA 30", "Serial number: AP-7", "Warranty: out of warranty, until 2020-01-31"];
     assert!(lines.iter().all(|line| body.contains(line)), "{body}");
+    gateway.kill();
+    let gateway = home.start();
+    let devices = gateway.get("/api/v1/devices").await;
+    let device = devices["devices"].as_array().expect("devices").iter();
+    let device = device.clone().find(|device| device["id"] == "压缩机-1").expect("it is there");
+    assert_eq!((&device["class"], &device["rules"]), (&"machine".into(), &1.into()), "{device}");
 }

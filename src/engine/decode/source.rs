@@ -65,19 +65,26 @@ impl SourceSpec {
     /// The metrics that its messages can have, where the configuration lists them all; `None`
     /// where devices choose them.
     pub fn metrics(&self) -> Option<Vec<&str>> {
+        if self.topics.iter().any(TopicPattern::captures_metric) {
+            return None;
+        }
         match &self.payload {
             Payload::Json(plan) if !plan.mapping().rest => {
                 let names = plan.mapping().metrics.iter().map(|(name, _)| name.as_str());
-                let names: Vec<&str> = names.collect();
-                names.iter().all(|name| !name.contains('{')).then_some(names)
+                // `{1}` stands for what the payload has there.
+                names.map(|name| (!name.contains('{')).then_some(name)).collect()
             }
-            Payload::Value if !self.topics.iter().any(TopicPattern::captures_metric) => {
-                Some(vec!["value"])
-            }
+            Payload::Value => Some(vec!["value"]),
             Payload::Raw => Some(vec!["raw"]),
+            Payload::Csv(mapping) if !mapping.columns.is_empty() => {
+                let time = mapping.timestamp.as_ref().map(|(column, _)| column);
+                let other = |column: &&String| {
+                    Some(*column) != time && Some(*column) != mapping.device.as_ref()
+                };
+                Some(mapping.columns.iter().filter(other).map(String::as_str).collect())
+            }
             Payload::Json(_)
             | Payload::ValueOrJson(_)
-            | Payload::Value
             | Payload::Sparkplug(_)
             | Payload::SenMl(_)
             | Payload::ThinEdge(_)

@@ -3,6 +3,7 @@
 //! [`rule_file`] reads what operators write, [`cel`] compiles the conditions, [`memory`] keeps what
 //! a device said, [`window`] and [`learned`] answer questions about the past.
 
+mod amend;
 mod band;
 pub mod cel;
 mod code_table;
@@ -17,16 +18,17 @@ mod weighted;
 mod window;
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 
 use crate::engine::types::document::Scalar;
 use crate::engine::types::names::{Metric, MetricId, Names, RuleId, RuleKind};
 use crate::engine::types::rule::{Among, RuleSpec};
 use cel::{CompileScope, Fault};
 
-pub use cel::{Condition, Evaluation, Gate, Scene, Side, Truth, Unknown};
+pub use amend::amend;
+pub use cel::{Condition, Evaluation, Gate, Outline, Scene, Side, Threshold, Truth, Unknown};
 pub use code_table::{CodeTableDraft, read_codes};
 pub use learned::Learned;
+pub use lint::lint;
 pub use memory::{DeviceMemory, RuleMemory};
 pub use rule_file::{RuleDraft, compile, read_rules};
 pub use rule_test::{Expectation, RuleTest, TestSample, read_tests};
@@ -44,17 +46,6 @@ pub struct Rule {
     pub when: Condition,
     /// When it no longer holds; `None` for the opposite of `when`.
     pub clear_when: Option<Condition>,
-    /// Where it was written.
-    pub origin: Origin,
-}
-
-/// Where a rule was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// Which of the files that were compiled.
-    pub source: usize,
-    /// The bytes of its condition there.
-    pub when: Range<usize>,
 }
 
 impl Rule {
@@ -96,8 +87,7 @@ impl Rule {
         let clear_when = self.spec.clear_when.as_ref();
         let clear_when = clear_when.map(|text| Condition::compile(text, &mut scope)).transpose()?;
         let spec = rule_file::with_params(&self.spec, params);
-        let (key, origin) = (self.key.clone(), self.origin.clone());
-        Ok(Rule { id: self.id, spec, key, when, clear_when, origin })
+        Ok(Rule { id: self.id, spec, key: self.key.clone(), when, clear_when })
     }
 
     /// True when it asks whether the device is silent.

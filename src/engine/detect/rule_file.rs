@@ -7,9 +7,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::Rule;
 use super::cel::{CompileScope, Condition, Fault};
-use super::lint::lint;
-use super::{Origin, Rule};
 use crate::engine::types::code::CodeTable;
 use crate::engine::types::diagnostic::{Report, Source, did_you_mean};
 use crate::engine::types::document::{Located, OneOf, Place, Scalar, Table};
@@ -40,29 +39,12 @@ pub struct RuleDraft {
     pub code_table: Option<Located<String>>,
     /// Its texts, for the check of the templates.
     pub texts: Vec<Located<Bilingual>>,
-    /// Its own parameters, not those of `[defaults]`.
-    params: Vec<(String, Range<usize>)>,
     when: Located<String>,
     clear_when: Option<Located<String>>,
     spec: RuleSpec,
 }
 
 impl RuleDraft {
-    /// Where its condition stands.
-    pub fn when_span(&self) -> Range<usize> {
-        self.when.span.clone()
-    }
-
-    /// Where the condition of its return stands.
-    pub fn clear_span(&self) -> Option<Range<usize>> {
-        self.clear_when.as_ref().map(|clear| clear.span.clone())
-    }
-
-    /// Its own parameters, and where they stand.
-    pub fn param_spans(&self) -> &[(String, Range<usize>)] {
-        &self.params
-    }
-
     /// True when its alarms are told apart by some metric.
     pub fn has_key(&self) -> bool {
         !self.spec.key.is_empty()
@@ -123,12 +105,8 @@ pub fn compile(
                 None => None,
             };
             let key = draft.spec.key.iter().map(|metric| metrics.intern(metric)).collect();
-            let spec = draft.spec.clone();
-            let origin = Origin { source: draft.source, when: draft.when.span.clone() };
             let id = rules.intern(&draft.id.value);
-            let rule = Rule { id, key, spec, when: when?, clear_when, origin };
-            lint(&rule, &draft, place);
-            Some(rule)
+            Some(Rule { id, key, spec: draft.spec, when: when?, clear_when })
         })
         .collect()
 }
@@ -152,7 +130,7 @@ fn condition(
 }
 
 /// Where a part of a text value stands in the file: exact unless the text is written with escapes.
-fn within(source: &Source, text: &Located<String>, part: Range<usize>) -> Range<usize> {
+pub(super) fn within(source: &Source, text: &Located<String>, part: Range<usize>) -> Range<usize> {
     let raw = source.text.get(text.span.clone()).unwrap_or("");
     match raw.find(text.value.as_str()) {
         Some(quotes) => {
@@ -179,7 +157,7 @@ struct Keys {
     severity: Option<Severity>,
     safety: Option<bool>,
     latch: Option<bool>,
-    params: Option<BTreeMap<String, Located<Scalar>>>,
+    params: Option<BTreeMap<String, Scalar>>,
     mode: Option<Mode>,
     on_remove: Option<OnRemove>,
     title: Option<Located<Bilingual>>,
@@ -270,7 +248,7 @@ fn read_ticket(table: &Table<'_>) -> TicketKeys {
     }
 }
 
-fn read_params(table: &Table<'_>) -> BTreeMap<String, Located<Scalar>> {
+fn read_params(table: &Table<'_>) -> BTreeMap<String, Scalar> {
     table
         .entries()
         .into_iter()
@@ -295,10 +273,8 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
     let advice = own.advice.or_else(|| defaults.advice.clone());
     let ticket = own.ticket.over(&defaults.ticket);
     let code_table = own.code_table.or_else(|| defaults.code_table.clone());
-    let own_params = own.params.unwrap_or_default();
     let mut params = defaults.params.clone().unwrap_or_default();
-    params.extend(own_params.clone());
-    let params = params.into_iter().map(|(name, value)| (name, value.value)).collect();
+    params.extend(own.params.unwrap_or_default());
     let mut spec = RuleSpec {
         selector: own.selector.or_else(|| defaults.selector.clone()).unwrap_or_default(),
         key: own.key.or_else(|| defaults.key.clone()).unwrap_or_default(),
@@ -332,7 +308,6 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
     };
     spec.revision = revision(&spec);
     let texts = title.into_iter().chain(advice).collect();
-    let params = own_params.into_iter().map(|(name, value)| (name, value.span)).collect();
     Some(RuleDraft {
         source,
         id,
@@ -340,7 +315,6 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
         upstream: ticket.upstream,
         code_table,
         texts,
-        params,
         when,
         clear_when,
         spec,

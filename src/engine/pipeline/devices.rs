@@ -11,7 +11,7 @@ use crate::engine::types::alarm::{AlarmRecord, AlarmState};
 use crate::engine::types::decision::{Decision, Rejection};
 use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::message::Reading;
+use crate::engine::types::message::{Message, Reading};
 use crate::engine::types::names::{DeviceId, MetricId, RuleId};
 use crate::engine::types::text::one_line;
 use crate::engine::types::time::Timestamp;
@@ -37,7 +37,7 @@ pub struct Device {
     /// Rules whose alarm is raised now.
     pub(super) raised: Vec<RuleId>,
     /// Event time and hash of the newest payload: an exact repeat changes nothing.
-    pub(super) newest_payload: Option<(Timestamp, u128)>,
+    newest_payload: Option<(Timestamp, u128)>,
 }
 
 /// One rule on one device.
@@ -68,7 +68,7 @@ impl Alarm {
     }
 
     /// Something is under way: a new sample may move it, whatever it says.
-    fn is_active(&self) -> bool {
+    pub(super) fn is_active(&self) -> bool {
         *self.state() != AlarmState::Normal
     }
 
@@ -112,6 +112,24 @@ impl Device {
             || facts.labels.iter().any(|(name, value)| {
                 !fixed.labels.contains_key(name) && known.labels.get(name) != Some(value)
             })
+    }
+
+    /// True for an exact repeat of its newest message. `message` only where the device sends its
+    /// time: else a repeat cannot be told from a new measurement.
+    pub(super) fn is_repeat(&self, event: Timestamp, message: Option<&Message>) -> bool {
+        let known = self.newest_payload.filter(|(newest, _)| *newest == event);
+        match (known, message) {
+            (Some((_, payload)), Some(message)) => payload == print(message),
+            (_, _) => false,
+        }
+    }
+
+    /// Remembers a message, if it is the newest.
+    pub(super) fn remember(&mut self, event: Timestamp, message: Option<&Message>) {
+        let is_newest = self.newest_payload.is_none_or(|(newest, _)| event >= newest);
+        if let Some(message) = message.filter(|_| is_newest) {
+            self.newest_payload = Some((event, print(message)));
+        }
     }
 
     /// What a rule has learned about the device.
@@ -255,6 +273,15 @@ impl Engine {
         }
     }
 
+    /// What a registered device had said of itself before a restart.
+    pub(super) fn recall_device(&mut self, id: DeviceId, facts: DeviceFacts) {
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.facts = complete(device.registered.as_ref(), facts);
+        }
+        self.attach(id, None);
+        self.count_in(id);
+    }
+
     /// Has every device say what a new register says of it.
     pub(super) fn register_devices(&mut self, effects: &mut Effects) {
         for device in &mut self.devices {
@@ -386,6 +413,10 @@ impl Engine {
             (None, None) => {}
         }
     }
+}
+
+fn print(message: &Message) -> u128 {
+    xxhash_rust::xxh3::xxh3_128(&message.payload)
 }
 
 /// What is known of a device: what the register says, else what its topic says.

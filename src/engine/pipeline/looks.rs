@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::devices::Alarm;
-use crate::engine::detect::{DeviceMemory, Rule, Scene, Truth as Known, Unknown};
+use super::evaluation::{self, Around, Seen};
+use crate::engine::detect::{DeviceMemory, Rule};
 use crate::engine::lifecycle::{self, Observation, Policy, Truth};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, SeenReading};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::Reading;
-use crate::engine::types::names::{DeviceId, Metric, MetricId, Names, RuleId};
+use crate::engine::types::names::{DeviceId, Metric, MetricId, Names};
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::time::Timestamp;
 
@@ -31,14 +32,6 @@ struct Look<'a> {
     /// Values of the rule's key metrics.
     key: &'a [String],
     seen: Seen,
-}
-
-/// What the conditions of a rule say, and when they may say something else.
-#[derive(Clone, Copy, Debug)]
-struct Seen {
-    when: Truth,
-    clear: Truth,
-    recheck_at: Option<Timestamp>,
 }
 
 impl Engine {
@@ -201,8 +194,8 @@ impl Engine {
         is_known: bool,
         effects: &mut Effects,
     ) -> bool {
-        let gone = Seen { when: Truth::Fails, clear: Truth::Holds, recheck_at: None };
-        let unknown = Seen { when: Truth::Unknown, clear: Truth::Unknown, recheck_at: None };
+        let gone = Seen::of(Truth::Fails, Truth::Holds);
+        let unknown = Seen::of(Truth::Unknown, Truth::Unknown);
         let look = Look { seen: if is_known { gone } else { unknown }, ..look };
         let Some(count) = self.devices.get(id.index()).map(|device| device.alarms.len()) else {
             return false;
@@ -250,7 +243,7 @@ impl Engine {
         Some(device.alarms.len() - 1)
     }
 
-    /// Evaluates the conditions of a rule. That of the return counts only while an alarm is raised.
+    /// Evaluates the conditions of a rule; what cannot be told is counted, and stops nothing.
     fn evaluate(
         &mut self,
         now: Timestamp,
@@ -261,36 +254,21 @@ impl Engine {
         effects: &mut Effects,
     ) -> Option<Seen> {
         let device = self.devices.get(id.index())?;
-        let raised = |rule| device.raised.contains(&rule);
-        let learned = device.learned(rule_index);
-        let mut scene = Scene {
-            memory: &device.memory,
-            learned: learned.map_or(&[], |learned| learned.of_when()),
-            device: &device.facts,
-            now: event,
-            stale_after: rule.spec.stale_after,
-            raised: &raised,
-            count_raised: &|rule, among| self.peers.count(rule, among, &device.facts),
-            last_message: device.clock.newest().unwrap_or(device.heard),
-            offline: device.facts.offline,
-            absence_held: now < self.absence_held_until || !self.paths_down.is_empty(),
-        };
-        let when = rule.when.evaluate(&scene);
-        scene.learned = learned.map_or(&[], |learned| learned.of_clear());
-        let clear = rule.clear_when.as_ref().filter(|_| raised(rule.id));
-        let clear = clear.map(|condition| condition.evaluate(&scene));
-        let recheck = [when.recheck_at, clear.as_ref().and_then(|clear| clear.recheck_at)];
-        let truths = [Some(&when.truth), clear.as_ref().map(|clear| &clear.truth)];
-        tell_errors(truths, rule.id, id, effects);
-        let when = known(&when.truth);
-        if let (Truth::Unknown, Some(count)) = (when, self.unknown.get_mut(rule_index)) {
+        let seen = evaluation::evaluate(device, rule_index, rule, event, self.around(now));
+        for detail in seen.errors.into_iter().flatten() {
+            let (rule, device, detail) = (rule.id, id, detail.to_owned());
+            effects.decisions.push(Decision::RuleError { rule, device, detail });
+        }
+        if let (Truth::Unknown, Some(count)) = (seen.when, self.unknown.get_mut(rule_index)) {
             *count += 1;
         }
-        Some(Seen {
-            when,
-            clear: clear.map_or_else(|| opposite(when), |clear| known(&clear.truth)),
-            recheck_at: recheck.into_iter().flatten().filter(|at| *at > event).min(),
-        })
+        Some(seen)
+    }
+
+    /// What lies around every device.
+    pub(super) fn around(&self, now: Timestamp) -> Around<'_> {
+        let absence_held = now < self.absence_held_until || !self.paths_down.is_empty();
+        Around { peers: &self.peers, absence_held }
     }
 
     /// Moves one alarm on what its conditions say. True when it was raised or returned.
@@ -324,7 +302,7 @@ impl Engine {
                 return false;
             }
         };
-        let Seen { when, clear, recheck_at } = seen;
+        let Seen { when, clear, recheck_at, .. } = seen;
         let observed = Observation { at: event, when, clear };
         let edges = record.edges.len();
         let policy = policy(&rule.spec);
@@ -392,32 +370,6 @@ fn seen_readings(rule: &Rule, memory: &DeviceMemory, names: &Names<Metric>) -> V
         }
     }
     seen
-}
-
-/// A condition that cannot be evaluated is counted, and stops nothing.
-fn tell_errors(truths: [Option<&Known>; 2], rule: RuleId, device: DeviceId, effects: &mut Effects) {
-    for truth in truths.into_iter().flatten() {
-        if let Known::Unknown(Unknown::Error(detail)) = truth {
-            let detail = (*detail).to_owned();
-            effects.decisions.push(Decision::RuleError { rule, device, detail });
-        }
-    }
-}
-
-fn known(truth: &Known) -> Truth {
-    match truth {
-        Known::True => Truth::Holds,
-        Known::False => Truth::Fails,
-        Known::Unknown(_) => Truth::Unknown,
-    }
-}
-
-fn opposite(truth: Truth) -> Truth {
-    match truth {
-        Truth::Holds => Truth::Fails,
-        Truth::Fails => Truth::Holds,
-        Truth::Unknown => Truth::Unknown,
-    }
 }
 
 fn policy(spec: &RuleSpec) -> Policy {

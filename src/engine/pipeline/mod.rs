@@ -13,7 +13,9 @@ mod calls;
 mod departed;
 mod devices;
 mod episodes;
+mod evaluation;
 mod evidence;
+mod lanes;
 mod looks;
 mod peers;
 mod people;
@@ -51,6 +53,7 @@ use suppression::Suppression;
 use topics::Topics;
 
 pub use devices::{Alarm, Device};
+pub use lanes::Lane;
 pub use restore::Snapshot;
 
 /// What of the configuration the engine depends on.
@@ -192,6 +195,11 @@ impl Engine {
             Input::Path { source, up } => self.take_path(now, source, up),
         }
         self.look_at_askers(now, effects);
+        self.take_calls(now, effects);
+    }
+
+    /// What is to be sent upstream now.
+    fn take_calls(&mut self, now: Timestamp, effects: &mut Effects) {
         let tickets = &self.tickets;
         let external = |id| tickets.get(&id).and_then(|ticket| ticket.external.clone());
         effects.calls.extend(self.outbox.take_ready(now, external));

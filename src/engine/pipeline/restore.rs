@@ -53,8 +53,11 @@ impl Engine {
         engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {
             engine.decoders.recall(&facts, now);
-            if engine.names.find(&facts.id).is_none() {
-                engine.add_device(now, facts);
+            match engine.names.find(&facts.id) {
+                Some(id) => engine.recall_device(id, facts),
+                None => {
+                    engine.add_device(now, facts);
+                }
             }
         }
         for ticket in stored.tickets {

@@ -15,13 +15,31 @@ impl Engine {
         message: &Message,
         effects: &mut Effects,
     ) {
+        if !self.is_redelivered(message, effects) {
+            self.take_first_time(now, message, effects);
+        }
+    }
+
+    /// True for a message that was taken in before; any other is remembered. To be asked once.
+    pub(super) fn is_redelivered(&mut self, message: &Message, effects: &mut Effects) -> bool {
+        let source = self.settings.sources.get(message.source);
+        let again = source.is_some_and(|source| self.redelivery.is_repeat(&source.name, message));
+        if again {
+            effects.decisions.push(Decision::Repeated { source: message.source });
+        }
+        again
+    }
+
+    /// Takes in a message that is no redelivery.
+    pub(super) fn take_first_time(
+        &mut self,
+        now: Timestamp,
+        message: &Message,
+        effects: &mut Effects,
+    ) {
         let Some(source) = self.settings.sources.get(message.source) else {
             return;
         };
-        if self.redelivery.is_repeat(&source.name, message) {
-            effects.decisions.push(Decision::Repeated { source: message.source });
-            return;
-        }
         let mut heard = std::mem::take(&mut self.heard);
         let known = self.topics.find(message.source, &message.topic);
         let metrics = &self.policy.metrics;
@@ -78,9 +96,7 @@ impl Engine {
                 }
                 News::Readings { at, readings } => {
                     let event = at.unwrap_or(now);
-                    let hash = |message: &Message| xxhash_rust::xxh3::xxh3_128(&message.payload);
-                    let payload = at.and(message).map(hash);
-                    if self.is_repeat(device, event, payload) {
+                    if self.is_repeat(device, event, at.and(message)) {
                         effects.decisions.push(Decision::Repeated { source });
                         continue;
                     }
@@ -197,15 +213,13 @@ impl Engine {
         }
     }
 
-    /// True for an exact repeat of the device's newest message.
-    fn is_repeat(&mut self, id: DeviceId, event: Timestamp, payload: Option<u128>) -> bool {
-        let (Some(device), Some(payload)) = (self.devices.get_mut(id.index()), payload) else {
+    /// True for an exact repeat of the device's newest message; any other is remembered.
+    fn is_repeat(&mut self, id: DeviceId, event: Timestamp, message: Option<&Message>) -> bool {
+        let Some(device) = self.devices.get_mut(id.index()) else {
             return false;
         };
-        let repeat = device.newest_payload == Some((event, payload));
-        if device.newest_payload.is_none_or(|(newest, _)| event >= newest) {
-            device.newest_payload = Some((event, payload));
-        }
+        let repeat = device.is_repeat(event, message);
+        device.remember(event, message);
         repeat
     }
 }

@@ -3,16 +3,19 @@
 //! sled 0.34.7 is pinned and worked around: its flush does not survive a power cut (we sync the
 //! log through our own handle), a torn snapshot stops it from opening (moved aside, the log has
 //! everything), an error of the disk makes it refuse all that follows (opened anew), and long
-//! values go to files that are never synced (cut into chunks).
+//! values go to files that are never synced (cut into chunks). Its flush goes through its own
+//! threads and makes the file longer, which costs three times what the disk needs: commits go into
+//! a log in front of it, and from there into sled a thousand at a time.
 
 mod error;
 mod open;
 mod value;
+mod wal;
 mod writer;
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
@@ -22,7 +25,7 @@ pub use open::OpenNotes;
 pub use value::{CHUNK_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 
 use value::Head;
-use writer::{Commit, Shared};
+use writer::{Commit, Shared, Writer};
 
 /// Batches that wait for the writer at most; who comes later waits at the door.
 const QUEUE_MAX: usize = 1024;
@@ -66,19 +69,12 @@ impl Store {
     /// [`StoreError::InUse`] when another process has it, [`StoreError::Damaged`] when the repair
     /// did not help, [`StoreError::StorageFull`] and [`StoreError::Io`] from the system.
     pub fn open(dir: &Path, options: StoreOptions) -> Result<(Store, OpenNotes), StoreError> {
-        let (files, notes) = open::open(dir, options)?;
-        let chunks = files.db.scan_prefix([value::CHUNK_SPACE]).next();
-        let shared = Arc::new(Shared {
-            dir: dir.to_path_buf(),
-            options,
-            files: RwLock::new(Some(files)),
-            has_chunks: AtomicBool::new(chunks.is_some()),
-        });
+        let (writer, notes) = Writer::open(dir.to_path_buf(), options)?;
+        let shared = writer.shared();
         let (queue, commits) = mpsc::channel(QUEUE_MAX);
-        let theirs = Arc::clone(&shared);
         let writer = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer::run(&theirs, commits))
+            .spawn(move || writer.run(commits))
             .map_err(|error| StoreError::io(dir, &error, 0))?;
         let store = Store { shared, queue: Some(queue), writer: Some(writer) };
         Ok((store, notes))
@@ -142,6 +138,9 @@ impl Store {
     /// # Errors
     /// What the disk says.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(value) = self.shared.pending().get(key) {
+            return Ok(value.clone());
+        }
         self.read(|db| match db.get(key)? {
             Some(record) => Ok(assemble(db, key, &record)?),
             None => Ok(None),
@@ -168,13 +167,19 @@ impl Store {
         if let Some(byte) = end.last_mut() {
             *byte = byte.saturating_add(1);
         }
-        self.read(|db| match db.range(prefix.to_vec()..end).next_back() {
-            Some(found) => {
+        let pending = self.shared.pending();
+        let newer = pending.range(prefix.to_vec()..end.clone()).rev();
+        let newer = newer.filter_map(|(key, value)| Some((key.clone(), value.clone()?))).next();
+        let older = self.read(|db| {
+            for found in db.range(prefix.to_vec()..end).rev() {
                 let (key, record) = found?;
-                Ok(assemble(db, &key, &record)?.map(|value| (key.to_vec(), value)))
+                if !pending.contains_key(key.as_ref()) {
+                    return Ok(assemble(db, &key, &record)?.map(|value| (key.to_vec(), value)));
+                }
             }
-            None => Ok(None),
-        })
+            Ok(None)
+        })?;
+        Ok(newer.max(older))
     }
 
     fn queue(&self) -> Result<&mpsc::Sender<Commit>, StoreError> {
@@ -195,20 +200,42 @@ impl Store {
         read(&files.db).map_err(|error| StoreError::sled(dir, error, open::free_bytes(dir)))
     }
 
-    fn page(&self, prefix: &[u8], from: &[u8]) -> Result<Vec<Record>, StoreError> {
+    /// The records from `from` on, and where to go on; `None` after the last.
+    fn page(
+        &self,
+        prefix: &[u8],
+        from: &[u8],
+    ) -> Result<(Vec<Record>, Option<Vec<u8>>), StoreError> {
+        let pending = self.shared.pending();
+        let mut page = BTreeMap::new();
+        let mut last = None;
         self.read(|db| {
-            let mut page = Vec::new();
             for found in db.range(from.to_vec()..) {
                 let (key, record) = found?;
-                if !key.starts_with(prefix) || page.len() == SCAN_PAGE {
+                if !key.starts_with(prefix) {
                     break;
                 }
                 if let Some(value) = assemble(db, &key, &record)? {
-                    page.push((key.to_vec(), value));
+                    page.insert(key.to_vec(), value);
+                }
+                if page.len() == SCAN_PAGE {
+                    last = Some(key.to_vec());
+                    break;
                 }
             }
-            Ok(page)
-        })
+            Ok(())
+        })?;
+        let newer = pending.range(from.to_vec()..);
+        for (key, value) in newer.take_while(|(key, _)| {
+            key.starts_with(prefix) && last.as_ref().is_none_or(|last| *key <= last)
+        }) {
+            match value {
+                Some(value) => page.insert(key.clone(), value.clone()),
+                None => page.remove(key),
+            };
+        }
+        let next = last.map(|last| [last.as_slice(), &[0]].concat());
+        Ok((page.into_iter().collect(), next))
     }
 }
 
@@ -237,18 +264,18 @@ impl Iterator for Scan<'_> {
     type Item = Result<Record, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(record) = self.page.next() {
-            return Some(Ok(record));
-        }
-        let from = self.next.take()?;
-        match self.store.page(&self.prefix, &from) {
-            Ok(page) => {
-                let last = page.last().filter(|_| page.len() == SCAN_PAGE);
-                self.next = last.map(|(key, _)| [key.as_slice(), &[0]].concat());
-                self.page = page.into_iter();
-                self.page.next().map(Ok)
+        loop {
+            if let Some(record) = self.page.next() {
+                return Some(Ok(record));
             }
-            Err(error) => Some(Err(error)),
+            let from = self.next.take()?;
+            match self.store.page(&self.prefix, &from) {
+                Ok((page, next)) => {
+                    self.next = next;
+                    self.page = page.into_iter();
+                }
+                Err(error) => return Some(Err(error)),
+            }
         }
     }
 }

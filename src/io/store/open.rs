@@ -6,6 +6,7 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::value::{CHUNK_SPACE, FOLDED_KEY};
 use super::{StoreError, StoreOptions};
 
 const OWNER_FILE: &str = "owner";
@@ -32,6 +33,23 @@ pub(super) struct Files {
 }
 
 impl Files {
+    /// The epoch of the log up to which everything is here.
+    pub fn folded(&self) -> Result<u64, sled::Error> {
+        let found = self.db.get(FOLDED_KEY)?;
+        let bytes = found.and_then(|value| <[u8; 8]>::try_from(value.as_ref()).ok());
+        Ok(bytes.map_or(0, u64::from_be_bytes))
+    }
+
+    /// True when some value is in chunks.
+    pub fn has_chunks(&self) -> Result<bool, sled::Error> {
+        for found in self.db.scan_prefix([CHUNK_SPACE]) {
+            if found?.0 != FOLDED_KEY {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Makes everything written so far survive a power cut. sled's own flush does not: it asks
     /// Linux to start writing the pages (`sync_file_range`) and never syncs the file.
     pub fn flush(&self) -> Result<(), sled::Error> {
@@ -180,6 +198,6 @@ fn move_snapshots_aside(dir: &Path, notes: &mut OpenNotes) -> Result<(), std::io
     Ok(())
 }
 
-fn sync_dir(dir: &Path) -> Result<(), std::io::Error> {
+pub(super) fn sync_dir(dir: &Path) -> Result<(), std::io::Error> {
     File::open(dir)?.sync_all()
 }

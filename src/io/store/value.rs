@@ -12,6 +12,9 @@ pub const KEY_BYTES_MAX: usize = 512;
 pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// First byte of the keys of chunks; callers' keys must not begin with it.
 pub(super) const CHUNK_SPACE: u8 = 0xff;
+/// Under which sled has the epoch of the log up to which it has everything; shorter than the key of
+/// any chunk.
+pub(super) const FOLDED_KEY: &[u8] = b"\xffwal";
 
 const WHOLE: u8 = 0;
 const CHUNKED: u8 = 1;

@@ -1,6 +1,6 @@
 //! `/api/v1/...`, `/healthz`, `/readyz` and `/metrics`.
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -15,6 +15,7 @@ use crate::engine::types::input::OperatorAction;
 use crate::engine::types::job::JobKey;
 use crate::engine::types::question::{Question, Signer};
 use crate::engine::types::ticket::TicketId;
+use crate::io::rule_history::Origin;
 
 /// What the API promises, for machines.
 const OPENAPI: &str = include_str!("openapi.json");
@@ -48,9 +49,17 @@ pub(super) fn router(asker: Asker, reloader: Reloader, metrics: PrometheusHandle
         .with_state(Served { asker, reloader, metrics })
 }
 
+/// Why the rule files are to be read.
+#[derive(Debug, Deserialize)]
+struct Reload {
+    /// They are those of this set of the history.
+    rollback: Option<u64>,
+}
+
 /// Has the rule files read anew; a set with errors is 422 and changes nothing.
-async fn reload(State(served): State<Served>) -> Response {
-    match served.reloader.reload().await {
+async fn reload(State(served): State<Served>, Query(asked): Query<Reload>) -> Response {
+    let origin = asked.rollback.map_or(Origin::Api, |to| Origin::Rollback { to });
+    match served.reloader.reload(origin).await {
         Ok(told) if told["accepted"] == Value::Bool(true) => Json(told).into_response(),
         Ok(told) => (StatusCode::UNPROCESSABLE_ENTITY, Json(told)).into_response(),
         Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),

@@ -4,12 +4,19 @@ use serde_json::Value as Json;
 use tokio::sync::{mpsc, oneshot};
 
 use super::NoAnswer;
+use crate::io::rule_history::Origin;
 
 /// Requests that may wait.
 const REQUESTS_MAX: usize = 16;
 
 /// Whoever waits to hear what came of it: `accepted`, the number of `rules`, the `errors`.
-pub type Waiting = oneshot::Sender<Json>;
+#[derive(Debug)]
+pub struct Waiting {
+    /// Who asks.
+    pub origin: Origin,
+    /// Where the answer goes.
+    pub told: oneshot::Sender<Json>,
+}
 
 /// Asks whoever reads the files.
 #[derive(Clone, Debug)]
@@ -28,9 +35,9 @@ impl Reloader {
     ///
     /// # Errors
     /// When the gateway is stopping.
-    pub async fn reload(&self) -> Result<Json, NoAnswer> {
+    pub async fn reload(&self, origin: Origin) -> Result<Json, NoAnswer> {
         let (told, answer) = oneshot::channel();
-        self.requests.send(told).await.map_err(|_| NoAnswer)?;
+        self.requests.send(Waiting { origin, told }).await.map_err(|_| NoAnswer)?;
         answer.await.map_err(|_| NoAnswer)
     }
 }

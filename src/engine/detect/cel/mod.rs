@@ -5,14 +5,16 @@
 //! absorb it as CEL absorbs errors. `docs/conditions.md` lists what is supported.
 
 mod compile;
-mod contradiction;
 mod evaluate;
 mod fold;
 mod functions;
 mod gate;
 mod ir;
+mod linear;
 mod operand;
+mod outline;
 mod parse;
+mod reach;
 mod token;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ use crate::engine::types::time::TimeSpan;
 pub use evaluate::{Evaluation, Scene, Truth, Unknown};
 pub use gate::{Gate, Side};
 pub(super) use ir::{Learning, LearningKind};
+pub use outline::{Outline, Threshold};
 
 /// Longest source of a condition, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 4_096;
