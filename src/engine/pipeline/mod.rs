@@ -110,6 +110,8 @@ pub struct Engine {
     redelivery: Redelivery,
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
+    /// How often each rule was looked at.
+    looks: Vec<u64>,
     topics: Topics,
     /// The rules that a message concerns, and what it says: kept for their memory only.
     scratch: Vec<usize>,
@@ -134,6 +136,7 @@ impl Engine {
     pub fn new(settings: Settings, policy: Policy, now: Timestamp) -> Engine {
         let absence_held_until = now + settings.restart_grace;
         let unknown = vec![0; policy.rules.len()];
+        let looks = unknown.clone();
         let decoders = Decoders::new(&settings.sources);
         let outbox = Outbox::new(settings.in_flight_max.clone());
         let topics = Topics::new(&settings.sources);
@@ -158,6 +161,7 @@ impl Engine {
             paths_down: BTreeSet::new(),
             redelivery: Redelivery::default(),
             unknown,
+            looks,
             topics,
             scratch: Vec::new(),
             heard: Heard::default(),
@@ -241,6 +245,11 @@ impl Engine {
     /// rules.
     pub fn unknown(&self) -> &[u64] {
         &self.unknown
+    }
+
+    /// How often each rule was looked at, on whatever device, in the order of the rules.
+    pub fn looks(&self) -> &[u64] {
+        &self.looks
     }
 
     /// What is still to be done upstream.
