@@ -42,6 +42,9 @@ fn main() {
     if wanted("latency") {
         runtime.block_on(latency());
     }
+    if wanted("noise") {
+        runtime.block_on(noise());
+    }
     if wanted("cpu") {
         for (qos, name) in [(QoS::AtLeastOnce, "QoS 1"), (QoS::AtMostOnce, "QoS 0")] {
             runtime.block_on(cpu_of_a_million(qos, name));
@@ -96,7 +99,7 @@ async fn latency() {
     let mosquitto = Mosquitto::start();
     let desk = Upstream::start(Duration::ZERO).await;
     let naive = process::start_naive(&mosquitto.address, &desk.url);
-    let (naive_p50, naive_p99) = faults(&mosquitto, &desk).await;
+    let (naive_p50, naive_p99) = faults(&mosquitto, &desk, 0).await;
     drop(naive);
     let mosquitto = Mosquitto::start();
     let desk = Upstream::start(Duration::ZERO).await;
@@ -104,7 +107,7 @@ async fn latency() {
     let config = format!("{}{}", source(&mosquitto, 1), upstream(&desk));
     let gateway = Gateway::start(home.path(), FAULT, &config);
     gateway.ready().await;
-    let (p50, p99) = faults(&mosquitto, &desk).await;
+    let (p50, p99) = faults(&mosquitto, &desk, 0).await;
     let folder = home.path().to_owned();
     let sync = tokio::task::spawn_blocking(move || process::sync_times(&folder)).await.unwrap();
     println!(
@@ -121,13 +124,50 @@ async fn latency() {
     );
 }
 
+/// What one device with 10,000 messages a second does to the faults of others, alone and with the
+/// dearest rule that compiles.
+async fn noise() {
+    let windows: Vec<String> = (1..=98).map(|n| format!("m1.stddev({n}h) > 1e9")).collect();
+    let dear = format!(
+        "[[rule]]\nid = \"dear\"\nmatch = {{ class = \"loud\" }}\nwhen = \"{}\"\n",
+        windows.join(" || ")
+    );
+    for (what, rules, noisy) in [
+        ("no noise", FAULT.to_owned(), 0),
+        ("10,000 messages/s of one device", FAULT.to_owned(), 10_000),
+        ("the same, and its rule has 98 windows", format!("{FAULT}{dear}"), 10_000),
+    ] {
+        let mosquitto = Mosquitto::start();
+        let desk = Upstream::start(Duration::ZERO).await;
+        let home = tempfile::tempdir().unwrap();
+        let config = format!("{}{}", source(&mosquitto, 1), upstream(&desk));
+        let gateway = Gateway::start(home.path(), &rules, &config);
+        gateway.ready().await;
+        let before = gateway.counted("faultgate_messages_received_total").await;
+        let began = Instant::now();
+        let (p50, p99) = faults(&mosquitto, &desk, noisy).await;
+        let heard = gateway.counted("faultgate_messages_received_total").await - before;
+        let rate = heard as f64 / began.elapsed().as_secs_f64();
+        println!(
+            "noise: {what}: {rate:.0} messages/s taken in; fault -> POST p50 {p50:.2} ms, p99 {p99:.2} ms"
+        );
+    }
+}
+
 /// Sends faults of devices that were never heard before, 20 a second; how long each took in
-/// milliseconds, in the middle and for 99 of 100.
-async fn faults(mosquitto: &Mosquitto, desk: &Upstream) -> (f64, f64) {
+/// milliseconds, in the middle and for 99 of 100. One device sends `noisy` messages a second.
+async fn faults(mosquitto: &Mosquitto, desk: &Upstream, noisy: usize) -> (f64, f64) {
     const FAULTS: usize = 300;
     let address = mosquitto.address.clone();
     let noise = tokio::spawn(async move {
         publish(&address, QoS::AtLeastOnce, 100_000, 2_000, |n| telemetry(n % 1_000, n, 0)).await;
+    });
+    let address = mosquitto.address.clone();
+    let loud = tokio::spawn(async move {
+        if noisy > 0 {
+            let message = |n| ("plant/s/loud/noisy/telemetry".to_owned(), telemetry(0, n, 0).1);
+            publish(&address, QoS::AtLeastOnce, 1_000_000, noisy, message).await;
+        }
     });
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (client, mut events) = process::client(&mosquitto.address, "faulty");
@@ -143,6 +183,7 @@ async fn faults(mosquitto: &Mosquitto, desk: &Upstream) -> (f64, f64) {
     }
     desk.until(FAULTS).await;
     noise.abort();
+    loud.abort();
     polling.abort();
     let posted = desk.posted();
     let took = |(device, at): (&String, &Instant)| (posted[device] - *at).as_secs_f64() * 1e3;

@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod cores;
 mod dispatch;
 mod gateway;
+mod load;
 pub mod observe;
 mod poll;
 mod reload;

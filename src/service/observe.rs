@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use metrics::{counter, gauge};
 use tokio::sync::broadcast;
 
+use super::load::Load;
 use crate::engine::decode::DETAIL_BYTES_MAX;
 use crate::engine::pipeline::Engine;
 use crate::engine::types::decision::{AlarmEvent, Decision, Rejection, TicketEvent};
@@ -48,13 +49,14 @@ pub struct Observer {
     sources: Vec<String>,
     refusals: BTreeMap<(usize, Rejection), Timestamp>,
     stories: broadcast::Sender<Story>,
+    load: Load,
 }
 
 impl Observer {
     /// An observer of these sources.
     pub fn new(sources: Vec<String>) -> Observer {
         let (stories, _) = broadcast::channel(STORIES_MAX);
-        Observer { sources, refusals: BTreeMap::new(), stories }
+        Observer { sources, refusals: BTreeMap::new(), stories, load: Load::default() }
     }
 
     /// What `demo` listens to.
@@ -63,7 +65,8 @@ impl Observer {
     }
 
     /// A message was taken in.
-    pub fn received(&self, message: &Message) {
+    pub fn received(&mut self, message: &Message) {
+        self.load.heard(&message.topic);
         let source = self.source(message.source);
         counter!("faultgate_messages_received_total", "source" => source).increment(1);
     }
@@ -169,6 +172,7 @@ impl Observer {
                 Decision::Ticket { id, event, at } => self.tell_ticket(*id, event, *at, engine),
             }
         }
+        self.load.tell(now, engine);
         if !decisions.is_empty() || !writes.is_empty() {
             gauge!("faultgate_devices").set(engine.devices().len() as f64);
             gauge!("faultgate_outbox_depth").set(engine.outbox().depth() as f64);

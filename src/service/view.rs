@@ -58,7 +58,7 @@ pub fn answer(now: Timestamp, question: &Question, engine: &Engine, health: &Hea
                     "id": device.facts.id, "class": device.facts.class, "site": device.facts.site,
                     "region": device.facts.region, "customer": device.facts.customer,
                     "labels": device.facts.labels, "offline": device.facts.offline,
-                    "rules": device.rules(), "raised": raised,
+                    "rules": device.rules(), "raised": raised, "samples": device.samples,
                     "registered": device.registered.is_some(),
                     "quarantined": engine.is_quarantined(device),
                     "model": device.nameplate().map(|plate| &plate.model),

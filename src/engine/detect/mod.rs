@@ -60,6 +60,11 @@ impl Rule {
         learns(&self.when) || self.clear_when.as_ref().is_some_and(learns)
     }
 
+    /// How long a look may take; see [`Condition::steps`].
+    pub fn steps(&self) -> u64 {
+        self.when.steps() + self.clear_when.as_ref().map_or(0, Condition::steps)
+    }
+
     /// Most bytes that it keeps for each device; rules that read the same metrics share them.
     pub fn bytes_per_device(&self) -> usize {
         let clear = self.clear_when.as_ref().map_or(0, Condition::bytes_per_device);

@@ -25,6 +25,8 @@ pub struct Device {
     pub registered: Option<Arc<Registered>>,
     /// Those that were ever pending or raised, and those that time alone may raise.
     pub alarms: Vec<Alarm>,
+    /// How many samples were taken in.
+    pub samples: u64,
     pub(super) profile: Arc<Profile>,
     pub(super) memory: DeviceMemory,
     /// What rules have learned, in the order of the profile's `learning`.
@@ -145,6 +147,7 @@ impl Device {
         readings: &[(MetricId, Reading)],
         rules: &mut Vec<usize>,
     ) {
+        self.samples += 1;
         for (metric, reading) in readings {
             self.memory.absorb(event, *metric, reading);
         }
@@ -303,6 +306,7 @@ impl Engine {
             facts: complete(registered.as_ref(), facts),
             registered,
             alarms: Vec::new(),
+            samples: 0,
             profile: Arc::default(),
             memory: DeviceMemory::default(),
             learned: Vec::new(),

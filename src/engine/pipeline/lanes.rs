@@ -57,6 +57,8 @@ struct Left {
     timers: Vec<(DeviceId, usize)>,
     /// Rules whose condition was unknown, once for each look.
     unknown: Vec<usize>,
+    /// Rules that were looked at, once for each look.
+    looked: Vec<usize>,
 }
 
 /// What is still to be done for a message.
@@ -127,6 +129,11 @@ impl Engine {
             follow.extend(left.follow);
             for (id, alarm) in left.timers {
                 self.set_timer(id, alarm);
+            }
+            for rule in left.looked {
+                if let Some(count) = self.looks.get_mut(rule) {
+                    *count += 1;
+                }
             }
             for rule in left.unknown {
                 if let Some(count) = self.unknown.get_mut(rule) {
@@ -259,6 +266,7 @@ impl Lane<'_> {
         event: Timestamp,
     ) -> bool {
         let (timers, unknown) = (self.left.timers.len(), self.left.unknown.len());
+        let looked = self.left.looked.len();
         let mut due = Vec::new();
         for index in rules {
             let tuned = device.profile.tuned.get(index);
@@ -270,8 +278,10 @@ impl Lane<'_> {
             if !calm || !is_at_rest(device, *index, rule) {
                 self.left.timers.truncate(timers);
                 self.left.unknown.truncate(unknown);
+                self.left.looked.truncate(looked);
                 return false;
             }
+            self.left.looked.push(*index);
             if seen.when == Truth::Unknown {
                 self.left.unknown.push(*index);
             }

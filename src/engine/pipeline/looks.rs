@@ -260,6 +260,9 @@ impl Engine {
             let (rule, device, detail) = (rule.id, id, detail.to_owned());
             effects.decisions.push(Decision::RuleError { rule, device, detail });
         }
+        if let Some(count) = self.looks.get_mut(rule_index) {
+            *count += 1;
+        }
         if let (Truth::Unknown, Some(count)) = (seen.when, self.unknown.get_mut(rule_index)) {
             *count += 1;
         }

@@ -119,6 +119,8 @@ pub struct Engine {
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
     rejected: RejectedSamples,
+    /// How often each rule was looked at.
+    looks: Vec<u64>,
     topics: Topics,
     /// The rules that a message concerns, and what it says: kept for their memory only.
     scratch: Vec<usize>,
@@ -143,6 +145,7 @@ impl Engine {
     pub fn new(settings: Settings, policy: Policy, now: Timestamp) -> Engine {
         let absence_held_until = now + settings.restart_grace;
         let unknown = vec![0; policy.rules.len()];
+        let looks = unknown.clone();
         let decoders = Decoders::new(&settings.sources);
         let outbox = Outbox::new(settings.in_flight_max.clone());
         let topics = Topics::new(&settings.sources);
@@ -168,6 +171,7 @@ impl Engine {
             redelivery: Redelivery::default(),
             unknown,
             rejected: RejectedSamples::default(),
+            looks,
             topics,
             scratch: Vec::new(),
             heard: Heard::default(),
@@ -268,6 +272,11 @@ impl Engine {
     /// rules.
     pub fn unknown(&self) -> &[u64] {
         &self.unknown
+    }
+
+    /// How often each rule was looked at, on whatever device, in the order of the rules.
+    pub fn looks(&self) -> &[u64] {
+        &self.looks
     }
 
     /// What is still to be done upstream.

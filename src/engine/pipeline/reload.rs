@@ -74,6 +74,7 @@ impl Engine {
         self.profiles = Profiles::default();
         self.topics.forget();
         self.unknown = vec![0; self.policy.rules.len()];
+        self.looks = self.unknown.clone();
         self.timers.retain(|(_, timer)| matches!(timer, Timer::Ladder(_) | Timer::Askers));
         let ids = self.device_ids();
         self.register_devices(effects);

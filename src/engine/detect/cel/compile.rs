@@ -57,6 +57,7 @@ pub(super) fn compile(tree: &Expr, scope: &mut CompileScope<'_>) -> Result<Condi
             counts: Vec::new(),
             reads_absence: false,
             reads_time: false,
+            parts: 0,
         },
     };
     let (root, kind) = compiler.node(tree);
@@ -69,7 +70,7 @@ pub(super) fn compile(tree: &Expr, scope: &mut CompileScope<'_>) -> Result<Condi
         compiler.fault(&tree.span, "too-dear", message, "split it into several rules");
     }
     if compiler.faults.is_empty() {
-        Ok(Condition { root, ..compiler.condition })
+        Ok(Condition { root, parts: compiler.nodes, ..compiler.condition })
     } else {
         Err(compiler.faults)
     }

@@ -77,7 +77,11 @@ pub struct Condition {
     counts: Vec<(RuleId, Among)>,
     reads_absence: bool,
     reads_time: bool,
+    parts: usize,
 }
+
+/// A history function takes about as long as so many other parts, however long its window is.
+const WINDOW_STEPS: u64 = 30;
 
 impl Condition {
     /// Compiles a condition.
@@ -123,6 +127,12 @@ impl Condition {
     /// What one metric must read for the condition to hold, where the condition says so.
     pub fn gate(&self) -> Option<Gate> {
         gate::gate(&self.root)
+    }
+
+    /// How long a look may take, as a number of steps: a step is what a part takes that is neither
+    /// a history function nor a text.
+    pub fn steps(&self) -> u64 {
+        self.parts as u64 + self.windows.len() as u64 * WINDOW_STEPS
     }
 
     /// Most bytes that it keeps for each device, if no other condition reads the same metrics.
