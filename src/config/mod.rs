@@ -19,6 +19,7 @@ use device_sim::recording::CsvMapping;
 use crate::engine::decode::{self, Payload, Presence, SourceSpec, TopicPattern};
 use crate::engine::pipeline::Settings;
 use crate::engine::register::UnknownDevices;
+use crate::engine::types::calendar::read_zone;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
 use crate::engine::types::text::Language;
@@ -294,15 +295,7 @@ fn default_gateway() -> GatewayConfig {
 
 fn read_gateway(table: &Table<'_>) -> GatewayConfig {
     let default = default_gateway();
-    let zone = table.optional::<Located<String>>("timezone").and_then(|zone| {
-        let parsed = zone.value.parse::<Tz>().ok();
-        if parsed.is_none() {
-            let message = format!("`timezone`: \"{}\" is not a time zone", zone.value);
-            let hint = "a name of the IANA list, e.g. \"Asia/Shanghai\"";
-            table.place().error(zone.span, "wrong-value", message, hint);
-        }
-        parsed
-    });
+    let zone = read_zone(table, "timezone");
     let rules = table.optional::<Vec<String>>("rules");
     GatewayConfig {
         id: table.or("id", default.id),

@@ -1,6 +1,7 @@
 //! Keys of `faultgate.toml`.
 
 use super::{Key, Kind, key, words};
+use crate::engine::decode::decoder_names;
 use crate::engine::register::UnknownDevices;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Language;
@@ -98,32 +99,13 @@ const SOURCE: &[Key] = &[
         "Pattern, e.g. plant/{site}/{class}/{device}/telemetry",
         "主题模式，例如 plant/{site}/{class}/{device}/telemetry",
     ),
-    key("decoder", Kind::Named(&DECODERS), "How payloads are read", "报文解析方式"),
+    key("decoder", Kind::Words(decoder_names), "How payloads are read", "报文解析方式"),
     key("max_skew", Kind::Table(SKEW), "How far a device's time may be off", "设备时间允许偏差"),
     key("presence", Kind::Tables(PRESENCE), "Last wills and births", "遗嘱与上线消息"),
     key("json", Kind::Table(JSON), "Mapping of JSON", "JSON 映射"),
     key("csv", Kind::Table(CSV), "Columns of CSV", "CSV 列"),
     key("senml", Kind::Table(SENML), "SenML", "SenML"),
     key("sparkplug", Kind::Table(SPARKPLUG), "Sparkplug host application", "Sparkplug 主机应用"),
-];
-
-/// Decoders and presets; a source of each is read in a test.
-const DECODERS: [&str; 15] = [
-    "json",
-    "value",
-    "value-or-json",
-    "raw",
-    "sparkplug-b",
-    "senml",
-    "thin-edge",
-    "opcua-json",
-    "csv",
-    "tasmota",
-    "zigbee2mqtt",
-    "shelly",
-    "alink",
-    "homie",
-    "vda5050",
 ];
 
 const SKEW: &[Key] = &[

@@ -174,12 +174,7 @@ fn read_metric(entry: &Entry<'_>) -> Option<MetricSource> {
             return Some(MetricSource::Count { array, only });
         }
         let pointers = table.required::<Pointers>("path");
-        let absent = table.optional::<Scalar>("absent").map(|scalar| match scalar {
-            Scalar::Bool(flag) => Value::Bool(flag),
-            Scalar::Int(number) => Value::Int(number),
-            Scalar::Float(number) => Value::Float(number),
-            Scalar::Text(text) => Value::Text(text.into()),
-        });
+        let absent = table.optional::<Scalar>("absent").map(|scalar| Value::from(&scalar));
         Some(MetricSource::At {
             scale: table.or("scale", 1.0),
             offset: table.or("offset", 0.0),

@@ -25,7 +25,7 @@ pub use json::JsonPlan;
 pub use mapping::{JsonMapping, MetricSource, Quality};
 pub use pointer::Pointer;
 pub use senml::SenMlDevice;
-pub use source::{SourceSpec, read_source};
+pub use source::{SourceSpec, decoder_names, read_source};
 pub use sparkplug::SparkplugSettings;
 pub use time_field::{TimeField, TimeUnit};
 pub use topic::{Capture, Captured, PatternError, TopicPattern};

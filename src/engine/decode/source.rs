@@ -113,7 +113,12 @@ impl SourceSpec {
     }
 }
 
-/// Decoders that are no presets, for the hint.
+/// Every word that may stand after `decoder =`.
+pub fn decoder_names() -> Vec<&'static str> {
+    DECODERS.into_iter().chain(presets::PRESETS.map(|(name, _)| name)).collect()
+}
+
+/// Decoders that are no presets.
 const DECODERS: [&str; 9] = [
     "json",
     "value",
@@ -201,10 +206,9 @@ fn read_decoder(table: &Table<'_>, name: &str) -> Option<Base> {
         None => read_kind(table, word, name, true),
     };
     let Some(mut base) = base else {
-        let known: Vec<&str> =
-            DECODERS.into_iter().chain(presets::PRESETS.map(|(name, _)| name)).collect();
         let message = format!("there is no decoder `{word}`");
-        table.place().error(span(), "wrong-value", message, did_you_mean(word, &known));
+        let hint = did_you_mean(word, &decoder_names());
+        table.place().error(span(), "wrong-value", message, hint);
         return None;
     };
     if preset.is_some()

@@ -69,19 +69,7 @@ fn read_test(table: &Table<'_>, file: &str) -> Option<RuleTest> {
 }
 
 fn read_device(table: &Table<'_>) -> DeviceFacts {
-    let labels = table.table("labels", |entry| {
-        let pairs = entry.entries().into_iter();
-        Some(pairs.filter_map(|(name, value)| Some((name.value, value.read()?))).collect())
-    });
-    DeviceFacts {
-        id: table.or("id", "device".to_owned()),
-        class: table.or("class", String::new()),
-        site: table.or("site", String::new()),
-        region: table.or("region", String::new()),
-        customer: table.or("customer", String::new()),
-        labels: labels.unwrap_or_default(),
-        offline: false,
-    }
+    DeviceFacts::read(table, table.or("id", "device".to_owned()))
 }
 
 fn read_sample(table: &Table<'_>) -> Option<TestSample> {

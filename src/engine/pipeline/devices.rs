@@ -14,7 +14,7 @@ use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Message, Reading};
 use crate::engine::types::names::{DeviceId, MetricId, RuleId};
 use crate::engine::types::text::one_line;
-use crate::engine::types::time::Timestamp;
+use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// One device and its alarms.
 #[derive(Debug)]
@@ -183,6 +183,16 @@ impl DeviceClock {
     /// Newest event time.
     pub fn newest(self) -> Option<Timestamp> {
         self.newest.map(|(event, _)| event)
+    }
+
+    /// Where it stands once a sample of `event` time is in.
+    pub fn reached(self, event: Timestamp) -> Timestamp {
+        event.max(self.newest().unwrap_or(event))
+    }
+
+    /// True for a sample that comes too late to be decided by.
+    pub fn is_late(self, event: Timestamp, lateness: TimeSpan) -> bool {
+        self.newest().is_some_and(|newest| newest.since(event) > lateness)
     }
 
     /// A sample of `event` time was received.

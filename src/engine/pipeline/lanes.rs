@@ -165,7 +165,7 @@ impl Engine {
         if by_device.is_empty() {
             return Vec::new();
         }
-        let absence_held = now < self.absence_held_until || !self.paths_down.is_empty();
+        let absence_held = self.is_absence_held(now);
         let around = Around { peers: &self.peers, absence_held };
         let (policy, settings, decoders) = (&self.policy, &self.settings, &self.decoders);
         let lane = |_| Lane {
@@ -236,9 +236,8 @@ impl Lane<'_> {
             return Some(Follow::Whole);
         };
         let event = at.unwrap_or(self.now);
-        let newest = device.clock.newest();
-        let look_at = event.max(newest.unwrap_or(event));
-        let late = newest.is_some_and(|newest| newest.since(event) > self.settings.lateness);
+        let look_at = device.clock.reached(event);
+        let late = device.clock.is_late(event, self.settings.lateness);
         let is_due = device.next_due.is_some_and(|due| due < look_at);
         if late || is_due || device.is_repeat(event, at.map(|_| message)) {
             return Some(Follow::Whole);
@@ -269,8 +268,7 @@ impl Lane<'_> {
         let looked = self.left.looked.len();
         let mut due = Vec::new();
         for index in rules {
-            let tuned = device.profile.tuned.get(index);
-            let Some(rule) = tuned.or_else(|| self.policy.rules.get(*index)) else {
+            let Some(rule) = device.profile.rule(self.policy, *index) else {
                 continue;
             };
             let seen = evaluation::evaluate(device, *index, rule, event, self.around);

@@ -271,8 +271,12 @@ impl Engine {
 
     /// What lies around every device.
     pub(super) fn around(&self, now: Timestamp) -> Around<'_> {
-        let absence_held = now < self.absence_held_until || !self.paths_down.is_empty();
-        Around { peers: &self.peers, absence_held }
+        Around { peers: &self.peers, absence_held: self.is_absence_held(now) }
+    }
+
+    /// True while nothing can be said about who is silent.
+    pub(super) fn is_absence_held(&self, now: Timestamp) -> bool {
+        now < self.absence_held_until || !self.paths_down.is_empty()
     }
 
     /// Moves one alarm on what its conditions say. True when it was raised or returned.

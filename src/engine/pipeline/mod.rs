@@ -299,7 +299,6 @@ impl Engine {
     /// A rule as it stands for a device: with its own constants, where it has some.
     fn rule_of(&self, id: DeviceId, index: usize) -> Option<Arc<Rule>> {
         let device = self.devices.get(id.index())?;
-        let tuned = device.profile.tuned.get(&index);
-        tuned.or_else(|| self.policy.rules.get(index)).cloned()
+        device.profile.rule(&self.policy, index).cloned()
     }
 }

@@ -41,8 +41,9 @@ pub(super) struct Profile {
 
 impl Profile {
     fn new(policy: &Policy, rules: Vec<usize>, tuned: BTreeMap<usize, Arc<Rule>>) -> Profile {
+        let known = Profile { tuned, ..Profile::default() };
         let mut profile = Profile::default();
-        let rule_at = |at: &usize| Some((*at, tuned.get(at).or_else(|| policy.rules.get(*at))?));
+        let rule_at = |at: &usize| Some((*at, known.rule(policy, *at)?));
         let mut readers: BTreeMap<MetricId, Readers> = BTreeMap::new();
         let (mut conditions, mut keys) = (Vec::new(), Vec::new());
         for (index, rule) in rules.iter().filter_map(rule_at) {
@@ -76,8 +77,13 @@ impl Profile {
         keys.into_iter().for_each(|metric| profile.memory.keep(metric));
         profile.readers = readers.into_iter().collect();
         profile.rules = rules;
-        profile.tuned = tuned;
+        profile.tuned = known.tuned;
         profile
+    }
+
+    /// A rule as it stands for these devices: with other constants, where they have some.
+    pub fn rule<'a>(&'a self, policy: &'a Policy, index: usize) -> Option<&'a Arc<Rule>> {
+        self.tuned.get(&index).or_else(|| policy.rules.get(index))
     }
 
     /// The rules that must be looked at after a metric was read.

@@ -172,10 +172,9 @@ impl Engine {
             return;
         };
         device.heard = device.heard.max(now);
-        let newest = device.clock.newest();
-        let late = newest.is_some_and(|newest| newest.since(event) > lateness);
+        let late = device.clock.is_late(event, lateness);
         // A retained value may be old: it sets state as of its time, but nothing begins before now.
-        let look_at = if retained { event.max(now) } else { event.max(newest.unwrap_or(event)) };
+        let look_at = if retained { event.max(now) } else { device.clock.reached(event) };
         if !late {
             self.advance(now, id, look_at, effects);
         }

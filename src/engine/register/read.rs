@@ -47,21 +47,10 @@ pub fn read_entries(table: &Table<'_>) -> Entries {
 
 fn read_device(table: &Table<'_>) -> Option<(Located<String>, Registered)> {
     let id = table.required::<Located<String>>("id").filter(|id| check_id(table, id));
-    let labels = table.table("labels", |entry| {
-        let pairs = entry.entries().into_iter();
-        Some(pairs.filter_map(|(name, value)| Some((name.value, value.read()?))).collect())
-    });
     let params = table.table("params", |params| Some(read_params(params)));
+    let known_as = id.as_ref().map(|id| id.value.clone()).unwrap_or_default();
     let registered = Registered {
-        facts: DeviceFacts {
-            id: id.as_ref().map(|id| id.value.clone()).unwrap_or_default(),
-            class: table.or("class", String::new()),
-            site: table.or("site", String::new()),
-            region: table.or("region", String::new()),
-            customer: table.or("customer", String::new()),
-            labels: labels.unwrap_or_default(),
-            offline: false,
-        },
+        facts: DeviceFacts::read(table, known_as),
         nameplate: Nameplate {
             model: table.or("model", String::new()),
             serial: table.or("serial", String::new()),

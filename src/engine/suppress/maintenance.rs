@@ -4,6 +4,7 @@ use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::CronParser;
 
+use crate::engine::types::calendar::read_zone;
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::document::{Located, Table};
 use crate::engine::types::selector::Selector;
@@ -67,16 +68,7 @@ pub fn read_maintenance(table: &Table<'_>) -> Vec<Maintenance> {
 }
 
 fn read_schedule(table: &Table<'_>) -> Option<Window> {
-    let named = table.optional::<Located<String>>("timezone");
-    let zone = named.and_then(|named| {
-        let zone = named.value.parse::<Tz>().ok();
-        if zone.is_none() {
-            let message = format!("`timezone`: \"{}\" is not a time zone", named.value);
-            let hint = "a name of the IANA list, e.g. \"Asia/Shanghai\"";
-            table.place().error(named.span, "wrong-value", message, hint);
-        }
-        zone
-    });
+    let zone = read_zone(table, "timezone");
     let (repeated, once) = (table.has("cron"), table.has("from") || table.has("to"));
     if repeated == once {
         let message = "a schedule has either `cron` and `duration`, or `from` and `to`";

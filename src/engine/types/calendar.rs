@@ -1,10 +1,11 @@
 //! Dates and points in time as they stand in TOML files.
 
 use chrono::NaiveDate;
+use chrono_tz::Tz;
 use toml::Spanned;
 use toml::de::DeValue;
 
-use super::document::{Context, FromToml};
+use super::document::{Context, FromToml, Located, Table};
 use super::time::Timestamp;
 
 /// `2027-01-31`, with or without quotes.
@@ -28,6 +29,18 @@ impl<'a> FromToml<'a> for Timestamp {
         }
         time
     }
+}
+
+/// Reads the time zone under `key`, by its name in the IANA list.
+pub fn read_zone(table: &Table<'_>, key: &'static str) -> Option<Tz> {
+    let named = table.optional::<Located<String>>(key)?;
+    let zone = named.value.parse::<Tz>().ok();
+    if zone.is_none() {
+        let message = format!("`{key}`: \"{}\" is not a time zone", named.value);
+        let hint = "a name of the IANA list, e.g. \"Asia/Shanghai\"";
+        table.place().error(named.span, "wrong-value", message, hint);
+    }
+    zone
 }
 
 fn written(value: &Spanned<DeValue<'_>>) -> Option<String> {

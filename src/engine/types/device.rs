@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 
+use super::document::Table;
+
 /// Who and where a device is: from its topic, or from the register.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -40,6 +42,23 @@ pub struct Nameplate {
 }
 
 impl DeviceFacts {
+    /// Reads what an operator's file says of the device `id`; what it leaves out is empty.
+    pub fn read(table: &Table<'_>, id: String) -> DeviceFacts {
+        let labels = table.table("labels", |entry| {
+            let pairs = entry.entries().into_iter();
+            Some(pairs.filter_map(|(name, value)| Some((name.value, value.read()?))).collect())
+        });
+        DeviceFacts {
+            id,
+            class: table.or("class", String::new()),
+            site: table.or("site", String::new()),
+            region: table.or("region", String::new()),
+            customer: table.or("customer", String::new()),
+            labels: labels.unwrap_or_default(),
+            offline: false,
+        }
+    }
+
     /// The attribute that a selector or a condition names (`class`, `site`, `labels.NAME` ...);
     /// `None` for a name that is no attribute.
     pub fn attribute(&self, name: &str) -> Option<&str> {
