@@ -50,6 +50,9 @@ fn main() {
             runtime.block_on(cpu_of_a_million(qos, name));
         }
     }
+    if wanted("embedded") {
+        runtime.block_on(embedded());
+    }
     if wanted("storm") {
         runtime.block_on(storm());
     }
@@ -80,6 +83,16 @@ fn upstream(upstream: &Upstream) -> String {
         "[[upstream]]\nname = \"desk\"\nkind = \"desk\"\nurl = \"{}\"\nmax_in_flight = 64\n",
         upstream.url
     )
+}
+
+/// So many rules that compare one of seven metrics with constants that it does not reach.
+fn thresholds(rules: usize) -> String {
+    let mut text = String::new();
+    for rule in 0..rules {
+        let (metric, bound) = (rule % 7, 1_000 + rule);
+        writeln!(text, "[[rule]]\nid = \"r-{rule}\"\nwhen = \"m{metric} > {bound}\"").unwrap();
+    }
+    text
 }
 
 /// About 220 bytes.
@@ -207,11 +220,7 @@ async fn cpu_of_a_million(qos: QoS, name: &str) {
     drop(subscriber);
     println!("cpu: {name}, bare subscriber: {bare:.1} s a million, {rate:.0}/s");
     for rules in [1, 1_000] {
-        let mut text = String::new();
-        for rule in 0..rules {
-            let (metric, bound) = (rule % 7, 1_000 + rule);
-            writeln!(text, "[[rule]]\nid = \"r-{rule}\"\nwhen = \"m{metric} > {bound}\"").unwrap();
-        }
+        let text = thresholds(rules);
         let mosquitto = Mosquitto::start();
         let home = tempfile::tempdir().unwrap();
         let level = if qos == QoS::AtLeastOnce { 1 } else { 0 };
@@ -226,6 +235,49 @@ async fn cpu_of_a_million(qos: QoS, name: &str) {
         let (_, most) = memory(gateway.process.id());
         println!(
             "cpu: {name}, {rules} rules, {DEVICES} devices: {spent:.1} s a million ({:.2} of bare), {own:.0}/s ({:.2} of bare), {most:.0} MB",
+            spent / bare,
+            own / rate
+        );
+    }
+}
+
+/// The embedded broker with its gateway, beside the broker with a bare subscriber. What the broker
+/// throws away, since it comes faster than it is taken in, is told.
+async fn embedded() {
+    const MESSAGES: usize = 200_000;
+    const DEVICES: usize = 100;
+    let broker = "[broker]\nlisten = \"127.0.0.1:0\"\n";
+    // Its own source reads another topic, so that it is nothing but a broker.
+    let elsewhere = "[[source]]\nname = \"none\"\nurl = \"embedded\"\ntopics = [\"none\"]\ntopic = \"{device}\"\n";
+    let message = |n: usize| telemetry(n % DEVICES, n, 0);
+    let each = 1e6 / MESSAGES as f64;
+    let home = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(home.path(), "", &format!("{broker}{elsewhere}"));
+    let subscriber = Subscriber::start(&gateway.mqtt, MESSAGES);
+    let spent = |subscriber: &Subscriber| cpu(subscriber.process.id()) + cpu(gateway.process.id());
+    let before = spent(&subscriber);
+    let began = Instant::now();
+    publish(&gateway.mqtt, QoS::AtLeastOnce, MESSAGES, 0, message).await;
+    let subscriber = tokio::task::spawn_blocking(|| subscriber.wait()).await.unwrap();
+    let rate = MESSAGES as f64 / began.elapsed().as_secs_f64();
+    let bare = (spent(&subscriber) - before) * each;
+    println!("embedded: broker and bare subscriber: {bare:.1} µs of CPU a message, {rate:.0}/s");
+    for rules in [10, 1_000] {
+        let home = tempfile::tempdir().unwrap();
+        let gateway = Gateway::start(home.path(), &thresholds(rules), broker);
+        let before = cpu(gateway.process.id());
+        let began = Instant::now();
+        publish(&gateway.mqtt, QoS::AtLeastOnce, MESSAGES, 0, message).await;
+        let (mut received, mut overtaken) = (0, 0);
+        while received + overtaken < MESSAGES {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            received = gateway.counted("faultgate_messages_received_total{").await;
+            overtaken = gateway.counted("faultgate_messages_overtaken_total{").await;
+        }
+        let own = received as f64 / began.elapsed().as_secs_f64();
+        let spent = (cpu(gateway.process.id()) - before) * 1e6 / received as f64;
+        println!(
+            "embedded: {rules} rules: {spent:.1} µs a message ({:.2} of bare), {own:.0}/s ({:.2} of bare), {overtaken} overtaken",
             spent / bare,
             own / rate
         );
@@ -270,11 +322,7 @@ async fn storm() {
 async fn many_devices() {
     const DEVICES: usize = 100_000;
     let mosquitto = Mosquitto::start();
-    let mut rules = String::new();
-    for rule in 0..20 {
-        let (metric, bound) = (rule % 7, 1_000 + rule);
-        writeln!(rules, "[[rule]]\nid = \"r-{rule}\"\nwhen = \"m{metric} > {bound}\"").unwrap();
-    }
+    let rules = thresholds(20);
     let home = tempfile::tempdir().unwrap();
     let gateway = Gateway::start(home.path(), &rules, &source(&mosquitto, 1));
     gateway.ready().await;

@@ -19,6 +19,7 @@ use serde_json::{Value as Json, json};
 pub struct Gateway {
     pub process: Child,
     pub http: String,
+    pub mqtt: String,
     pub started_in: Duration,
 }
 
@@ -49,7 +50,7 @@ impl Gateway {
         let started_in = began.elapsed();
         std::thread::spawn(move || lines.for_each(drop));
         let text = |key: &str| ready[key].as_str().unwrap_or_default().to_owned();
-        Gateway { process, http: text("http"), started_in }
+        Gateway { process, http: text("http"), mqtt: text("mqtt"), started_in }
     }
 
     /// The lines of a metric.
@@ -266,8 +267,13 @@ pub struct Subscriber {
 impl Subscriber {
     /// Returns when it is subscribed.
     pub fn start(address: &str, count: usize) -> Subscriber {
+        Subscriber::of([SUBSCRIBER, address, &count.to_string()])
+    }
+
+    /// This bench again, with other arguments; returns when it says that it is ready.
+    fn of(arguments: [&str; 3]) -> Subscriber {
         let mut process = Command::new(std::env::current_exe().unwrap())
-            .args([SUBSCRIBER, address, &count.to_string()])
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -313,14 +319,7 @@ pub const NAIVE: &str = "--naive";
 
 /// A loop that remembers nothing: it posts whatever is in fault, and keeps nothing on disk.
 pub fn start_naive(mqtt: &str, url: &str) -> Subscriber {
-    let mut process = Command::new(std::env::current_exe().unwrap())
-        .args([NAIVE, mqtt, url])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    assert_eq!(lines.next().unwrap().unwrap(), "ready");
-    Subscriber { process, lines }
+    Subscriber::of([NAIVE, mqtt, url])
 }
 
 /// What the naive loop does.
