@@ -12,7 +12,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::cores;
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
-use super::view::{self, Health};
+use super::view::{self, Health, Sight};
 use crate::engine::pipeline::Engine;
 use crate::engine::policy::Policy;
 use crate::engine::types::alarm::Signature;
@@ -99,7 +99,8 @@ pub struct Gateway {
 struct Owed {
     acks: Vec<AckToken>,
     /// Questions, and whether the act that one asked for changed anything.
-    answers: Vec<(Ask, bool)>,
+    /// Questions, and why an act is not done.
+    answers: Vec<(Ask, Option<String>)>,
 }
 
 impl Gateway {
@@ -162,13 +163,13 @@ impl Gateway {
             self.step(now, Input::Delivered(delivered));
         }
         for ask in asked.drain(..) {
-            let before = self.effects.writes.len();
+            let mut refusal = None;
             if let Question::Act { action, signer } = &ask.question {
+                refusal = self.engine.refusal(action);
                 let input = Input::Operator { action: action.clone(), signature: signer.at(now) };
                 self.step(now, input);
             }
-            let acted = self.effects.writes.len() > before;
-            owed.answers.push((ask, acted));
+            owed.answers.push((ask, refusal));
         }
         self.commit(now).await;
         if !self.effects.calls.is_empty() {
@@ -181,11 +182,12 @@ impl Gateway {
         for ack in owed.acks {
             ack.ack();
         }
-        for (ask, acted) in owed.answers {
+        for (ask, refusal) in owed.answers {
             let answer = if matches!(ask.question, Question::Act { .. }) {
-                view::acted(acted)
+                view::acted(refusal)
             } else {
-                view::answer(now, &ask.question, &self.engine, &self.health)
+                let Gateway { engine, journal, health, .. } = &*self;
+                view::answer(now, &ask.question, &Sight { engine, journal, health })
             };
             ask.answer(answer);
         }

@@ -322,14 +322,15 @@ fn snapshot(stored: journal::Snapshot) -> Snapshot {
     }
 }
 
-/// The engine of a gateway that does not run, for commands that look at its store.
+/// The engine and the store of a gateway that does not run, for commands that look at them.
 ///
 /// # Errors
 /// A store that is in use or cannot be read.
-pub fn restore_stopped(config: &Config, policy: Policy) -> anyhow::Result<Engine> {
+pub fn restore_stopped(config: &Config, policy: Policy) -> anyhow::Result<(Engine, Journal)> {
     let options = StoreOptions { min_free_bytes: 0, ..StoreOptions::default() };
     let (journal, _) = Journal::open(&config.gateway.data.join("gateway"), options)?;
     let stored = snapshot(journal.load()?);
     let mut effects = Effects::default();
-    Ok(Engine::restore(config.settings()?, policy, stored, clock::now(), &mut effects))
+    let engine = Engine::restore(config.settings()?, policy, stored, clock::now(), &mut effects);
+    Ok((engine, journal))
 }

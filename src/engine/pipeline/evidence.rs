@@ -49,6 +49,7 @@ impl Engine {
             sparkline: sparkline(device, rule),
             values: incident.values,
             siblings: self.siblings(device, rule),
+            others: Vec::new(),
             earlier,
         }
     }

@@ -17,6 +17,8 @@ mod episodes;
 mod evaluation;
 mod evidence;
 mod flaps;
+mod grouping;
+mod incidents;
 mod lanes;
 mod looks;
 mod near_miss;
@@ -29,6 +31,7 @@ mod rejected;
 mod reload;
 mod restore;
 mod samples;
+mod shelves;
 mod suppression;
 mod topics;
 
@@ -40,6 +43,7 @@ use chrono_tz::Tz;
 use super::decode::{Decoders, Heard, SourceSpec};
 use super::detect::Rule;
 use super::guard::LedgerEnd;
+use super::merge::{Members, StormPolicy};
 use super::outbox::Outbox;
 use super::policy::Policy;
 use super::register::UnknownDevices;
@@ -52,6 +56,7 @@ use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
+use grouping::Grouping;
 use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
@@ -74,6 +79,10 @@ pub struct Settings {
     pub zone: Tz,
     /// Upstream of rules that name none.
     pub upstream: String,
+    /// When there is a storm.
+    pub storm: StormPolicy,
+    /// Longest time for which an alarm may be shelved.
+    pub shelve_max: TimeSpan,
     /// Calls that may be under way at a time, by upstream.
     pub in_flight_max: BTreeMap<String, usize>,
     /// Samples that are older than the newest by less than this are placed by their time; older
@@ -105,6 +114,8 @@ pub struct Engine {
     groups: BTreeMap<String, TicketId>,
     /// Alarms of rules or devices that are no longer there, kept for their tickets.
     departed: BTreeMap<AlarmId, AlarmRecord>,
+    members: Members,
+    grouping: Grouping,
     suppression: Suppression,
     peers: Peers,
     outbox: Outbox,
@@ -137,6 +148,10 @@ enum Timer {
     Ladder(TicketId),
     /// Some suppression may be over.
     Lift,
+    /// Some group has waited long enough.
+    Groups,
+    /// The members of a ticket are to be told.
+    Untold(TicketId),
     /// Rules of many devices ask for a number that has changed.
     Askers,
 }
@@ -160,6 +175,8 @@ impl Engine {
             tickets: BTreeMap::new(),
             groups: BTreeMap::new(),
             departed: BTreeMap::new(),
+            members: Members::default(),
+            grouping: Grouping::default(),
             suppression: Suppression::default(),
             peers: Peers::default(),
             outbox,
@@ -292,6 +309,8 @@ impl Engine {
                 Timer::Alarm(device, alarm) => self.fire_alarm(now, device, alarm, effects),
                 Timer::Ladder(ticket) => self.fire_ladder(now, ticket, effects),
                 Timer::Lift => self.lift(now, effects),
+                Timer::Groups => self.release_groups(now, effects),
+                Timer::Untold(ticket) => self.fire_untold(now, ticket, effects),
                 Timer::Askers => self.fire_askers(now, effects),
             }
         }
