@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::store::{
-    Batch, KEY_BYTES_MAX, OpenNotes, Record, Scan, Store, StoreError, StoreOptions,
+    Batch, KEY_BYTES_MAX, OpenNotes, Record, Records, Scan, Store, StoreError, StoreOptions,
 };
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
 use crate::engine::types::audit::AuditRecord;
@@ -45,8 +45,8 @@ const QUARANTINE_BATCH: usize = 256;
 
 /// The engine's records on disk.
 #[derive(Debug)]
-pub struct Journal {
-    store: Store,
+pub struct Journal<S = Store> {
+    store: S,
 }
 
 /// Everything that the engine starts from.
@@ -88,6 +88,50 @@ impl Journal {
     /// Those of [`Store::open`], and [`StoreError::Newer`].
     pub fn open(dir: &Path, options: StoreOptions) -> Result<(Journal, OpenNotes), StoreError> {
         let (store, notes) = Store::open(dir, options)?;
+        Ok((Journal::over(store, dir)?, notes))
+    }
+
+    /// As [`Journal::commit`], for async tasks.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub async fn commit_async(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit_async(batch(writes)?).await
+    }
+
+    /// The ledger from row `sequence` on, in order. A row that cannot be read is an error in its
+    /// place, and the next call goes on after it.
+    pub fn ledger(&self, sequence: u64) -> Rows<'_> {
+        Rows { scan: self.store.scan(b"l/", &ledger_key(sequence)) }
+    }
+
+    /// What people did since a time, in order; at most `most` of it. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says; an act that cannot be read is left out.
+    pub fn audit(&self, since: Timestamp, most: usize) -> Result<Vec<AuditRecord>, StoreError> {
+        let from = format!("u/{:020}", since.micros().max(0));
+        let mut acts = Vec::new();
+        for found in self.store.scan(b"u/", from.as_bytes()) {
+            let (key, value) = found?;
+            acts.extend(read::<AuditRecord>(&text(&key), &value).ok());
+            if acts.len() >= most {
+                break;
+            }
+        }
+        Ok(acts)
+    }
+}
+
+impl<S: Records> Journal<S> {
+    /// The journal in an open store, which is in `dir`.
+    ///
+    /// # Errors
+    /// What the disk says, and [`StoreError::Newer`].
+    pub fn over(store: S, dir: &Path) -> Result<Journal<S>, StoreError> {
         match store.get(SCHEMA_KEY)? {
             Some(found) => {
                 let found = read::<u32>("m/schema", &found)?;
@@ -102,11 +146,11 @@ impl Journal {
                 store.commit(vec![(SCHEMA_KEY.to_vec(), Some(schema))])?;
             }
         }
-        Ok((Journal { store }, notes))
+        Ok(Journal { store })
     }
 
     /// The store below, for its free space and its directory.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &S {
         &self.store
     }
 
@@ -119,17 +163,6 @@ impl Journal {
             return Ok(());
         }
         self.store.commit(batch(writes)?)
-    }
-
-    /// As [`Journal::commit`], for async tasks.
-    ///
-    /// # Errors
-    /// Those of [`Store::commit`].
-    pub async fn commit_async(&self, writes: &[Write]) -> Result<(), StoreError> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        self.store.commit_async(batch(writes)?).await
     }
 
     /// Reads what the engine starts from. Blocks.
@@ -160,29 +193,6 @@ impl Journal {
         snapshot.alive_at = alive.and_then(|value| read("m/alive", &value).ok());
         snapshot.quarantined = lost;
         Ok(snapshot)
-    }
-
-    /// The ledger from row `sequence` on, in order. A row that cannot be read is an error in its
-    /// place, and the next call goes on after it.
-    pub fn ledger(&self, sequence: u64) -> Rows<'_> {
-        Rows { scan: self.store.scan(b"l/", &ledger_key(sequence)) }
-    }
-
-    /// What people did since a time, in order; at most `most` of it. Blocks.
-    ///
-    /// # Errors
-    /// What the disk says; an act that cannot be read is left out.
-    pub fn audit(&self, since: Timestamp, most: usize) -> Result<Vec<AuditRecord>, StoreError> {
-        let from = format!("u/{:020}", since.micros().max(0));
-        let mut acts = Vec::new();
-        for found in self.store.scan(b"u/", from.as_bytes()) {
-            let (key, value) = found?;
-            acts.extend(read::<AuditRecord>(&text(&key), &value).ok());
-            if acts.len() >= most {
-                break;
-            }
-        }
-        Ok(acts)
     }
 
     fn all<T>(

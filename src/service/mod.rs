@@ -9,6 +9,7 @@ pub mod observe;
 mod poll;
 mod reload;
 pub mod suggest;
+pub mod turn;
 pub mod view;
 
 use std::collections::BTreeMap;
