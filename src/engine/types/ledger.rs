@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::document::Word;
 use super::severity::Severity;
 use super::ticket::TicketId;
 use super::time::Timestamp;
@@ -16,23 +17,95 @@ pub enum Meter {
     /// Steps of a ladder taken on a ticket.
     #[serde(rename = "ticket.escalated")]
     TicketEscalated,
+    /// Visits of an engineer.
+    #[serde(rename = "service.visit")]
+    ServiceVisit,
     /// HTTP requests to the upstream.
     #[serde(rename = "api.call")]
     ApiCall,
+    /// Messages to people, by whatever channel.
+    #[serde(rename = "message.sent")]
+    MessageSent,
+    /// Gigabytes kept, by days.
+    #[serde(rename = "storage.gb_day")]
+    StorageGbDay,
+    /// Devices at a time.
+    #[serde(rename = "device.peak")]
+    DevicePeak,
+    /// Users at a time.
+    #[serde(rename = "user.peak")]
+    UserPeak,
 }
 
 impl Meter {
-    /// Every meter that this version records.
-    pub const ALL: [Meter; 3] = [Meter::TicketCreated, Meter::TicketEscalated, Meter::ApiCall];
+    /// Every meter, in the order of the variants.
+    pub const ALL: [Meter; 8] = [
+        Meter::TicketCreated,
+        Meter::TicketEscalated,
+        Meter::ServiceVisit,
+        Meter::ApiCall,
+        Meter::MessageSent,
+        Meter::StorageGbDay,
+        Meter::DevicePeak,
+        Meter::UserPeak,
+    ];
+    /// Those that calls to an upstream move: what a recording or a rule set is priced by.
+    pub const OF_CALLS: [Meter; 3] = [Meter::TicketCreated, Meter::TicketEscalated, Meter::ApiCall];
 
     /// The name in plans, ledger rows and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Meter::TicketCreated => "ticket.created",
             Meter::TicketEscalated => "ticket.escalated",
+            Meter::ServiceVisit => "service.visit",
             Meter::ApiCall => "api.call",
+            Meter::MessageSent => "message.sent",
+            Meter::StorageGbDay => "storage.gb_day",
+            Meter::DevicePeak => "device.peak",
+            Meter::UserPeak => "user.peak",
         }
     }
+
+    /// How movements become a quantity, where the plan does not say.
+    pub fn aggregation(self) -> Aggregation {
+        match self {
+            Meter::TicketCreated
+            | Meter::TicketEscalated
+            | Meter::ServiceVisit
+            | Meter::ApiCall
+            | Meter::MessageSent
+            | Meter::StorageGbDay => Aggregation::Sum,
+            Meter::DevicePeak | Meter::UserPeak => Aggregation::Max,
+        }
+    }
+}
+
+/// How movements become a quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregation {
+    /// How many.
+    Count,
+    /// Sum of the quantities.
+    Sum,
+    /// Greatest quantity in a bucket.
+    Max,
+    /// How many different ones.
+    Unique,
+    /// Quantity times its duration.
+    TimeWeighted,
+    /// The newest quantity.
+    Latest,
+}
+
+impl Word for Aggregation {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("count", Aggregation::Count),
+        ("sum", Aggregation::Sum),
+        ("max", Aggregation::Max),
+        ("unique", Aggregation::Unique),
+        ("time_weighted", Aggregation::TimeWeighted),
+        ("latest", Aggregation::Latest),
+    ];
 }
 
 /// What a row says about its quantity.

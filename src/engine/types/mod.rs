@@ -17,6 +17,7 @@ pub mod job;
 pub mod ledger;
 pub mod message;
 pub mod names;
+pub mod period;
 pub mod question;
 pub mod rule;
 pub mod selector;
