@@ -3,6 +3,7 @@
 //! It stands beside the pipeline: a function of (plan, usage), so that a bill can always be
 //! computed again from the ledger.
 
+mod active;
 mod plan;
 mod rate;
 mod read;
@@ -10,6 +11,7 @@ mod terms;
 mod usage;
 mod working;
 
+pub use active::ActivePlan;
 pub use plan::{Adjust, AdjustKind, Divisor, Line, Plan, Pricing, Rounding, Tier};
 pub use rate::{Bill, BillLine, RatingError, ceiling, rate, running_bill};
 pub use read::read_plan;

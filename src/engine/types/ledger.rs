@@ -3,6 +3,7 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::chain;
 use super::document::Word;
 use super::severity::Severity;
 use super::ticket::TicketId;
@@ -151,6 +152,24 @@ pub struct LedgerRow {
     pub site: String,
     /// The device's customer.
     pub customer: String,
+    /// The device's region.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    /// The device's class.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device_class: String,
+    /// Revision of the rule.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// Id of the price plan that was active.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub plan: String,
+    /// Rung of the budget when it was decided; none without a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_rung: Option<Rung>,
+    /// Sequence number of the row that this one takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverses: Option<u64>,
     /// Severity of the ticket.
     pub severity: Severity,
     /// Event time of the fault.
@@ -164,24 +183,57 @@ pub struct LedgerRow {
 }
 
 impl LedgerRow {
-    /// Closes the chain over this row: sets `prev_hash` and `hash`.
-    pub fn seal(&mut self, prev_hash: &str) {
-        self.prev_hash = prev_hash.to_owned();
-        self.hash = String::new();
-        self.hash = self.digest();
+    /// The bytes that are kept, whose end [`super::chain`] holds against the hash.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // A struct of texts and numbers cannot fail to serialise; nothing at all would fail the
+        // check of the chain, which is the safe side.
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
     /// True when `hash` is what the rest of the row says.
     pub fn is_intact(&self) -> bool {
-        let mut bare = self.clone();
-        bare.hash = String::new();
-        bare.digest() == self.hash
+        chain::is_intact(&self.to_bytes())
     }
 
-    fn digest(&self) -> String {
-        // A struct of texts and numbers cannot fail to serialise; an empty input would only
-        // make the row fail `is_intact`, which is the safe side.
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        blake3::hash(&json).to_hex().to_string()
+    /// What it adds to the committed quantity.
+    pub fn committed(&self) -> Decimal {
+        match self.state {
+            LedgerState::Committed => self.qty,
+            LedgerState::Reserved | LedgerState::Released | LedgerState::Ambiguous => Decimal::ZERO,
+        }
+    }
+
+    /// Closes the chain over this row: sets `prev_hash` and `hash`.
+    pub fn seal(&mut self, prev_hash: &str) {
+        self.prev_hash = prev_hash.to_owned();
+        self.hash = String::new();
+        self.hash = chain::digest(&self.to_bytes());
+    }
+}
+
+/// How much of a budget is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rung {
+    /// Below the first threshold.
+    #[default]
+    Green,
+    /// Past the first one.
+    Amber,
+    /// Past the second one.
+    Red,
+    /// Nothing more is admitted.
+    Stop,
+}
+
+impl Rung {
+    /// The word in rows, notices and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rung::Green => "green",
+            Rung::Amber => "amber",
+            Rung::Red => "red",
+            Rung::Stop => "stop",
+        }
     }
 }

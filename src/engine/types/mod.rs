@@ -5,6 +5,7 @@
 
 pub mod alarm;
 pub mod calendar;
+pub mod chain;
 pub mod code;
 pub mod decision;
 pub mod device;
@@ -22,6 +23,7 @@ pub mod question;
 pub mod rule;
 pub mod selector;
 pub mod severity;
+pub mod tariff;
 pub mod text;
 pub mod ticket;
 pub mod time;
