@@ -235,6 +235,8 @@ fn alarm_word(event: AlarmEvent) -> &'static str {
         AlarmEvent::Acknowledged => "acknowledged",
         AlarmEvent::Returned => "returned",
         AlarmEvent::Closed => "closed",
+        AlarmEvent::Unsteady => "flapping",
+        AlarmEvent::Steady => "steady",
     }
 }
 

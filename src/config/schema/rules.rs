@@ -4,7 +4,7 @@ use super::{Key, Kind, key, words};
 use crate::engine::escalate::{PriorityChange, Stop};
 use crate::engine::register::UnknownDevices;
 use crate::engine::types::code::CodeReset;
-use crate::engine::types::rule::{Mode, OnRemove};
+use crate::engine::types::rule::{Mode, OnRemove, Per};
 use crate::engine::types::severity::Severity;
 
 const SEVERITY: Kind = Kind::Words(words::<Severity>);
@@ -70,6 +70,7 @@ macro_rules! shared_keys {
             key("severity", SEVERITY, "How bad it is", "严重程度"),
             key("safety", Kind::Bool, "Gas, fire, shock, overpressure, flood: never held back", "安全类（燃气、火、电击、超压、水淹）：从不压制"),
             key("latch", Kind::Bool, "Stays raised after the return until an operator resets it", "恢复后仍保持，直到人工复位"),
+            key("flapping", Kind::Table(FLAPPING), "When it changes too often and counts as raised", "频繁抖动的判定；抖动期间视为持续报警"),
             key("key", TEXTS, "Metrics whose value is part of the alarm's identity", "其取值属于报警身份的指标"),
             key("code_table", Kind::Text, "Table of fault codes that says severity and texts", "给出严重程度与文本的故障代码表"),
             key("params", PARAMS, "Typed constants, read as `params.NAME`; a device or class may override them", "常量，以 params.名称 引用；设备或类可覆盖"),
@@ -117,7 +118,19 @@ const MATCH: Kind = Kind::Attributes(&[
 ]);
 
 const TICKET: &[Key] = &[
-    key("per", Kind::Named(&["alarm", "device"]), "What one ticket collects", "一张工单汇总的范围"),
+    key("per", Kind::Words(words::<Per>), "What one ticket collects", "一张工单汇总的范围"),
+    key(
+        "group_wait",
+        Kind::Duration,
+        "How long the first alarm of a group waits for others; default 30s for site and rule, else 0s",
+        "同组首个报警等待其他报警的时间；site 与 rule 默认 30s，其余 0s",
+    ),
+    key(
+        "group_interval",
+        Kind::Duration,
+        "Later members are told in one comment at most this often; default 5m",
+        "后续成员合并为一条备注的最小间隔；默认 5m",
+    ),
     key(
         "reopen_within",
         Kind::Duration,
@@ -127,6 +140,22 @@ const TICKET: &[Key] = &[
     key("upstream", Kind::Text, "Name of an [[upstream]]", "上游系统 [[upstream]] 的名称"),
     key("queue", Kind::Text, "Queue of the upstream", "上游队列"),
     key("ladder", Kind::Text, "Id of a [[ladder]]", "升级阶梯 [[ladder]] 的标识"),
+];
+
+const FLAPPING: &[Key] = &[
+    key(
+        "low",
+        Kind::Number,
+        "Stops at this score or below; default 20",
+        "低于或等于此分数结束；默认 20",
+    ),
+    key(
+        "high",
+        Kind::Number,
+        "Starts at this score or above; default 30",
+        "高于或等于此分数开始；默认 30",
+    ),
+    key("enabled", Kind::Bool, "false: never", "false 表示不判定"),
 ];
 
 const LADDER: &[Key] = &[

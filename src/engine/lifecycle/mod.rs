@@ -11,9 +11,12 @@
 //!
 //! An unknown condition changes nothing: it neither raises nor clears, and a delay that runs out
 //! while the condition is unknown waits for the next known value.
+//!
+//! Between the delays and suppression stands flapping: while an alarm changes too often it counts
+//! as raised.
 
+mod flapping;
 mod table;
 
-pub use table::{
-    Event, Next, Observation, Policy, Truth, acknowledge, observe, reset, ticket_over,
-};
+pub use flapping::{Past, calm_at, observe, recent, score};
+pub use table::{Event, Next, Observation, Policy, Truth, acknowledge, reset, ticket_over};

@@ -20,10 +20,12 @@ pub enum Placement {
 }
 
 /// The group that an alarm's tickets belong to; equal groups share a ticket.
-pub fn group(policy: &TicketPolicy, alarm: &AlarmId, upstream: &str) -> String {
+pub fn group(policy: &TicketPolicy, alarm: &AlarmId, site: &str, upstream: &str) -> String {
     match policy.per {
         Per::Alarm => format!("{upstream}/alarm/{alarm}"),
         Per::Device => format!("{upstream}/device/{}", alarm.device),
+        Per::Site => format!("{upstream}/site/{site}"),
+        Per::Rule => format!("{upstream}/rule/{}", alarm.rule),
     }
 }
 

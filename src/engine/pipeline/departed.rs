@@ -86,8 +86,8 @@ impl Engine {
                 is_changed = true;
             }
             let (from, to) = (
-                merge::group(&policy, old, &ticket.upstream),
-                merge::group(&policy, new, &ticket.upstream),
+                merge::group(&policy, old, &ticket.site, &ticket.upstream),
+                merge::group(&policy, new, &ticket.site, &ticket.upstream),
             );
             if ticket.group == from && from != to {
                 if self.groups.get(&from) == Some(&ticket.id) {

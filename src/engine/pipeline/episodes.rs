@@ -46,6 +46,11 @@ impl Engine {
                     );
                 }
                 Event::Closed(at) => self.close(now, id, index, at, effects),
+                Event::Unsteady(at) => self.begin_flapping(now, id, index, at, effects),
+                Event::Steady { at, since, changes } => {
+                    let lasted = at.since(since);
+                    self.end_flapping(now, id, index, at, (changes, lasted), effects);
+                }
             }
         }
     }
@@ -128,12 +133,12 @@ impl Engine {
         let spec = rule.spec.for_key(&alarm.key);
         let policy = &rule.spec.ticket;
         let upstream = policy.upstream.clone().unwrap_or_else(|| self.settings.upstream.clone());
-        let group = merge::group(policy, alarm, &upstream);
-        let last = self.groups.get(&group).and_then(|id| self.tickets.get(id)).cloned();
-        let speech = self.speech();
         let Some(device) = self.devices.get(id.index()) else {
             return (TicketId(0), false);
         };
+        let group = merge::group(policy, alarm, &device.facts.site, &upstream);
+        let last = self.groups.get(&group).and_then(|id| self.tickets.get(id)).cloned();
+        let speech = self.speech();
         let earlier = last.as_ref().map(|ticket| describe(ticket, speech));
         let evidence = self.evidence(now, device, rule, &spec, incident, earlier);
         let (mut ticket, action, event, joined) =

@@ -16,6 +16,7 @@ mod devices;
 mod episodes;
 mod evaluation;
 mod evidence;
+mod flaps;
 mod lanes;
 mod looks;
 mod near_miss;

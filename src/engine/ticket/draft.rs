@@ -1,4 +1,4 @@
-//! The texts of a ticket: subject, body with the evidence, and the comments of its life.
+//! The text of a new ticket: subject, and body with the evidence.
 
 use chrono_tz::Tz;
 
@@ -9,7 +9,6 @@ use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::job::Draft;
 use crate::engine::types::message::Value;
 use crate::engine::types::rule::RuleSpec;
-use crate::engine::types::severity::Severity;
 use crate::engine::types::text::{Language, cut_chars, one_line};
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
@@ -55,14 +54,16 @@ pub struct Evidence<'a> {
 }
 
 impl Speech {
-    fn say(self, zh: &'static str, en: &'static str) -> &'static str {
+    /// The text in its language.
+    pub(super) fn say(self, zh: &'static str, en: &'static str) -> &'static str {
         match self.language {
             Language::Chinese => zh,
             Language::English => en,
         }
     }
 
-    fn time(self, at: Timestamp) -> String {
+    /// A time at the place of the gateway.
+    pub(super) fn time(self, at: Timestamp) -> String {
         at.to_chrono().with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
 }
@@ -100,72 +101,8 @@ pub fn compose(speech: Speech, evidence: &Evidence<'_>) -> Draft {
     }
 }
 
-/// Another alarm joins a ticket that is open.
-pub fn comment_joined(speech: Speech, evidence: &Evidence<'_>) -> String {
-    let head = speech.say("同一工单新增告警。", "Another alarm joins this ticket.");
-    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
-}
-
-/// The fault is back after the ticket was over.
-pub fn comment_reopened(speech: Speech, evidence: &Evidence<'_>) -> String {
-    let head = speech.say("故障再次出现，重开工单。", "The fault is back: reopened.");
-    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
-}
-
-/// One of several alarms of a ticket is over.
-pub fn comment_left(
-    speech: Speech,
-    rule: &str,
-    device: &str,
-    at: Timestamp,
-    open: usize,
-) -> String {
-    match speech.language {
-        Language::Chinese => {
-            format!(
-                "{rule} · {} 已于 {} 恢复；仍有 {open} 条告警。",
-                one_line(device),
-                speech.time(at)
-            )
-        }
-        Language::English => format!(
-            "{rule} on {} returned to normal at {}; {open} still raised.",
-            one_line(device),
-            speech.time(at)
-        ),
-    }
-}
-
-/// Everything that the ticket covers is over.
-pub fn comment_resolved(speech: Speech, at: Timestamp, lasted: TimeSpan) -> String {
-    let lasted = TimeSpan::from_secs(lasted.micros().div_euclid(1_000_000));
-    match speech.language {
-        Language::Chinese => format!("设备已于 {} 恢复正常，持续 {lasted}。", speech.time(at)),
-        Language::English => format!("Back to normal at {} after {lasted}.", speech.time(at)),
-    }
-}
-
-/// Nobody has taken the ticket in time.
-pub fn comment_escalated(
-    speech: Speech,
-    step: usize,
-    waited: TimeSpan,
-    severity: Severity,
-) -> String {
-    let severity = severity.say(speech.language);
-    match speech.language {
-        Language::Chinese => {
-            format!("升级：第 {step} 级，{waited} 内无人受理。严重程度：{severity}。")
-        }
-        Language::English => {
-            format!(
-                "Escalated, step {step}: nobody has taken this for {waited}. Severity: {severity}."
-            )
-        }
-    }
-}
-
-fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
+/// The evidence, a line each.
+pub(super) fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     let (rule, device) = (evidence.rule, evidence.device);
     let mut lines = Vec::new();
     let mut line = |zh, en, text: String| {

@@ -127,6 +127,24 @@ impl AlarmState {
     }
 }
 
+/// An alarm changes too often: it counts as raised, whatever it does underneath.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flapping {
+    /// Event time at which it began.
+    pub since: Timestamp,
+    /// How often it has changed, those that made it flapping included.
+    pub changes: u32,
+    /// It has returned underneath.
+    pub lull: Option<Lull>,
+}
+
+/// The fault is not there at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lull {
+    /// Event time at which `when` began to hold again.
+    pub rising: Option<Timestamp>,
+}
+
 /// One life of an alarm, from raised to closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Episode {
@@ -191,6 +209,8 @@ impl AlarmRecord {
             seen: Vec::new(),
             on_remove: OnRemove::Keep,
             edges: Vec::new(),
+            changes: Vec::new(),
+            flapping: None,
             history: Vec::new(),
         }
     }
@@ -228,6 +248,12 @@ pub struct AlarmRecord {
     /// Event times of the last rising edges, for rules with `occurrences` above 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<Timestamp>,
+    /// Event times of the raises and returns of the last hour, oldest first, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Timestamp>,
+    /// It changes too often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flapping: Option<Flapping>,
     /// The last decisions, oldest first, at most [`HISTORY_MAX`]; `explain` prints them.
     pub history: Vec<HistoryEntry>,
 }

@@ -138,6 +138,10 @@ pub enum AlarmEvent {
     Returned,
     /// The episode is over.
     Closed,
+    /// It changes too often, and counts as raised.
+    Unsteady,
+    /// It no longer changes too often.
+    Steady,
 }
 
 /// What can happen to a ticket.
