@@ -264,7 +264,10 @@ impl Outcome {
             Decision::Alarm { .. }
             | Decision::Ticket { .. }
             | Decision::Rejected { .. }
-            | Decision::Repeated { .. } => {}
+            | Decision::Repeated { .. }
+            | Decision::Budget(_)
+            | Decision::Overspent { .. }
+            | Decision::HeldTooLong { .. } => {}
         }
     }
 }

@@ -28,6 +28,8 @@ fn alarm(device: &str) -> AlarmRecord {
         seen: Vec::new(),
         edges: Vec::new(),
         history: Vec::new(),
+        changes: Vec::new(),
+        flapping: None,
         on_remove: OnRemove::Keep,
     }
 }

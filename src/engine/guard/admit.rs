@@ -9,6 +9,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::budget::{Budget, Spender};
+use crate::engine::types::decision::Notice;
 use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter, Rung};
 use crate::engine::types::period::{Calendar, Period};
 use crate::engine::types::tariff::{Quantities, Share, Tariff};
@@ -32,21 +33,6 @@ pub enum Admission {
     Blind,
 }
 
-/// A rung that was entered, told once a period.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Notice {
-    /// Id of the budget.
-    pub budget: String,
-    /// The rung.
-    pub rung: Rung,
-    /// First day of the period.
-    pub period: String,
-    /// Spent and set aside, at most.
-    pub used: Decimal,
-    /// Money of the period.
-    pub amount: Decimal,
-}
-
 /// How a budget stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Standing {
@@ -63,9 +49,6 @@ pub struct Standing {
     /// Money of the period.
     pub amount: Decimal,
 }
-
-/// What an action moves.
-pub type Step = Quantities;
 
 /// The budgets, and what was booked on them.
 #[derive(Debug, Default)]
@@ -113,9 +96,9 @@ impl Guard {
         Guard { watches, tariff, reserved: BTreeMap::new(), blind: false }
     }
 
-    /// The ledger could not be read: nothing but safety and critical faults is paid for.
-    pub fn set_blind(&mut self) {
-        self.blind = !self.watches.is_empty();
+    /// While the ledger is not read, nothing but safety and critical faults is paid for.
+    pub fn set_blind(&mut self, blind: bool) {
+        self.blind = blind && !self.watches.is_empty();
     }
 
     /// True while the ledger could not be read.
@@ -149,6 +132,11 @@ impl Guard {
         covering.map(|watch| watch.budget.hold_max).min().unwrap_or(TimeSpan::ZERO)
     }
 
+    /// The rung of each budget.
+    pub fn rungs(&self) -> Vec<Rung> {
+        self.watches.iter().map(|watch| watch.rung).collect()
+    }
+
     /// The worst rung among the budgets that must admit what `spender` does; `None` for no budget.
     pub fn rung(&self, spender: Spender<'_>) -> Option<Rung> {
         let covering = self.watches.iter().filter(|watch| watch.budget.scope.covers(spender));
@@ -156,7 +144,7 @@ impl Guard {
     }
 
     /// Whether every budget of `spender` holds `step` whatever comes of all that is pending.
-    pub fn admission(&self, spender: Spender<'_>, step: &Step) -> Admission {
+    pub fn admission(&self, spender: Spender<'_>, step: &Quantities) -> Admission {
         if self.blind {
             return Admission::Blind;
         }
@@ -164,7 +152,7 @@ impl Guard {
         covering.map(|watch| self.admits(watch, step)).max().unwrap_or(Admission::Ordinary)
     }
 
-    fn admits(&self, watch: &Watch, step: &Step) -> Admission {
+    fn admits(&self, watch: &Watch, step: &Quantities) -> Admission {
         let high = watch.committed.plus(&watch.pending).plus(step);
         match self.cost(watch, &watch.committed, &high) {
             None => Admission::Blind,

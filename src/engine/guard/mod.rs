@@ -10,7 +10,7 @@ mod book;
 mod budget;
 mod matrix;
 
-pub use admit::{Admission, Guard, Notice, Standing, Step};
+pub use admit::{Admission, Guard, Standing};
 pub use book::{Account, LedgerEnd, release, reserve, settle};
 pub use budget::{Budget, Scope, Spender, Thresholds, read_budgets};
 pub use matrix::{Course, Verdict, decide};

@@ -2,13 +2,13 @@
 
 use super::Engine;
 use crate::engine::escalate;
-use crate::engine::guard::{self, Account};
+use crate::engine::guard::{self, Account, Spender};
 use crate::engine::outbox::Fate;
 use crate::engine::ticket;
 use crate::engine::types::decision::{Decision, TicketEvent};
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::{Action, Delivered, JobKey, JobRecord, JobState, Outcome};
-use crate::engine::types::ledger::{LedgerRow, LedgerState};
+use crate::engine::types::ledger::LedgerState;
 use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
 
@@ -43,11 +43,6 @@ impl Engine {
         self.book(now, rows, effects);
         effects.writes.push(Write::Job(Box::new(job.clone())));
         self.outbox.add(job);
-    }
-
-    /// Writes rows of the ledger.
-    pub(super) fn book(&mut self, _: Timestamp, rows: Vec<LedgerRow>, effects: &mut Effects) {
-        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
     }
 
     pub(super) fn take_delivered(
@@ -144,10 +139,17 @@ impl Engine {
     }
 
     /// On whom a movement of a ticket is booked.
-    fn account(&self, ticket: &TicketRecord) -> Account {
+    pub(super) fn account(&self, ticket: &TicketRecord) -> Account {
         let device = self.names.find(&ticket.device).and_then(|id| self.devices.get(id.index()));
         let facts = device.map(|device| &device.facts);
         let rule = self.policy.rules.iter().find(|rule| rule.spec.id == ticket.rule);
+        let spender = Spender {
+            customer: &ticket.customer,
+            site: &ticket.site,
+            region: facts.map_or("", |facts| &facts.region),
+            device_class: facts.map_or("", |facts| &facts.class),
+            rule: &ticket.rule,
+        };
         Account {
             upstream_ticket: ticket.external.clone(),
             device: ticket.device.clone(),
@@ -157,8 +159,8 @@ impl Engine {
             region: facts.map(|facts| facts.region.clone()).unwrap_or_default(),
             device_class: facts.map(|facts| facts.class.clone()).unwrap_or_default(),
             revision: rule.map(|rule| rule.spec.revision.clone()).unwrap_or_default(),
-            plan: String::new(),
-            rung: None,
+            plan: self.guard.plan().to_owned(),
+            rung: self.guard.rung(spender),
             time: ticket.opened_at,
         }
     }

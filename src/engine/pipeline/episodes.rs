@@ -87,14 +87,15 @@ impl Engine {
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
-        let what = match (rule.spec.mode, self.suppressed(now, id, &spec)) {
-            (Mode::Live, Some(cause)) => {
+        let what = match (rule.spec.mode, self.course(now, id, &spec, &alarm, at)) {
+            (Mode::Live, Err(cause)) => {
                 episode.held_by = Some(cause.held_by);
-                self.hold(&alarm, &cause);
+                self.hold(now, &alarm, &cause);
                 format!("raised, {}", cause.why)
             }
-            (Mode::Live, None) => {
+            (Mode::Live, Ok(collect)) => {
                 let incident = Incident {
+                    collect,
                     alarm: &alarm,
                     episode: number,
                     fingerprint: &fingerprint,
@@ -136,7 +137,11 @@ impl Engine {
         let Some(device) = self.devices.get(id.index()) else {
             return (TicketId(0), false);
         };
-        let group = merge::group(policy, alarm, &device.facts.site, &upstream);
+        let folded = incident.collect.is_some();
+        let group = incident
+            .collect
+            .clone()
+            .unwrap_or_else(|| merge::group(policy, alarm, &device.facts.site, &upstream));
         let last = self.groups.get(&group).and_then(|id| self.tickets.get(id)).cloned();
         let speech = self.speech();
         let earlier = last.as_ref().map(|ticket| describe(ticket, speech));
@@ -178,7 +183,14 @@ impl Engine {
         let ticket_id = ticket.id;
         self.groups.insert(group, ticket_id);
         effects.decisions.push(Decision::Ticket { id: ticket_id, event, at: known_at });
-        self.add_job(now, &mut ticket, action, effects);
+        if !joined {
+            self.tell_overspent(&ticket, effects);
+        }
+        if joined && folded {
+            self.tally(now, ticket_id);
+        } else {
+            self.add_job(now, &mut ticket, action, effects);
+        }
         self.set_ladder_timer(&ticket);
         self.put_ticket(ticket, effects);
         (ticket_id, joined)
@@ -208,6 +220,7 @@ impl Engine {
             (ticket.cloned(), episode, self.devices.get(id.index()))
         {
             let incident = Incident {
+                collect: None,
                 alarm: &alarm,
                 episode: episode.number,
                 fingerprint: &episode.fingerprint,

@@ -15,6 +15,8 @@ const SIBLINGS_MAX: usize = 10;
 
 /// An episode that is to have a ticket.
 pub(super) struct Incident<'a> {
+    /// Group of the ticket, where the budgets fold it into another one than its own.
+    pub collect: Option<String>,
     pub alarm: &'a AlarmId,
     pub episode: u32,
     pub fingerprint: &'a Fingerprint,

@@ -9,6 +9,7 @@
 //! person   ->                                               lifecycle -> merge -> guard -> outbox
 //! ```
 
+mod budgets;
 mod calls;
 mod counterfactual;
 mod departed;
@@ -39,7 +40,7 @@ use chrono_tz::Tz;
 
 use super::decode::{Decoders, Heard, SourceSpec};
 use super::detect::Rule;
-use super::guard::LedgerEnd;
+use super::guard::{Guard, LedgerEnd};
 use super::outbox::Outbox;
 use super::policy::Policy;
 use super::register::UnknownDevices;
@@ -59,6 +60,7 @@ use rejected::RejectedSamples;
 use suppression::Suppression;
 use topics::Topics;
 
+pub use budgets::HeldAlarm;
 pub use counterfactual::Counterfactual;
 pub use devices::{Alarm, Device};
 pub use lanes::Lane;
@@ -109,6 +111,9 @@ pub struct Engine {
     peers: Peers,
     outbox: Outbox,
     ledger: LedgerEnd,
+    guard: Guard,
+    /// Alarms that were folded into a ticket for money and are not written on it yet.
+    tallies: BTreeMap<TicketId, u64>,
     ticket_last: u64,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// The timer that is set for each ladder.
@@ -139,6 +144,10 @@ enum Timer {
     Lift,
     /// Rules of many devices ask for a number that has changed.
     Askers,
+    /// A period of a budget begins.
+    Period,
+    /// Alarms that were folded into a ticket are written on it.
+    Tally(TicketId),
 }
 
 impl Engine {
@@ -164,6 +173,8 @@ impl Engine {
             peers: Peers::default(),
             outbox,
             ledger: LedgerEnd::default(),
+            guard: Guard::default(),
+            tallies: BTreeMap::new(),
             ticket_last: 0,
             timers: BTreeSet::new(),
             ladder_timers: BTreeMap::new(),
@@ -177,6 +188,7 @@ impl Engine {
             scratch: Vec::new(),
             heard: Heard::default(),
         };
+        engine.set_budgets(now);
         engine.recount_peers();
         engine.add_registered(now);
         engine
@@ -293,6 +305,8 @@ impl Engine {
                 Timer::Ladder(ticket) => self.fire_ladder(now, ticket, effects),
                 Timer::Lift => self.lift(now, effects),
                 Timer::Askers => self.fire_askers(now, effects),
+                Timer::Period => self.begin_period(now, effects),
+                Timer::Tally(ticket) => self.fire_tally(now, ticket, effects),
             }
         }
     }

@@ -36,6 +36,7 @@ impl Engine {
             }
             OperatorAction::Retry(key) => self.retry_job(now, key, effects),
             OperatorAction::Drop(key) => self.drop_job(now, key, effects),
+            OperatorAction::Approve(token) => self.approve(now, &token, &signature.by, effects),
         }
     }
 

@@ -75,7 +75,13 @@ impl Engine {
         self.topics.forget();
         self.unknown = vec![0; self.policy.rules.len()];
         self.looks = self.unknown.clone();
-        self.timers.retain(|(_, timer)| matches!(timer, Timer::Ladder(_) | Timer::Askers));
+        self.timers.retain(|(_, timer)| {
+            matches!(timer, Timer::Ladder(_) | Timer::Askers | Timer::Period | Timer::Tally(_))
+        });
+        if old.budgets != self.policy.budgets || old.plan != self.policy.plan {
+            self.set_budgets(now);
+            self.guard.set_blind(true);
+        }
         let ids = self.device_ids();
         self.register_devices(effects);
         for id in &ids {

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use super::evidence::Incident;
 use super::{Engine, Timer};
 use crate::engine::suppress::{AlarmFacts, Inhibitors};
-use crate::engine::types::alarm::{AlarmId, HeldBy};
-use crate::engine::types::decision::AlarmEvent;
+use crate::engine::types::alarm::{AlarmId, Fingerprint, HeldBy};
+use crate::engine::types::decision::{AlarmEvent, Decision};
 use crate::engine::types::effect::Effects;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::{Mode, RuleSpec};
@@ -20,6 +20,8 @@ pub(super) struct Suppression {
     inhibitors: Inhibitors,
     /// Raised alarms whose tickets wait.
     held: BTreeSet<AlarmId>,
+    /// Those that were held for money so long that a human was told.
+    overdue: BTreeSet<Fingerprint>,
     /// Tickets whose ladders wait.
     hushed: BTreeSet<TicketId>,
 }
@@ -32,7 +34,7 @@ pub(super) struct Cause {
     /// In one line.
     pub why: String,
     /// When it ends, where that is known.
-    until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 impl Engine {
@@ -66,9 +68,9 @@ impl Engine {
     }
 
     /// Keeps an alarm whose ticket waits.
-    pub(super) fn hold(&mut self, alarm: &AlarmId, cause: &Cause) {
+    pub(super) fn hold(&mut self, now: Timestamp, alarm: &AlarmId, cause: &Cause) {
         self.suppression.held.insert(alarm.clone());
-        if let Some(until) = cause.until {
+        if let Some(until) = cause.until.filter(|until| *until > now) {
             self.timers.insert((until, Timer::Lift));
         }
     }
@@ -133,11 +135,40 @@ impl Engine {
             return;
         };
         let spec = rule.spec.for_key(&alarm.key);
-        if let Some(cause) = self.suppressed(now, id, &spec) {
-            self.hold(alarm, &cause);
-            return;
+        match self.course(now, id, &spec, alarm, episode.raised_at) {
+            Ok(collect) => self.release(now, id, index, alarm, collect, effects),
+            Err(cause) => {
+                let overdue = cause.held_by == HeldBy::Budget
+                    && cause.until.is_some_and(|until| until <= now)
+                    && self.suppression.overdue.insert(episode.fingerprint.clone());
+                if overdue {
+                    let id = alarm.clone();
+                    effects.decisions.push(Decision::HeldTooLong { id, why: cause.why.clone() });
+                }
+                self.hold(now, alarm, &cause);
+            }
         }
+    }
+
+    /// Opens, joins or reopens the ticket of an alarm that was held back.
+    pub(super) fn release(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        index: usize,
+        alarm: &AlarmId,
+        collect: Option<String>,
+        effects: &mut Effects,
+    ) {
+        let Some((rule, record)) = self.alarm_of(id, index) else {
+            return;
+        };
+        let Some(episode) = record.episode.clone().filter(|_| record.state.is_raised()) else {
+            return;
+        };
+        self.suppression.held.remove(alarm);
         let incident = Incident {
+            collect,
             alarm,
             episode: episode.number,
             fingerprint: &episode.fingerprint,

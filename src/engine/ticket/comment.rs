@@ -12,6 +12,14 @@ pub fn comment_joined(speech: Speech, evidence: &Evidence<'_>) -> String {
     format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
 }
 
+/// Alarms were folded into a ticket for money, each without a comment of its own.
+pub fn comment_tallied(speech: Speech, count: u64, all: u64) -> String {
+    match speech.language {
+        Language::Chinese => format!("又有 {count} 条告警并入本工单，共 {all} 条。"),
+        Language::English => format!("{count} more alarms on this ticket, {all} in all."),
+    }
+}
+
 /// The fault is back after the ticket was over.
 pub fn comment_reopened(speech: Speech, evidence: &Evidence<'_>) -> String {
     let head = speech.say("故障再次出现，重开工单。", "The fault is back: reopened.");

@@ -9,7 +9,7 @@ mod template;
 
 pub use comment::{
     comment_escalated, comment_joined, comment_left, comment_reopened, comment_resolved,
-    comment_steady, comment_unsteady,
+    comment_steady, comment_tallied, comment_unsteady,
 };
 pub use draft::{Evidence, Speech, compose, sparkline};
 pub use template::{TemplateFault, check};

@@ -177,7 +177,7 @@ impl HeldBy {
     /// True while its ticket waits for the suppression to end.
     pub fn is_suppression(self) -> bool {
         match self {
-            HeldBy::Inhibit | HeldBy::Maintenance => true,
+            HeldBy::Inhibit | HeldBy::Maintenance | HeldBy::Budget => true,
             HeldBy::Group | HeldBy::Shadow => false,
         }
     }
@@ -195,6 +195,8 @@ pub enum HeldBy {
     Group,
     /// The rule is in shadow mode.
     Shadow,
+    /// The budget does not hold a ticket of its own.
+    Budget,
 }
 
 impl AlarmRecord {

@@ -63,4 +63,6 @@ pub enum OperatorAction {
     Retry(JobKey),
     /// Give a dead letter up for good.
     Drop(JobKey),
+    /// Pay for an alarm that the budget does not hold, by its token.
+    Approve(String),
 }

@@ -82,7 +82,7 @@ pub enum Share {
 }
 
 /// What quantities cost.
-pub trait Tariff: fmt::Debug {
+pub trait Tariff: fmt::Debug + Send + Sync {
     /// Id of the plan.
     fn id(&self) -> &str;
 
