@@ -35,6 +35,8 @@ pub use limits::Limits;
 pub const DEFAULT_FILE: &str = "faultgate.toml";
 /// The register of devices that is read when none is named.
 const DEFAULT_REGISTER: &str = "devices.toml";
+/// The budgets that are read when none are named.
+const DEFAULT_BUDGETS: &str = "budgets.toml";
 /// Topic of devices, where no source is configured.
 const DEFAULT_TOPIC: &str = "plant/{site}/{class}/{device}/telemetry";
 /// Topic of last wills and births, where no source is configured.
@@ -78,6 +80,10 @@ pub struct GatewayConfig {
     pub rules: Vec<PathBuf>,
     /// The register of devices; it need not be there.
     pub devices: PathBuf,
+    /// The price plan that is in force.
+    pub plan: Option<PathBuf>,
+    /// The budgets; the file need not be there.
+    pub budgets: PathBuf,
     /// The configuration names no rules: the folder need not be there.
     pub rules_by_default: bool,
     /// Data folder.
@@ -176,13 +182,16 @@ impl Config {
     /// These rule files and folders, and the register of devices where there is one: what is
     /// compiled as one set.
     pub fn with_register(&self, rules: &[PathBuf]) -> Vec<PathBuf> {
-        let register = Some(&self.gateway.devices).filter(|file| file.exists());
-        rules.iter().chain(register).cloned().collect()
+        let gateway = &self.gateway;
+        let beside = [&gateway.devices, &gateway.budgets].into_iter().filter(|file| file.exists());
+        rules.iter().chain(beside).chain(&gateway.plan).cloned().collect()
     }
 
     /// Where the files of a rule set lie: the rule files and folders, and the register of devices.
     pub fn rule_paths(&self) -> Vec<PathBuf> {
-        self.gateway.rules.iter().chain([&self.gateway.devices]).cloned().collect()
+        let gateway = &self.gateway;
+        let beside = [&gateway.devices, &gateway.budgets];
+        gateway.rules.iter().chain(beside).chain(&gateway.plan).cloned().collect()
     }
 
     /// What the engine needs of it.
@@ -217,13 +226,15 @@ impl Config {
             *rules = folder.join(&*rules);
         }
         self.gateway.devices = folder.join(&self.gateway.devices);
+        self.gateway.budgets = folder.join(&self.gateway.budgets);
+        self.gateway.plan = self.gateway.plan.take().map(|plan| folder.join(plan));
         self.gateway.data = folder.join(&self.gateway.data);
     }
 }
 
 fn read(table: &Table<'_>) -> Option<Config> {
     for (key, instead) in [
-        ("budget", "leave it out"),
+        ("budget", "budgets stand in budgets.toml beside this file, or in a rule file"),
         ("telemetry", "logs go to standard error, metrics to /metrics"),
     ] {
         table.not_built(key, instead);
@@ -286,6 +297,8 @@ fn default_gateway() -> GatewayConfig {
         language: Language::English,
         rules: vec!["rules".into()],
         devices: DEFAULT_REGISTER.into(),
+        plan: None,
+        budgets: DEFAULT_BUDGETS.into(),
         rules_by_default: true,
         data: "data".into(),
     }
@@ -301,6 +314,8 @@ fn read_gateway(table: &Table<'_>) -> GatewayConfig {
         language: table.optional("language").map_or(default.language, |OneOf(language)| language),
         rules_by_default: rules.is_none(),
         devices: table.optional::<String>("devices").map_or(default.devices, PathBuf::from),
+        plan: table.optional::<String>("plan").map(PathBuf::from),
+        budgets: table.optional::<String>("budgets").map_or(default.budgets, PathBuf::from),
         rules: rules.map_or(default.rules, |rules| rules.into_iter().map(PathBuf::from).collect()),
         data: table.optional::<String>("data").map_or(default.data, PathBuf::from),
     }

@@ -108,6 +108,34 @@ impl Journal {
         Rows { scan: self.store.scan(b"l/", &ledger_key(sequence)) }
     }
 
+    /// The ledger from the first row on that was written at `at` or later. Rows are written in the
+    /// order of time, so that the place is found by halves.
+    ///
+    /// # Errors
+    /// What the disk says, and a row that cannot be read.
+    pub fn ledger_since(&self, at: Timestamp) -> Result<Rows<'_>, StoreError> {
+        let Some((key, value)) = self.store.last(b"l/")? else { return Ok(self.ledger(1)) };
+        let (mut low, mut high) = (1, read::<LedgerRow>(&text(&key), &value)?.sequence + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let key = ledger_key(middle);
+            let found = self.store.get(&key)?;
+            let row = found.map(|value| read::<LedgerRow>(&text(&key), &value)).transpose()?;
+            // A row in quarantine leaves a gap; what is before it is read as well.
+            if row.is_some_and(|row| row.recorded < at) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(self.ledger(low))
+    }
+
+    /// The bytes of the ledger from row `sequence` on, in order.
+    pub fn ledger_bytes(&self, sequence: u64) -> Scan<'_> {
+        self.store.scan(b"l/", &ledger_key(sequence))
+    }
+
     /// What people did since a time, in order; at most `most` of it. Blocks.
     ///
     /// # Errors

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod book;
+mod budgets;
 mod check_warnings;
 mod child;
 mod commands;

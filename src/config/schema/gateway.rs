@@ -62,6 +62,8 @@ const GATEWAY: &[Key] = &[
     ),
     key("rules", TEXTS, "Rule files and folders", "规则文件与目录"),
     key("devices", Kind::Text, "The register of devices", "设备登记文件"),
+    key("plan", Kind::Text, "The price plan that is in force", "生效的资费方案文件"),
+    key("budgets", Kind::Text, "The budgets", "预算文件"),
     key("data", Kind::Text, "Data folder", "数据目录"),
 ];
 

@@ -4,6 +4,7 @@ use super::{Key, Kind, key, words};
 use crate::engine::escalate::{PriorityChange, Stop};
 use crate::engine::register::UnknownDevices;
 use crate::engine::types::code::CodeReset;
+use crate::engine::types::period::PeriodUnit;
 use crate::engine::types::rule::{Mode, OnRemove, Per};
 use crate::engine::types::severity::Severity;
 
@@ -42,6 +43,13 @@ pub(super) const FILE: &[Key] = &[
     ),
     key("device", Kind::Tables(DEVICE), "A registered device", "已登记的设备"),
     key("class", Kind::Tables(CLASS), "Parameters of all devices of a class", "某类设备的公共参数"),
+    key("budget", Kind::Tables(BUDGET), "What may be spent", "支出预算"),
+    key(
+        "quantities",
+        Kind::Open(&[], &Kind::Decimal(false)),
+        "What the plan charges and nobody meters: seats, sites",
+        "资费方案计费而网关不计量的数量：席位、站点",
+    ),
     key(
         "unknown_devices",
         Kind::Words(words::<UnknownDevices>),
@@ -54,6 +62,50 @@ pub(super) const FILE: &[Key] = &[
         "A test, run by `faultgate test`",
         "由 faultgate test 运行的测试",
     ),
+];
+
+const BUDGET: &[Key] = &[
+    key("id", Kind::Text, "Id in notices and rows", "通知与账本中的标识").required(),
+    key(
+        "scope",
+        Kind::Table(SCOPE),
+        "Whose spending; globs, all by default",
+        "约束范围；支持通配，缺省为全部",
+    ),
+    key("amount", Kind::Decimal(false), "Money a period", "每周期金额").required(),
+    key("period", Kind::Words(words::<PeriodUnit>), "Length of the periods", "周期长度"),
+    key("thresholds", Kind::Table(THRESHOLDS), "Where the rungs begin, percent", "各档位起点（%）"),
+    key(
+        "emergency_reserve_percent",
+        Kind::Whole(0, 100),
+        "Part of the amount for critical faults only",
+        "仅供紧急故障使用的应急比例（%）",
+    ),
+    key(
+        "hold_max",
+        Kind::Duration,
+        "How long an alarm is held before a human is told",
+        "暂缓多久后通知人工",
+    ),
+    key(
+        "max_monthly_cost_delta",
+        Kind::Decimal(false),
+        "Greatest rise of a month's cost that a change of rules may bring",
+        "规则变更允许带来的月费用增加上限",
+    ),
+];
+
+const SCOPE: &[Key] = &[
+    key("customer", Kind::Text, "Customer", "客户"),
+    key("site", Kind::Text, "Site", "站点"),
+    key("region", Kind::Text, "Region", "区域"),
+    key("device_class", Kind::Text, "Class of the device", "设备类别"),
+    key("rule", Kind::Text, "Rule", "规则"),
+];
+
+const THRESHOLDS: &[Key] = &[
+    key("amber", Kind::Whole(0, 100), "Green ends", "绿档上限"),
+    key("red", Kind::Whole(0, 100), "Amber ends", "黄档上限"),
 ];
 
 macro_rules! shared_keys {

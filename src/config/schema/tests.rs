@@ -58,6 +58,13 @@ params = { high = 3, a = { high = 4 } }
 [[class]]
 id = "freezer"
 params = { high = 5 }
+[[budget]]
+id = "all"
+scope = { site = "s*" }
+amount = "3000.00"
+thresholds = { amber = 60 }
+[quantities]
+seats = "12"
 [[test]]
 name = "x"
 device = { id = "d", labels = { line = "1" } }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::evidence::Incident;
+use super::evidence::{Entry, Incident};
 use crate::engine::detect::Rule;
 use crate::engine::lifecycle::Event;
 use crate::engine::ticket;
@@ -83,14 +83,10 @@ impl Engine {
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
-        let what = match (rule.spec.mode, self.suppressed(now, id, index, &spec)) {
-            (Mode::Live, Some(cause)) => {
-                episode.held_by = Some(cause.held_by);
-                self.hold(&alarm, &cause);
-                format!("raised, {}", cause.why)
-            }
-            (Mode::Live, None) => {
+        let what = match rule.spec.mode {
+            Mode::Live => {
                 let incident = Incident {
+                    entry: Entry::New,
                     alarm: &alarm,
                     episode: number,
                     fingerprint: &fingerprint,
@@ -98,11 +94,11 @@ impl Engine {
                     known_at: at,
                     values,
                 };
-                let placed = self.admit(now, id, &rule, incident, effects);
+                let placed = self.admit(now, (id, index), &rule, incident, effects);
                 (episode.ticket, episode.held_by) = placed.told();
                 format!("raised{placed}")
             }
-            (Mode::Shadow | Mode::Off, _) => {
+            Mode::Shadow | Mode::Off => {
                 episode.held_by = Some(HeldBy::Shadow);
                 "raised in shadow mode: no ticket".to_owned()
             }
@@ -140,6 +136,7 @@ impl Engine {
             (ticket.cloned(), episode, self.devices.get(id.index()))
         {
             let incident = Incident {
+                entry: Entry::New,
                 alarm: &alarm,
                 episode: episode.number,
                 fingerprint: &episode.fingerprint,

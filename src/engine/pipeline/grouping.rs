@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::evidence::Incident;
+use super::evidence::{Entry, Incident};
 use super::incidents::Group;
+use super::suppression::Cause;
 use super::{Engine, Timer};
 use crate::engine::detect::Rule;
 use crate::engine::merge::{self, Storms};
@@ -47,6 +48,8 @@ pub(super) enum Placed {
     Joined(TicketId, HeldBy),
     /// It waits for others.
     Waits(Timestamp),
+    /// It is held back: suppressed, or not paid for.
+    Held(Cause),
 }
 
 impl Placed {
@@ -56,6 +59,7 @@ impl Placed {
             Placed::Own(ticket) => (Some(*ticket), None),
             Placed::Joined(ticket, held_by) => (Some(*ticket), Some(*held_by)),
             Placed::Waits(_) => (None, Some(HeldBy::Group)),
+            Placed::Held(cause) => (None, Some(cause.held_by)),
         }
     }
 }
@@ -66,17 +70,19 @@ impl fmt::Display for Placed {
             Placed::Own(ticket) => write!(out, ": {ticket}"),
             Placed::Joined(ticket, HeldBy::Storm) => write!(out, ", joins the storm {ticket}"),
             Placed::Joined(ticket, _) => write!(out, ", joins {ticket}"),
+            Placed::Held(cause) => write!(out, ", {}", cause.why),
             Placed::Waits(until) => write!(out, ", waits for others of its group until {until}"),
         }
     }
 }
 
 impl Engine {
-    /// Decides where a raised episode that nothing suppresses goes.
+    /// Decides where a raised episode goes: suppression, groups and storms, and what the budgets
+    /// pay for, in this order.
     pub(super) fn admit(
         &mut self,
         now: Timestamp,
-        id: DeviceId,
+        (id, index): (DeviceId, usize),
         rule: &Arc<Rule>,
         incident: Incident<'_>,
         effects: &mut Effects,
@@ -84,20 +90,22 @@ impl Engine {
         let Some(device) = self.devices.get(id.index()) else {
             return Placed::Waits(now);
         };
-        let alarm = incident.alarm;
+        let (alarm, entry) = (incident.alarm, incident.entry);
         let spec = rule.spec.for_key(&alarm.key);
+        if let Some(cause) = self.suppressed(now, id, index, &spec) {
+            self.hold(now, alarm, &cause);
+            return Placed::Held(cause);
+        }
         let policy = &self.settings.storm;
         let pool = policy.by.pool(&device.facts);
-        let storm = self.grouping.storms.note(policy, pool, now, alarm.to_string());
+        let storms = &mut self.grouping.storms;
+        let storm = match entry {
+            Entry::New => storms.note(policy, pool, now, alarm.to_string()),
+            Entry::Again | Entry::Approved => storms.at(policy, pool, now),
+        };
         let upstream = self.upstream_of(rule);
         let own = merge::group(&spec.ticket, alarm, &device.facts.site, &upstream);
-        let mut group = Group {
-            key: own,
-            storm: None,
-            others: Vec::new(),
-            worst: spec.severity,
-            is_told: false,
-        };
+        let mut group = Group::of_one(own, spec.severity);
         match storm.filter(|_| !self.is_open(&group.key)) {
             Some(_) if spec.safety => {
                 group.key = merge::safety_group(&spec, &alarm.device, &upstream);
@@ -108,9 +116,19 @@ impl Engine {
             }
             None => {
                 let wait = merge::group_wait(&spec);
-                if wait > TimeSpan::ZERO && !self.is_open(&group.key) {
+                if wait > TimeSpan::ZERO && !self.is_open(&group.key) && entry == Entry::New {
                     let until = now + wait;
                     return Placed::Waits(self.wait_for_group(group.key, alarm.clone(), until));
+                }
+            }
+        }
+        if entry != Entry::Approved {
+            match self.course(id, &spec, incident.raised_at, &group.key) {
+                Ok(None) => {}
+                Ok(Some(folded)) => (group.key, group.storm) = (folded, None),
+                Err(cause) => {
+                    self.hold(now, alarm, &cause);
+                    return Placed::Held(cause);
                 }
             }
         }
@@ -170,6 +188,12 @@ impl Engine {
             Some(storm) => merge::storm_group(&storm.pool, &self.upstream_of(rule)),
             None => key.to_owned(),
         };
+        let spec = rule.spec.clone();
+        let key = match self.course(*first, &spec, now, &key) {
+            Ok(None) => key,
+            Ok(Some(folded)) => folded,
+            Err(cause) => return self.hold_group(now, raised, &cause, effects),
+        };
         let worst = raised.iter().map(|(.., episode)| episode.severity).min();
         let worst = worst.unwrap_or(Severity::Info);
         let names = alarms.iter().skip(1).map(AlarmId::to_string);
@@ -180,6 +204,7 @@ impl Engine {
             let alarm = record.id.clone();
             let values = self.values(id, &rule);
             let incident = Incident {
+                entry: Entry::New,
                 alarm: &alarm,
                 episode: episode.number,
                 fingerprint: &episode.fingerprint,
@@ -194,6 +219,26 @@ impl Engine {
             let held_by = if storm.is_some() { HeldBy::Storm } else { HeldBy::Group };
             let held_by = (joined || storm.is_some()).then_some(held_by);
             self.release(now, id, index, (ticket, held_by), "its group has waited", effects);
+        }
+    }
+
+    /// Nothing pays for the ticket of a group: its alarms are held, each for itself.
+    fn hold_group(
+        &mut self,
+        now: Timestamp,
+        raised: Vec<(DeviceId, usize, Arc<Rule>, Episode)>,
+        cause: &Cause,
+        effects: &mut Effects,
+    ) {
+        for (id, index, ..) in raised {
+            let Some(record) = self.record_mut(id, index) else { continue };
+            let alarm = record.id.clone();
+            if let Some(episode) = &mut record.episode {
+                episode.held_by = Some(cause.held_by);
+            }
+            record.remember(now, now, cause.why.clone());
+            self.hold(now, &alarm, cause);
+            self.write_alarm(id, index, effects);
         }
     }
 

@@ -35,8 +35,15 @@ pub(super) struct Group {
     pub is_told: bool,
 }
 
+impl Group {
+    /// The group of one alarm.
+    pub fn of_one(key: String, severity: Severity) -> Group {
+        Group { key, storm: None, others: Vec::new(), worst: severity, is_told: false }
+    }
+}
+
 /// What a raised episode does to a ticket, its text written.
-enum Entry {
+enum Step {
     Open(Box<Draft>),
     Join(TicketRecord, String),
     Reopen(TicketRecord, String),
@@ -65,33 +72,33 @@ impl Engine {
         evidence.others.clone_from(&group.others);
         let entry = match (merge::place(last.as_ref(), raised_at), last) {
             (Placement::Join(_), Some(ticket)) => {
-                Entry::Join(ticket, ticket::comment_joined(speech, &evidence))
+                Step::Join(ticket, ticket::comment_joined(speech, &evidence))
             }
             (Placement::Reopen(_), Some(ticket)) => {
-                Entry::Reopen(ticket, ticket::comment_reopened(speech, &evidence))
+                Step::Reopen(ticket, ticket::comment_reopened(speech, &evidence))
             }
             (Placement::Open | Placement::Join(_) | Placement::Reopen(_), _) => {
                 let draft = match &group.storm {
                     Some(storm) => ticket::compose_storm(speech, &evidence, storm),
                     None => ticket::compose(speech, &evidence),
                 };
-                Entry::Open(Box::new(Draft { severity: group.worst, ..draft }))
+                Step::Open(Box::new(Draft { severity: group.worst, ..draft }))
             }
         };
         let (mut ticket, action, event) = match entry {
-            Entry::Join(ticket, text) => {
+            Step::Join(ticket, text) => {
                 let joined = (alarm, episode, raised_at, known_at);
                 let text = (!group.is_told).then_some(text);
                 return (self.join(now, ticket, joined, rule, &spec, text, effects), true);
             }
-            Entry::Reopen(mut ticket, text) => {
+            Step::Reopen(mut ticket, text) => {
                 ticket.status = TicketStatus::Reopened;
                 ticket.resolved_at = None;
                 ticket.ack = None;
                 ticket.severity = group.worst;
                 (ticket, Action::Reopen { text }, TicketEvent::Reopened)
             }
-            Entry::Open(draft) => {
+            Step::Open(draft) => {
                 self.ticket_last += 1;
                 let upstream = self.upstream_of(rule);
                 let ticket = TicketRecord {
@@ -112,6 +119,7 @@ impl Engine {
         let ticket_id = ticket.id;
         self.groups.insert(group.key, ticket_id);
         effects.decisions.push(Decision::Ticket { id: ticket_id, event, at: known_at });
+        self.tell_overspent(&ticket, effects);
         self.add_job(now, &mut ticket, action, effects);
         self.set_ladder_timer(&ticket);
         self.put_ticket(ticket, effects);

@@ -9,6 +9,7 @@
 //! person   ->                                               lifecycle -> merge -> guard -> outbox
 //! ```
 
+mod budgets;
 mod calls;
 mod counterfactual;
 mod departed;
@@ -42,7 +43,7 @@ use chrono_tz::Tz;
 
 use super::decode::{Decoders, Heard, SourceSpec};
 use super::detect::Rule;
-use super::guard::LedgerEnd;
+use super::guard::{Guard, LedgerEnd};
 use super::merge::{Members, StormPolicy};
 use super::outbox::Outbox;
 use super::policy::Policy;
@@ -64,6 +65,7 @@ use rejected::RejectedSamples;
 use suppression::Suppression;
 use topics::Topics;
 
+pub use budgets::HeldAlarm;
 pub use counterfactual::Counterfactual;
 pub use devices::{Alarm, Device};
 pub use lanes::Lane;
@@ -120,6 +122,7 @@ pub struct Engine {
     peers: Peers,
     outbox: Outbox,
     ledger: LedgerEnd,
+    guard: Guard,
     ticket_last: u64,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// The timer that is set for each ladder.
@@ -154,6 +157,8 @@ enum Timer {
     Untold(TicketId),
     /// Rules of many devices ask for a number that has changed.
     Askers,
+    /// A period of a budget begins.
+    Period,
 }
 
 impl Engine {
@@ -181,6 +186,7 @@ impl Engine {
             peers: Peers::default(),
             outbox,
             ledger: LedgerEnd::default(),
+            guard: Guard::default(),
             ticket_last: 0,
             timers: BTreeSet::new(),
             ladder_timers: BTreeMap::new(),
@@ -194,6 +200,7 @@ impl Engine {
             scratch: Vec::new(),
             heard: Heard::default(),
         };
+        engine.set_budgets(now);
         engine.recount_peers();
         engine.add_registered(now);
         engine
@@ -312,6 +319,7 @@ impl Engine {
                 Timer::Groups => self.release_groups(now, effects),
                 Timer::Untold(ticket) => self.fire_untold(now, ticket, effects),
                 Timer::Askers => self.fire_askers(now, effects),
+                Timer::Period => self.begin_period(now, effects),
             }
         }
     }

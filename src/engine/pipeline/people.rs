@@ -57,6 +57,7 @@ impl Engine {
             }
             OperatorAction::Retry(key) => self.retry_job(now, key, effects),
             OperatorAction::Drop(key) => self.drop_job(now, key, effects),
+            OperatorAction::Approve(token) => self.approve(now, &token, &signature.by, effects),
         }
     }
 
@@ -111,6 +112,11 @@ impl Engine {
                     .as_ref()
                     .map(|ack| format!("{ticket} was taken by {} at {}", ack.by, ack.at)),
             },
+            OperatorAction::Approve(given) => {
+                let held = self.held_for_money();
+                let asked = held.iter().any(|held| held.token.as_deref() == Some(given));
+                (!asked).then(|| format!("no alarm waits for the approval `{given}`"))
+            }
             OperatorAction::Retry(job) | OperatorAction::Drop(job) => {
                 let dead = self
                     .outbox

@@ -78,8 +78,15 @@ impl Engine {
         self.unknown = vec![0; self.policy.rules.len()];
         self.looks = self.unknown.clone();
         self.timers.retain(|(_, timer)| {
-            matches!(timer, Timer::Ladder(_) | Timer::Askers | Timer::Groups | Timer::Untold(_))
+            matches!(
+                timer,
+                Timer::Ladder(_) | Timer::Askers | Timer::Groups | Timer::Untold(_) | Timer::Period
+            )
         });
+        if old.budgets != self.policy.budgets || old.plan != self.policy.plan {
+            self.set_budgets(now);
+            self.guard.set_blind(true);
+        }
         let ids = self.device_ids();
         self.register_devices(effects);
         for id in &ids {

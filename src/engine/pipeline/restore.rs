@@ -50,6 +50,7 @@ impl Engine {
         let mut engine = Engine::new(settings, policy, now);
         engine.redelivery = Redelivery::restore(stored.received);
         engine.ledger = stored.ledger;
+        engine.guard.set_blind(true);
         engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {
             engine.decoders.recall(&facts, now);

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::evidence::Incident;
+use super::evidence::{Entry, Incident};
+use super::grouping::Placed;
 use super::{Engine, Timer};
 use crate::engine::suppress::{AlarmFacts, Inhibitors};
-use crate::engine::types::alarm::{AlarmId, HeldBy, Shelf, ShelfKind};
+use crate::engine::types::alarm::{AlarmId, Fingerprint, HeldBy, Shelf, ShelfKind};
+use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::Effects;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::{Mode, RuleSpec};
@@ -19,6 +21,8 @@ pub(super) struct Suppression {
     inhibitors: Inhibitors,
     /// Raised alarms whose tickets wait.
     held: BTreeSet<AlarmId>,
+    /// Those that were held for money so long that a human was told.
+    overdue: BTreeSet<Fingerprint>,
     /// Tickets whose ladders wait.
     hushed: BTreeSet<TicketId>,
     /// Alarms that an operator keeps from people, raised or not.
@@ -33,7 +37,7 @@ pub(super) struct Cause {
     /// In one line.
     pub why: String,
     /// When it ends, where that is known.
-    until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 impl Engine {
@@ -99,9 +103,9 @@ impl Engine {
     }
 
     /// Keeps an alarm whose ticket waits.
-    pub(super) fn hold(&mut self, alarm: &AlarmId, cause: &Cause) {
+    pub(super) fn hold(&mut self, now: Timestamp, alarm: &AlarmId, cause: &Cause) {
         self.suppression.held.insert(alarm.clone());
-        if let Some(until) = cause.until {
+        if let Some(until) = cause.until.filter(|until| *until > now) {
             self.timers.insert((until, Timer::Lift));
         }
     }
@@ -164,15 +168,37 @@ impl Engine {
         let Some((rule, record)) = self.alarm_of(id, index) else {
             return;
         };
+        let Some(episode) = record.episode.as_ref().filter(|_| record.state.is_raised()) else {
+            return;
+        };
+        let was = episode.held_by;
+        let spec = rule.spec.for_key(&alarm.key);
+        if let Some(cause) = self.suppressed(now, id, index, &spec) {
+            self.hold(now, alarm, &cause);
+            return;
+        }
+        let entry = if was == Some(HeldBy::Budget) { Entry::Again } else { Entry::New };
+        self.enter_held(now, (id, index), alarm, entry, effects);
+    }
+
+    /// Has an alarm that was held back find its ticket.
+    pub(super) fn enter_held(
+        &mut self,
+        now: Timestamp,
+        (id, index): (DeviceId, usize),
+        alarm: &AlarmId,
+        entry: Entry,
+        effects: &mut Effects,
+    ) {
+        let Some((rule, record)) = self.alarm_of(id, index) else {
+            return;
+        };
         let Some(episode) = record.episode.clone().filter(|_| record.state.is_raised()) else {
             return;
         };
-        let spec = rule.spec.for_key(&alarm.key);
-        if let Some(cause) = self.suppressed(now, id, index, &spec) {
-            self.hold(alarm, &cause);
-            return;
-        }
+        self.suppression.held.remove(alarm);
         let incident = Incident {
+            entry,
             alarm,
             episode: episode.number,
             fingerprint: &episode.fingerprint,
@@ -180,19 +206,42 @@ impl Engine {
             known_at: now,
             values: self.values(id, &rule),
         };
-        match self.admit(now, id, &rule, incident, effects).told() {
+        let placed = self.admit(now, (id, index), &rule, incident, effects);
+        if let Placed::Held(cause) = &placed {
+            self.tell_overdue(now, alarm, &episode.fingerprint, cause, effects);
+        }
+        match placed.told() {
             (Some(ticket), held_by) => {
-                let why = "no longer suppressed";
+                let why = if entry == Entry::New { "no longer suppressed" } else { "paid for" };
                 self.release(now, id, index, (ticket, held_by), why, effects);
             }
             (None, held_by) => {
                 if let Some(record) = self.record_mut(id, index)
                     && let Some(episode) = &mut record.episode
+                    && episode.held_by != held_by
                 {
                     episode.held_by = held_by;
+                    self.write_alarm(id, index, effects);
                 }
-                self.write_alarm(id, index, effects);
             }
+        }
+    }
+
+    /// Tells a human once of an alarm that is held for want of money for too long.
+    fn tell_overdue(
+        &mut self,
+        now: Timestamp,
+        alarm: &AlarmId,
+        fingerprint: &Fingerprint,
+        cause: &Cause,
+        effects: &mut Effects,
+    ) {
+        let overdue = cause.held_by == HeldBy::Budget
+            && cause.until.is_some_and(|until| until <= now)
+            && self.suppression.overdue.insert(fingerprint.clone());
+        if overdue {
+            let id = alarm.clone();
+            effects.decisions.push(Decision::HeldTooLong { id, why: cause.why.clone() });
         }
     }
 

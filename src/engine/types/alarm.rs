@@ -202,7 +202,11 @@ impl HeldBy {
     /// True while its ticket waits for the suppression to end.
     pub fn is_suppression(self) -> bool {
         match self {
-            HeldBy::Inhibit | HeldBy::Maintenance | HeldBy::Shelved | HeldBy::OutOfService => true,
+            HeldBy::Inhibit
+            | HeldBy::Maintenance
+            | HeldBy::Shelved
+            | HeldBy::OutOfService
+            | HeldBy::Budget => true,
             HeldBy::Group | HeldBy::Storm | HeldBy::Shadow => false,
         }
     }
@@ -226,6 +230,8 @@ pub enum HeldBy {
     Storm,
     /// The rule is in shadow mode.
     Shadow,
+    /// The budget does not hold a ticket of its own.
+    Budget,
 }
 
 impl AlarmRecord {

@@ -78,6 +78,8 @@ pub enum OperatorAction {
     Retry(JobKey),
     /// Give a dead letter up for good.
     Drop(JobKey),
+    /// Pay for an alarm that the budget does not hold, by its token.
+    Approve(String),
 }
 
 impl OperatorAction {
@@ -92,6 +94,7 @@ impl OperatorAction {
             OperatorAction::PutIntoService(_) => "put-into-service",
             OperatorAction::Retry(_) => "retry",
             OperatorAction::Drop(_) => "drop",
+            OperatorAction::Approve(_) => "approve",
         }
     }
 
@@ -108,6 +111,7 @@ impl OperatorAction {
             OperatorAction::Retry(job) | OperatorAction::Drop(job) => {
                 format!("{}/{}", job.ticket, job.number)
             }
+            OperatorAction::Approve(token) => token.clone(),
         }
     }
 }
