@@ -27,11 +27,18 @@ pub use money::is_plan;
 /// The newest version of the rule file format.
 const SCHEMA: i64 = 1;
 
+/// Rules about the gateway itself.
+const OWN_RULES: &str = include_str!("own_rules.toml");
+/// The rule that is raised while no messages can arrive from a source.
+pub const PATH_LOST: &str = "path-lost";
+
 /// Rules and ladders, ready to decide.
 #[derive(Debug, Default)]
 pub struct Policy {
-    /// The rules, in the order of the files.
+    /// The rules, in the order of the files; those that the gateway brings itself come last.
     pub rules: Vec<Arc<Rule>>,
+    /// How many of them stand in the operator's files.
+    pub written: usize,
     /// The metrics that some rule reads: nothing else is kept.
     pub metrics: Names<Metric>,
     /// Names of the rules.
@@ -118,8 +125,20 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
     (policy.plan, policy.budgets) = money.finish(sources, report);
     check_references(&drafts, sources, upstreams, &policy, report);
     let Policy { codes, metrics, rule_names, .. } = &mut policy;
-    let rules = detect::compile(drafts, sources, report, codes, metrics, rule_names);
+    let has_own = drafts.iter().any(|draft| draft.id.value == PATH_LOST);
+    rule_names.intern(PATH_LOST);
+    let mut rules = detect::compile(drafts, sources, report, codes, metrics, rule_names);
+    let written = rules.len();
+    if !has_own {
+        let own = [Source { file: "own_rules.toml".to_owned(), text: OWN_RULES.to_owned() }];
+        let drafts = own.iter().filter_map(|source| {
+            read_document(Place { source, report }, |table| Some(detect::read_rules(table, 0)))
+        });
+        let drafts = drafts.flatten().collect();
+        rules.extend(detect::compile(drafts, &own, report, codes, metrics, rule_names));
+    }
     policy.rules = rules.into_iter().map(Arc::new).collect();
+    policy.written = written;
     check_inhibiting(&policy, &inhibiting, report);
     for (source, entries) in entries {
         let place = Place { source, report };

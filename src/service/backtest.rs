@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::engine::pipeline::Settings;
-use crate::engine::policy::Policy;
+use crate::engine::policy::{PATH_LOST, Policy};
 use crate::engine::rating::{self, Plan, RatingError};
 use crate::engine::rehearsal::Rehearsal;
 use crate::engine::types::alarm::{AlarmId, HeldBy};
@@ -156,7 +156,11 @@ impl Backtest {
         }
         let unknown = self.rehearsal.as_ref().map_or(&[][..], |played| played.engine().unknown());
         for (index, rule) in self.rules.into_iter().enumerate() {
-            let mut line = rules.remove(&rule).unwrap_or_default();
+            let line = rules.remove(&rule);
+            if line.is_none() && rule == PATH_LOST {
+                continue;
+            }
+            let mut line = line.unwrap_or_default();
             line.unknown = unknown.get(index).copied().unwrap_or(0);
             line.rule = rule;
             outcome.rules.push(line);

@@ -265,7 +265,7 @@ fn open_store(
 ) -> anyhow::Result<(Journal, journal::Snapshot)> {
     let (journal, notes) = Journal::open(&config.gateway.data.join("gateway"), options)?;
     tracing::info!(?notes, "The store is open.");
-    reload::remember(config, Origin::Start, rules.policy.rules.len(), &rules.sources);
+    reload::remember(config, Origin::Start, rules.policy.written, &rules.sources);
     let stored = journal.load()?;
     Ok((journal, stored))
 }

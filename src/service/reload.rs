@@ -59,7 +59,7 @@ pub(super) async fn run(
 async fn load(config: &Config, origin: Origin, policies: &mpsc::Sender<Policy>) -> Json {
     match block_in_place(|| rules::load(config, &config.gateway.rules)) {
         Ok(Ok(RuleSet { policy, sources })) => {
-            let count = policy.rules.len();
+            let count = policy.written;
             if policies.send(policy).await.is_err() {
                 return refused(&["the gateway is stopping".to_owned()]);
             }

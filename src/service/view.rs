@@ -101,7 +101,7 @@ pub fn answer(now: Timestamp, question: &Question, sight: &Sight<'_>) -> Json {
                 "broker": health.broker,
                 "sources": sources.collect::<Vec<_>>(),
                 "store": health.store,
-                "rules": engine.policy().rules.len(),
+                "rules": engine.policy().written,
                 "devices": engine.devices().len(),
                 "outbox": engine.outbox().depth(),
             })

@@ -564,3 +564,25 @@ fn a_storm_and_its_members_go_on_after_a_restart() {
     }
     assert_eq!(plant.words().last(), Some(&(200, "tk-11", "resolve")));
 }
+
+#[test]
+fn a_lost_path_is_one_alarm_and_the_silence_behind_it_stands_still() {
+    let text = "[[rule]]\nid = \"silent\"\nwhen = \"absent(30m)\"\n";
+    let mut plant = Plant::new(text);
+    for number in 0..9 {
+        plant.say(1_000, ("sh-1", &format!("d-{number}")), "temp_c", -20.0);
+    }
+    // Ten minutes of silence, two hours without a path, ten minutes of grace: 20 minutes are left.
+    plant.until(1_600);
+    plant.step(Input::Path { source: 0, up: false });
+    plant.until(1_600 + 7_200);
+    assert_eq!(plant.words(), [(1_660, "tk-1", "open")]);
+    assert!(plant.text(0).contains("No messages can arrive"), "{}", plant.text(0));
+    plant.step(Input::Path { source: 0, up: true });
+    assert_eq!(plant.words().last(), Some(&(8_800, "tk-1", "resolve")));
+    plant.say(8_900, ("sh-1", "d-0"), "temp_c", -20.0);
+    plant.until(8_800 + 600 + 1_199);
+    assert_eq!(plant.calls.len(), 2);
+    plant.until(8_800 + 600 + 1_203);
+    assert_eq!(plant.calls.len(), 2 + 8, "all but the one that has spoken: {:?}", plant.words());
+}

@@ -177,6 +177,8 @@ impl Device {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DeviceClock {
     newest: Option<(Timestamp, Timestamp)>,
+    /// Time that does not count as silence.
+    forgiven: TimeSpan,
 }
 
 impl DeviceClock {
@@ -199,7 +201,18 @@ impl DeviceClock {
     pub fn hear(&mut self, event: Timestamp, received: Timestamp) {
         if self.newest().is_none_or(|newest| event >= newest) {
             self.newest = Some((event, received));
+            self.forgiven = TimeSpan::ZERO;
         }
+    }
+
+    /// So much time does not count as silence.
+    pub fn forgive(&mut self, time: TimeSpan) {
+        self.forgiven = self.forgiven + time;
+    }
+
+    /// Since when it is silent, where that counts; `heard` for a device that has no time yet.
+    pub fn silent_since(self, heard: Timestamp) -> Timestamp {
+        self.newest().unwrap_or(heard) + self.forgiven
     }
 
     /// The device's time at `now`.

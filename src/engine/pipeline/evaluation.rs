@@ -73,7 +73,7 @@ pub(super) fn conditions(
         stale_after: rule.spec.stale_after,
         raised: &raised,
         count_raised: &|rule, among| around.peers.count(rule, among, &device.facts),
-        last_message: device.clock.newest().unwrap_or(device.heard),
+        last_message: device.clock.silent_since(device.heard),
         offline: device.facts.offline,
         absence_held: around.absence_held,
     };

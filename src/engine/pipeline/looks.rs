@@ -1,7 +1,6 @@
 //! Sample -> Edge: which rules are looked at when, and what comes of a look.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use super::Engine;
 use super::devices::Alarm;
@@ -274,11 +273,6 @@ impl Engine {
         Around { peers: &self.peers, absence_held: self.is_absence_held(now) }
     }
 
-    /// True while nothing can be said about who is silent.
-    pub(super) fn is_absence_held(&self, now: Timestamp) -> bool {
-        now < self.absence_held_until || !self.paths_down.is_empty()
-    }
-
     /// Moves one alarm on what its conditions say. True when it was raised or returned.
     fn observe(
         &mut self,
@@ -346,30 +340,6 @@ impl Engine {
         let device = self.devices.get(id.index());
         let record = device.and_then(|device| device.alarms.get(index)?.record.as_ref());
         effects.writes.extend(record.cloned().map(Write::Alarm));
-    }
-
-    /// Has every rule looked at again that asks about absence, once that is no longer held back.
-    pub(super) fn wake_absence(&mut self) {
-        let at = self.absence_held_until;
-        for id in self.device_ids() {
-            let Some(device) = self.devices.get_mut(id.index()) else {
-                continue;
-            };
-            let event = device.clock.at(at);
-            let profile = Arc::clone(&device.profile);
-            for rule in &profile.absence {
-                let Some(device) = self.devices.get_mut(id.index()) else {
-                    continue;
-                };
-                let index = device.slot_of(*rule);
-                if let Some(alarm) = device.alarms.get_mut(index)
-                    && alarm.due.is_none_or(|due| due > event)
-                {
-                    alarm.due = Some(event);
-                    self.set_timer(id, index);
-                }
-            }
-        }
     }
 }
 

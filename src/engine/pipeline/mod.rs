@@ -24,6 +24,7 @@ mod incidents;
 mod lanes;
 mod looks;
 mod near_miss;
+mod paths;
 mod peers;
 mod people;
 mod profile;
@@ -132,6 +133,8 @@ pub struct Engine {
     ladder_timers: BTreeMap<TicketId, Timestamp>,
     /// `absent` is held back until then, by source; the end of time while the path is down.
     absence_held_until: Timestamp,
+    /// Since when it is.
+    absence_held_since: Timestamp,
     paths_down: BTreeSet<usize>,
     /// What is raised before then waits until then.
     settles_until: Timestamp,
@@ -196,6 +199,7 @@ impl Engine {
             timers: BTreeSet::new(),
             ladder_timers: BTreeMap::new(),
             absence_held_until,
+            absence_held_since: now,
             paths_down: BTreeSet::new(),
             settles_until: now,
             redelivery: Redelivery::default(),
@@ -240,7 +244,7 @@ impl Engine {
             Input::Ticket { id, status, signature } => {
                 self.take_ticket(now, id, status, &signature, effects);
             }
-            Input::Path { source, up } => self.take_path(now, source, up),
+            Input::Path { source, up } => self.take_path(now, source, up, effects),
         }
         self.look_at_askers(now, effects);
         self.take_calls(now, effects);

@@ -204,16 +204,6 @@ impl Engine {
         self.look_concerned(now, id, &[], event, effects);
     }
 
-    pub(super) fn take_path(&mut self, now: Timestamp, source: usize, up: bool) {
-        if !up {
-            self.paths_down.insert(source);
-        } else if self.paths_down.remove(&source) {
-            self.absence_held_until =
-                self.absence_held_until.max(now + self.settings.restart_grace);
-            self.wake_absence();
-        }
-    }
-
     /// True for an exact repeat of the device's newest message; any other is remembered.
     fn is_repeat(&mut self, id: DeviceId, event: Timestamp, message: Option<&Message>) -> bool {
         let Some(device) = self.devices.get_mut(id.index()) else {
