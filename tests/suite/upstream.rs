@@ -1,4 +1,4 @@
-//! What every upstream must do, on the desk inside and on a real Request Tracker.
+//! What every upstream must do, on the desk inside, a real Request Tracker and a real Redmine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

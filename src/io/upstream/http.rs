@@ -8,7 +8,8 @@ use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
-use super::config::{Rate, UpstreamConfig, own_url};
+use super::bucket::Bucket;
+use super::config::{UpstreamConfig, own_url};
 use crate::engine::types::job::Outcome;
 use crate::engine::types::text::{cut_chars, one_line};
 use crate::engine::types::time::TimeSpan;
@@ -53,7 +54,7 @@ pub fn plain_client() -> Result<Client, reqwest::Error> {
     client(HeaderMap::new(), KEPT_CONNECTIONS)
 }
 
-fn client(headers: HeaderMap, kept: usize) -> Result<Client, reqwest::Error> {
+pub(super) fn client(headers: HeaderMap, kept: usize) -> Result<Client, reqwest::Error> {
     // The second call finds it installed already.
     drop(rustls::crypto::ring::default_provider().install_default());
     Client::builder()
@@ -79,6 +80,16 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// A request has left; `writes` for one that changes something.
+    pub fn sent(&mut self, writes: bool) {
+        self.wrote |= writes;
+    }
+
+    /// A request has succeeded.
+    pub fn succeeded(&mut self, writes: bool) {
+        self.changed |= writes;
+    }
+
     /// What the end of its last request means for the whole attempt. After a step that succeeded
     /// the rest is looked up before anything is sent again; before the first step nothing can
     /// have happened.
@@ -105,7 +116,7 @@ pub(super) struct Http {
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub status: StatusCode,
+    status: StatusCode,
     pub body: Json,
     text: String,
     retry_after: Option<TimeSpan>,
@@ -120,12 +131,6 @@ impl Http {
         Http::new(config, &format!("{base}desk/api/v1/"), "Bearer ")
     }
 
-    pub fn for_request_tracker(config: &UpstreamConfig) -> Result<Http, ConnectError> {
-        let base = config.url.clone().unwrap_or_default();
-        let base = if base.ends_with("REST/2.0/") { base } else { format!("{base}REST/2.0/") };
-        Http::new(config, &base, "token ")
-    }
-
     fn new(config: &UpstreamConfig, base: &str, scheme: &str) -> Result<Http, ConnectError> {
         let base = Url::parse(base).map_err(|_| ConnectError::Address(base.to_owned()))?;
         let mut headers = HeaderMap::new();
@@ -135,7 +140,7 @@ impl Http {
             value.set_sensitive(true);
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
-        let bucket = Arc::new(Mutex::new(Bucket::new(config.rate)));
+        let bucket = Arc::new(Mutex::new(Bucket::new(config.rate, clock::monotonic())));
         Ok(Http { client: client(headers, config.max_in_flight)?, base, bucket })
     }
 
@@ -149,7 +154,7 @@ impl Http {
         key: Option<&str>,
         body: Option<&Json>,
     ) -> Result<Answer, Outcome> {
-        let wait = self.bucket.lock().await.take();
+        let wait = self.bucket.lock().await.take(clock::monotonic(), 0.0);
         // A timer rounds up to the next millisecond, even for no time at all.
         if !wait.is_zero() {
             tokio::time::sleep(wait).await;
@@ -186,19 +191,26 @@ impl Http {
     }
 }
 
-async fn read_answer(mut response: reqwest::Response) -> Result<Answer, Outcome> {
-    let status = response.status();
-    let retry_after = retry_after(response.headers());
+/// The whole body of an answer, or why it cannot be had.
+pub(super) async fn read_whole(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     loop {
         match response.chunk().await {
             Ok(Some(chunk)) if bytes.len() + chunk.len() <= ANSWER_BYTES_MAX => {
                 bytes.extend_from_slice(&chunk);
             }
-            Ok(Some(_) | None) => break,
-            Err(error) => return Err(Outcome::Unknown { reason: reason(&chain(&error)) }),
+            Ok(Some(_)) => return Err("the answer has more than 1 MiB".to_owned()),
+            Ok(None) => return Ok(bytes),
+            Err(error) => return Err(chain(&error)),
         }
     }
+}
+
+async fn read_answer(response: reqwest::Response) -> Result<Answer, Outcome> {
+    let status = response.status();
+    let retry_after = retry_after(response.headers());
+    let bytes = read_whole(response).await;
+    let bytes = bytes.map_err(|why| Outcome::Unknown { reason: reason(&why) })?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = match serde_json::from_slice(&bytes) {
         Ok(body) => body,
@@ -236,16 +248,16 @@ impl Answer {
 }
 
 /// Refused for good.
-pub(super) fn rejected(said: &str) -> Outcome {
+fn rejected(said: &str) -> Outcome {
     Outcome::Rejected { reason: reason(said) }
 }
 
-fn reason(text: &str) -> String {
+pub(super) fn reason(text: &str) -> String {
     one_line(cut_chars(text, REASON_CHARS_MAX)).trim().to_owned()
 }
 
 /// An error with its causes, without the address: it may hold a secret.
-fn chain(error: &reqwest::Error) -> String {
+pub(super) fn chain(error: &reqwest::Error) -> String {
     let mut text = if error.is_timeout() { "timed out".to_owned() } else { "failed".to_owned() };
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
@@ -264,27 +276,4 @@ fn retry_after(headers: &HeaderMap) -> Option<TimeSpan> {
     let at = chrono::DateTime::parse_from_rfc2822(text).ok()?;
     let at = crate::engine::types::time::Timestamp::from_micros(at.timestamp_micros());
     Some(at.since(clock::now()).max(TimeSpan::ZERO))
-}
-
-/// A token bucket.
-#[derive(Debug)]
-struct Bucket {
-    rate: Rate,
-    tokens: f64,
-    at: std::time::Instant,
-}
-
-impl Bucket {
-    fn new(rate: Rate) -> Bucket {
-        Bucket { rate, tokens: rate.burst, at: clock::monotonic() }
-    }
-
-    /// Takes a token; how long to wait until it is there.
-    fn take(&mut self) -> Duration {
-        let now = clock::monotonic();
-        let since = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = now;
-        self.tokens = (self.tokens + since * self.rate.per_second).min(self.rate.burst) - 1.0;
-        Duration::from_secs_f64((-self.tokens / self.rate.per_second).max(0.0))
-    }
 }

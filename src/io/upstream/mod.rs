@@ -3,10 +3,12 @@
 //! Done, refused for good, worth another attempt, or unknown. An unknown end is looked up before
 //! anything is sent again: a ticket by its external key, a comment by the key in its subject.
 
+mod bucket;
 mod config;
 mod desk;
+mod hooks;
 mod http;
-mod request_tracker;
+mod http_api;
 
 use std::net::SocketAddr;
 
@@ -14,12 +16,13 @@ use crate::engine::types::job::{Call, Delivered, Outcome};
 use crate::engine::types::ticket::TicketStatus;
 
 pub use config::{Kind, UpstreamConfig};
+pub use hooks::router as hooks;
 pub use http::{ConnectError, plain_client};
-pub use request_tracker::Watch;
+pub use http_api::{Finding, HookAnswer, Hooked, Watch};
 
 use desk::DeskClient;
 use http::{Attempt, Http};
-use request_tracker::RequestTracker;
+use http_api::HttpApi;
 
 /// One ticket system.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub struct Upstream {
 #[derive(Debug)]
 enum Connector {
     Desk(DeskClient),
-    RequestTracker(Box<RequestTracker>),
+    Http(Box<HttpApi>),
 }
 
 /// A ticket was changed by a person in its system.
@@ -51,12 +54,9 @@ impl Upstream {
     /// # Errors
     /// A token that is not to be had, or an address that is none.
     pub fn connect(config: &UpstreamConfig, own: SocketAddr) -> Result<Upstream, ConnectError> {
-        let kind = match config.kind {
+        let kind = match &config.kind {
             Kind::Desk => Connector::Desk(DeskClient::new(Http::for_desk(config, own)?)),
-            Kind::RequestTracker => Connector::RequestTracker(Box::new(RequestTracker::new(
-                Http::for_request_tracker(config)?,
-                config,
-            ))),
+            Kind::Http(api) => Connector::Http(Box::new(HttpApi::new(config, api)?)),
         };
         Ok(Upstream { name: config.name.clone(), kind })
     }
@@ -75,7 +75,7 @@ impl Upstream {
         let checked = match &self.kind {
             // A desk keeps idempotency keys.
             Connector::Desk(_) => Ok(()),
-            Connector::RequestTracker(tracker) => tracker.check(&mut attempt).await,
+            Connector::Http(api) => api.check(&mut attempt).await,
         };
         checked.map_err(why)
     }
@@ -89,9 +89,23 @@ impl Upstream {
         match &self.kind {
             // A desk tells by itself.
             Connector::Desk(_) => Ok(Vec::new()),
-            Connector::RequestTracker(tracker) => {
-                tracker.changes(watch, &mut attempt).await.map_err(why)
-            }
+            Connector::Http(api) => api.changes(watch, &mut attempt).await.map_err(why),
+        }
+    }
+
+    /// Takes what the ticket system tells by itself.
+    pub async fn hook(&self, hooked: &Hooked) -> HookAnswer {
+        match &self.kind {
+            Connector::Desk(_) => HookAnswer::None,
+            Connector::Http(api) => api.hook(hooked, crate::io::clock::now()).await,
+        }
+    }
+
+    /// Tries the connection; with `probe`, a ticket is opened and resolved.
+    pub async fn probe(&self, probe: bool) -> Vec<Finding> {
+        match &self.kind {
+            Connector::Desk(_) => Vec::new(),
+            Connector::Http(api) => api.probe(probe).await,
         }
     }
 
@@ -100,7 +114,7 @@ impl Upstream {
         let mut attempt = Attempt::default();
         let ended = match &self.kind {
             Connector::Desk(desk) => desk.perform(call, &mut attempt).await,
-            Connector::RequestTracker(tracker) => tracker.perform(call, &mut attempt).await,
+            Connector::Http(api) => api.perform(call, &mut attempt).await,
         };
         let outcome = match ended {
             Ok(outcome) => outcome,
