@@ -22,6 +22,7 @@ mod one_ticket;
 mod proxy;
 mod recordings;
 mod redelivery;
+mod redmine;
 mod reload;
 mod reload_load;
 mod rule_files;

@@ -18,7 +18,7 @@ use crate::engine::types::ticket::TicketStatus;
 pub use config::{Kind, UpstreamConfig};
 pub use hooks::router as hooks;
 pub use http::{ConnectError, plain_client};
-pub use http_api::{Finding, HookAnswer, Hooked, Watch};
+pub use http_api::{Api, Finding, HookAnswer, Hooked, Op, Watch, words};
 
 use desk::DeskClient;
 use http::{Attempt, Http};

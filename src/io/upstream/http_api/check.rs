@@ -109,7 +109,7 @@ impl Checker<'_> {
         };
         if !api.is_exactly_once() {
             let message = format!(
-                "upstream `{}`: a crash in the wrong moment can double a ticket (exactly_once = false)",
+                "upstream `{}` is not exactly once: a crash in the wrong moment can double a ticket",
                 self.config.name
             );
             let hint = "add [upstream.find], or [upstream.once] with `by`; `by = \"local\"` says \

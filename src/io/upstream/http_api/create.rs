@@ -28,7 +28,7 @@ impl HttpApi {
     ) -> Result<Outcome, Outcome> {
         let key = call.fingerprint.0.as_str();
         let queue = self.queue(draft.queue.as_deref());
-        let critical = draft.severity == Severity::Critical;
+        let critical = call.severity == Severity::Critical;
         let about =
             About { critical, key: Some(call.idempotency_key.as_str()), ..About::default() };
         let (title, _) = cut(&draft.title, self.api.limits.title);

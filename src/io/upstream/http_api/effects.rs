@@ -46,10 +46,11 @@ impl HttpApi {
         if let Action::Escalate { severity, assign, .. } = &call.action {
             self.add_escalation(&mut names, *severity, assign.as_deref());
         }
-        let critical =
-            matches!(&call.action, Action::Escalate { severity: Some(Severity::Critical), .. });
-        let about =
-            About { critical, key: Some(call.idempotency_key.as_str()), ..About::default() };
+        let about = About {
+            critical: call.severity == Severity::Critical,
+            key: Some(call.idempotency_key.as_str()),
+            ..About::default()
+        };
         self.run(op, &mut names, about, call.uncertain, attempt).await.map_err(Failure::outcome)?;
         if let Some(status) = status {
             self.remember(ticket, status).await;

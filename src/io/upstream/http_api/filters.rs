@@ -152,7 +152,9 @@ fn json(value: &Value) -> Json {
             }
             Json::Object(map)
         }
-        _ => Json::String(value.to_string()),
+        ValueKind::String | ValueKind::Bytes | ValueKind::Plain | ValueKind::Invalid | _ => {
+            Json::String(value.to_string())
+        }
     }
 }
 

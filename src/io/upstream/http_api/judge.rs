@@ -32,10 +32,13 @@ pub(super) fn judge(
     let verdict = |class, wait, hint: Option<&Template>| {
         let hint = hint.or(step.hint.as_ref());
         let hint = hint.and_then(|hint| hint.render(Escape::Raw, names).ok());
-        let said = said(errors, answer, names);
+        let told = said(errors, answer, names);
+        // A whole document says nothing beside the words of whoever wrote the hint.
+        let document = (200..300).contains(&answer.status) && told.len() > SAID_CHARS_MAX / 2;
         let reason = match hint.filter(|hint| !hint.is_empty()) {
-            Some(hint) => format!("{hint} ({said})"),
-            None => said,
+            Some(hint) if document => hint,
+            Some(hint) => format!("{hint} ({told})"),
+            None => told,
         };
         Verdict { class, reason, wait }
     };

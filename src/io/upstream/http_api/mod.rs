@@ -48,6 +48,13 @@ pub use check::check;
 pub use probe::Finding;
 pub use read::read;
 pub use spec::{Api, Op};
+
+/// The closed sets of words of its keys, for the schema.
+pub mod words {
+    pub use super::digest::{Algorithm, Encoding};
+    pub use super::spec::{Class, Confirm, Once, PagingStyle};
+}
+
 pub use webhook::{HookAnswer, Hooked};
 
 /// A client of an API.
@@ -102,10 +109,11 @@ impl HttpApi {
 impl Api {
     /// What keeps a create from being carried out twice.
     pub fn once(&self) -> Once {
+        let search = self.operations.contains_key(&Op::Find);
         match self.create.once {
-            Once::Unset if self.operations.contains_key(&Op::Find) => Once::Search,
-            Once::Unset => Once::Local,
-            said => said,
+            None if search => Once::Search,
+            None => Once::Local,
+            Some(said) => said,
         }
     }
 

@@ -111,6 +111,7 @@ fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call 
         idempotency_key: format!("{key}-{number}"),
         attempt: 1,
         uncertain: false,
+        severity: Severity::Info,
         action,
     }
 }

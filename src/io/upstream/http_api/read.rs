@@ -63,11 +63,7 @@ pub fn read(table: &Table<'_>, mut api: Api) -> Api {
 /// Our words and theirs.
 fn read_maps(table: &Table<'_>, api: &mut Api) {
     let severity = table.table("severity", |entry| {
-        Some(read_ours(
-            entry,
-            |word| Severity::parse_word(word),
-            &Severity::ALL.map(Severity::word),
-        ))
+        Some(read_ours(entry, Severity::parse_word, &Severity::ALL.map(Severity::word)))
     });
     api.severity.extend(severity.unwrap_or_default());
     let words: Vec<&str> = TicketStatus::ALL.iter().map(|status| status.word()).collect();
@@ -161,12 +157,10 @@ fn read_secrets(table: &Table<'_>) -> BTreeMap<String, Secret> {
 
 /// `[upstream.once]`.
 fn read_once(table: &Table<'_>, before: &Create) -> Create {
-    let by = table.optional("by").map(|OneOf(once)| once);
+    let by = table.optional("by").map(|OneOf(once): OneOf<Once>| once);
     let confirm = table.optional("confirm").map(|OneOf(confirm): OneOf<Confirm>| confirm);
-    let exactly = table.optional::<bool>("exactly_once");
-    let by = by.or(if exactly == Some(false) { Some(Once::Local) } else { None });
     Create {
-        once: by.unwrap_or(before.once),
+        once: by.or(before.once),
         search_lag: table.or("search_lag", before.search_lag),
         confirm: confirm.unwrap_or(before.confirm),
         duplicate_id: extract(table, "duplicate_id").or_else(|| before.duplicate_id.clone()),

@@ -149,8 +149,10 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
             AutoEscape::Json => format!("\u{1}{}\u{2}", filters::to_json(value)),
             AutoEscape::Html if !value.is_none() => filters::xml(&value.to_string()),
             AutoEscape::Custom(_) if !value.is_none() => filters::percent(&value.to_string()),
-            _ if value.is_none() => String::new(),
-            _ => value.to_string(),
+            AutoEscape::None | AutoEscape::Html | AutoEscape::Custom(_) | _ if value.is_none() => {
+                String::new()
+            }
+            AutoEscape::None | AutoEscape::Html | AutoEscape::Custom(_) | _ => value.to_string(),
         };
         out.write_str(&text).map_err(Error::from)
     });

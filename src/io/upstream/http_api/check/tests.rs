@@ -78,7 +78,7 @@ fn what_cannot_be_done_and_what_can_be_doubled_is_said() {
     let text =
         format!("{HEAD}[create]\nrequest = {{ path = \"t\" }}\nbody = '{{}}'\nid = \"own\"\n");
     let told = told(&text).join("\n");
-    assert!(told.contains("exactly_once = false"), "{told}");
+    assert!(told.contains("not exactly once"), "{told}");
     for op in ["comment", "escalate", "resolve", "reopen"] {
         assert!(told.contains(&format!("has no `{op}`")), "{told}");
     }

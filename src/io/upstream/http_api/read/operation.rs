@@ -21,9 +21,10 @@ pub(super) fn read_lack(table: &Table<'_>, op: Op, api: &mut Api) {
         return;
     }
     let message = format!("`{}` is a table", op.word());
-    let hint = match op {
-        Op::Create => "write [upstream.create] with `request = { ... }`".to_owned(),
-        _ => format!("write [upstream.{0}], or `{0} = \"none\"` if it cannot be done", op.word()),
+    let hint = if op == Op::Create {
+        "write [upstream.create] with `request = { ... }`".to_owned()
+    } else {
+        format!("write [upstream.{0}], or `{0} = \"none\"` if it cannot be done", op.word())
     };
     table.place().error(word.span, "wrong-value", message, hint);
 }
