@@ -1,5 +1,7 @@
 //! `faultgate check`: every error of every file at once, and what cannot be meant.
 
+mod online;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,6 +27,12 @@ pub struct Args {
     /// Show what each rule keeps in memory for each device
     #[arg(long)]
     cost: bool,
+    /// Call the upstreams of the configuration as well: who am I, can a lost ticket be found again
+    #[arg(long)]
+    online: bool,
+    /// Open a ticket in each upstream and resolve it; calls them as `--online` does
+    #[arg(long)]
+    probe: bool,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -75,8 +83,12 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
         args.paths.clone()
     };
     let mut rules = Vec::new();
-    for source in files::read_all(&paths).context("cannot read what is to be checked")? {
-        if is_plan(&source) {
+    let read = files::read_all(&paths).context("cannot read what is to be checked")?;
+    // The one plan among rules and budgets is the one in force; several are only compared.
+    let alone = read.iter().filter(|source| policy::is_plan(source)).count() == 1;
+    let in_force = alone && read.len() > 1;
+    for source in read {
+        if policy::is_plan(&source) && !in_force {
             let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
             warn_unbounded(plan.as_ref(), Place { source: &source, report: &report });
             sources.push(source);
@@ -88,24 +100,32 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
     let policy = policy::compile(&rules, &names, &report);
     let yields = loaded.config.as_ref().and_then(config::Config::yields);
+    if let Some(policy) = policy.as_ref().filter(|policy| policy.budgets.is_empty()) {
+        let source = rules.iter().find(|source| policy::is_plan(source));
+        let plan = policy.plan.as_ref().map(|active| active.plan());
+        if let Some(source) = source {
+            warn_unbounded(plan, Place { source, report: &report });
+        }
+    }
     if policy.is_some() {
         detect::lint(&rules, yields.as_ref(), &report);
     }
+    let mut diagnostics = Vec::new();
+    if let Some(config) = loaded.config.as_ref().filter(|_| args.online || args.probe) {
+        let tell = args.format == Format::Text;
+        diagnostics = online::check(config, sources.first(), args.probe, tell)?;
+    }
     sources.extend(rules);
-    Ok(Checked { diagnostics: report.into_sorted(), sources, policy })
-}
-
-/// A price plan has a `[plan]` table; rule files have none.
-fn is_plan(source: &Source) -> bool {
-    source.text.lines().any(|line| line.trim() == "[plan]")
+    let found = report.into_sorted();
+    Ok(Checked { diagnostics: found.into_iter().chain(diagnostics).collect(), sources, policy })
 }
 
 /// What is charged by use can come to any sum.
 fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
     let Some(plan) = plan.filter(|plan| plan.charges_by_use()) else { return };
     let message = format!("nothing bounds what plan `{}` can come to: it charges by use", plan.id);
-    let hint = "this version has no budgets: agree on a cap with the supplier, and see beforehand \
-                what rules would cost with `faultgate backtest --plan`";
+    let hint =
+        "put it in force with `[gateway] plan` and bound it with a `[[budget]]` in budgets.toml";
     let head = place.source.text.find("[plan]").unwrap_or(0);
     place.warning(head..head + "[plan]".len(), "unbounded-price", message, hint);
 }

@@ -11,6 +11,7 @@
 //! | `j/TICKET/NUMBER` | a job of the outbox |
 //! | `d/DEVICE` | a device |
 //! | `l/SEQUENCE` | a ledger row |
+//! | `u/MICROSECOND/SUBJECT` | an act of a person |
 //! | `m/schema` | the schema's version |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/alive` | when the gateway was last known to run |
@@ -23,9 +24,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::store::{
-    Batch, KEY_BYTES_MAX, OpenNotes, Record, Scan, Store, StoreError, StoreOptions,
+    Batch, KEY_BYTES_MAX, OpenNotes, Record, Records, Scan, Store, StoreError, StoreOptions,
 };
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
+use crate::engine::types::audit::AuditRecord;
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
@@ -43,8 +45,8 @@ const QUARANTINE_BATCH: usize = 256;
 
 /// The engine's records on disk.
 #[derive(Debug)]
-pub struct Journal {
-    store: Store,
+pub struct Journal<S = Store> {
+    store: S,
 }
 
 /// Everything that the engine starts from.
@@ -86,6 +88,78 @@ impl Journal {
     /// Those of [`Store::open`], and [`StoreError::Newer`].
     pub fn open(dir: &Path, options: StoreOptions) -> Result<(Journal, OpenNotes), StoreError> {
         let (store, notes) = Store::open(dir, options)?;
+        Ok((Journal::over(store, dir)?, notes))
+    }
+
+    /// As [`Journal::commit`], for async tasks.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub async fn commit_async(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit_async(batch(writes)?).await
+    }
+
+    /// The ledger from row `sequence` on, in order. A row that cannot be read is an error in its
+    /// place, and the next call goes on after it.
+    pub fn ledger(&self, sequence: u64) -> Rows<'_> {
+        Rows { scan: self.store.scan(b"l/", &ledger_key(sequence)) }
+    }
+
+    /// The ledger from the first row on that was written at `at` or later. Rows are written in the
+    /// order of time, so that the place is found by halves.
+    ///
+    /// # Errors
+    /// What the disk says, and a row that cannot be read.
+    pub fn ledger_since(&self, at: Timestamp) -> Result<Rows<'_>, StoreError> {
+        let Some((key, value)) = self.store.last(b"l/")? else { return Ok(self.ledger(1)) };
+        let (mut low, mut high) = (1, read::<LedgerRow>(&text(&key), &value)?.sequence + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let key = ledger_key(middle);
+            let found = self.store.get(&key)?;
+            let row = found.map(|value| read::<LedgerRow>(&text(&key), &value)).transpose()?;
+            // A row in quarantine leaves a gap; what is before it is read as well.
+            if row.is_some_and(|row| row.recorded < at) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(self.ledger(low))
+    }
+
+    /// The bytes of the ledger from row `sequence` on, in order.
+    pub fn ledger_bytes(&self, sequence: u64) -> Scan<'_> {
+        self.store.scan(b"l/", &ledger_key(sequence))
+    }
+
+    /// What people did since a time, in order; at most `most` of it. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says; an act that cannot be read is left out.
+    pub fn audit(&self, since: Timestamp, most: usize) -> Result<Vec<AuditRecord>, StoreError> {
+        let from = format!("u/{:020}", since.micros().max(0));
+        let mut acts = Vec::new();
+        for found in self.store.scan(b"u/", from.as_bytes()) {
+            let (key, value) = found?;
+            acts.extend(read::<AuditRecord>(&text(&key), &value).ok());
+            if acts.len() >= most {
+                break;
+            }
+        }
+        Ok(acts)
+    }
+}
+
+impl<S: Records> Journal<S> {
+    /// The journal in an open store, which is in `dir`.
+    ///
+    /// # Errors
+    /// What the disk says, and [`StoreError::Newer`].
+    pub fn over(store: S, dir: &Path) -> Result<Journal<S>, StoreError> {
         match store.get(SCHEMA_KEY)? {
             Some(found) => {
                 let found = read::<u32>("m/schema", &found)?;
@@ -100,11 +174,11 @@ impl Journal {
                 store.commit(vec![(SCHEMA_KEY.to_vec(), Some(schema))])?;
             }
         }
-        Ok((Journal { store }, notes))
+        Ok(Journal { store })
     }
 
     /// The store below, for its free space and its directory.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &S {
         &self.store
     }
 
@@ -117,17 +191,6 @@ impl Journal {
             return Ok(());
         }
         self.store.commit(batch(writes)?)
-    }
-
-    /// As [`Journal::commit`], for async tasks.
-    ///
-    /// # Errors
-    /// Those of [`Store::commit`].
-    pub async fn commit_async(&self, writes: &[Write]) -> Result<(), StoreError> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        self.store.commit_async(batch(writes)?).await
     }
 
     /// Reads what the engine starts from. Blocks.
@@ -158,12 +221,6 @@ impl Journal {
         snapshot.alive_at = alive.and_then(|value| read("m/alive", &value).ok());
         snapshot.quarantined = lost;
         Ok(snapshot)
-    }
-
-    /// The ledger from row `sequence` on, in order. A row that cannot be read is an error in its
-    /// place, and the next call goes on after it.
-    pub fn ledger(&self, sequence: u64) -> Rows<'_> {
-        Rows { scan: self.store.scan(b"l/", &ledger_key(sequence)) }
     }
 
     fn all<T>(
@@ -250,6 +307,9 @@ fn key(write: &Write) -> Vec<u8> {
         Write::Ticket(ticket) => ticket_key(ticket.id),
         Write::Job(job) => job_key(job.key),
         Write::JobGone(key) => job_key(*key),
+        Write::Audit(act) => {
+            bounded(format!("u/{:020}/{}", act.signature.at.micros(), act.subject))
+        }
         Write::Ledger(row) => ledger_key(row.sequence),
         Write::Alive(_) => ALIVE_KEY.to_vec(),
         Write::Received { source, .. } => bounded(format!("r/{source}")),
@@ -262,6 +322,7 @@ fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
         Write::Alarm(alarm) => json(key, alarm),
         Write::Ticket(ticket) => json(key, ticket),
         Write::Job(job) => json(key, job),
+        Write::Audit(act) => json(key, act),
         Write::Ledger(row) => json(key, row),
         Write::Alive(at) => json(key, at),
         Write::Received { source, newest } => Ok(Some(received_bytes(source, newest))),

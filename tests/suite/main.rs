@@ -4,17 +4,21 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod book;
+mod budgets;
 mod check_warnings;
 mod child;
 mod commands;
+mod connectors;
 mod crash;
 mod demo;
 mod desk;
 mod explain;
+mod fake;
 mod fuzz;
 mod gateway;
 mod lanes;
 mod layers;
+mod life_cycle;
 mod mosquitto;
 mod mqtt_tls;
 mod mqtt_traps;

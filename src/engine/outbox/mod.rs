@@ -137,7 +137,8 @@ impl Outbox {
         let fate = match &delivered.outcome {
             Outcome::Done { .. } => Fate::Done(job),
             Outcome::Rejected { reason } => {
-                job.state = JobState::Dead { at: now, reason: reason.clone() };
+                let (reason, attempts) = (reason.clone(), delivered.attempt);
+                job.state = JobState::Dead { at: now, reason, attempts };
                 self.dead.insert(job.key);
                 self.jobs.insert(job.key, job.clone());
                 Fate::Dead(job)
@@ -158,11 +159,11 @@ impl Outbox {
     /// Sends a dead letter again; the record to store.
     pub fn retry(&mut self, now: Timestamp, key: JobKey) -> Option<JobRecord> {
         let job = self.jobs.get_mut(&key)?;
-        let JobState::Dead { reason, .. } = &job.state else {
+        let JobState::Dead { reason, attempts, .. } = &job.state else {
             return None;
         };
-        let reason = reason.clone();
-        job.state = JobState::Waiting { attempts: 0, not_before: now, uncertain: true, reason };
+        let (reason, attempts) = (reason.clone(), *attempts);
+        job.state = JobState::Waiting { attempts, not_before: now, uncertain: true, reason };
         let job = job.clone();
         self.dead.remove(&key);
         self.promote(key.ticket);
@@ -247,7 +248,7 @@ impl Outbox {
 fn call(job: &JobRecord, external: Option<String>) -> Call {
     let (attempts, uncertain) = match &job.state {
         JobState::Waiting { attempts, uncertain, .. } => (*attempts, *uncertain),
-        JobState::Dead { .. } => (0, true),
+        JobState::Dead { attempts, .. } => (*attempts, true),
     };
     Call {
         key: job.key,

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::engine::escalate;
-use crate::engine::guard::{self, Account};
+use crate::engine::guard::{self, Account, Spender};
 use crate::engine::outbox::Fate;
 use crate::engine::ticket;
 use crate::engine::types::decision::{Decision, TicketEvent};
@@ -38,8 +38,9 @@ impl Engine {
                 reason: String::new(),
             },
         };
-        let rows = guard::reserve(&mut self.ledger, now, &job, &account(ticket));
-        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
+        let account = self.account(ticket);
+        let rows = guard::reserve(&mut self.ledger, now, &job, &account);
+        self.book(now, rows, effects);
         effects.writes.push(Write::Job(Box::new(job.clone())));
         self.outbox.add(job);
     }
@@ -61,11 +62,12 @@ impl Engine {
             ticket.external = Some(external.clone());
         }
         let (Fate::Done(job) | Fate::Again(job, _) | Fate::Dead(job)) = &fate;
-        let rows = guard::settle(&mut self.ledger, now, job, delivered, &account(&ticket));
+        let account = self.account(&ticket);
+        let rows = guard::settle(&mut self.ledger, now, job, delivered, &account);
         for row in rows.iter().filter(|row| row.state == LedgerState::Committed) {
             *ticket.usage.entry(row.meter).or_default() += row.qty;
         }
-        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
+        self.book(now, rows, effects);
         let action = job.action.word();
         let event = match (&fate, &delivered.outcome) {
             (
@@ -136,6 +138,33 @@ impl Engine {
         self.put_ticket(ticket, effects);
     }
 
+    /// On whom a movement of a ticket is booked.
+    pub(super) fn account(&self, ticket: &TicketRecord) -> Account {
+        let device = self.names.find(&ticket.device).and_then(|id| self.devices.get(id.index()));
+        let facts = device.map(|device| &device.facts);
+        let rule = self.policy.rules.iter().find(|rule| rule.spec.id == ticket.rule);
+        let spender = Spender {
+            customer: &ticket.customer,
+            site: &ticket.site,
+            region: facts.map_or("", |facts| &facts.region),
+            device_class: facts.map_or("", |facts| &facts.class),
+            rule: &ticket.rule,
+        };
+        Account {
+            upstream_ticket: ticket.external.clone(),
+            device: ticket.device.clone(),
+            rule: ticket.rule.clone(),
+            site: ticket.site.clone(),
+            customer: ticket.customer.clone(),
+            region: facts.map(|facts| facts.region.clone()).unwrap_or_default(),
+            device_class: facts.map(|facts| facts.class.clone()).unwrap_or_default(),
+            revision: rule.map(|rule| rule.spec.revision.clone()).unwrap_or_default(),
+            plan: self.guard.plan().to_owned(),
+            rung: self.guard.rung(spender),
+            time: ticket.opened_at,
+        }
+    }
+
     /// Reserves again what a dead letter may cost, and sends it again.
     pub(super) fn retry_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
         let Some(job) = self.outbox.retry(now, key) else {
@@ -144,14 +173,20 @@ impl Engine {
         let Some(ticket) = self.tickets.get(&key.ticket) else {
             return;
         };
-        let rows = guard::reserve(&mut self.ledger, now, &job, &account(ticket));
-        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
+        let account = self.account(ticket);
+        let rows = guard::reserve(&mut self.ledger, now, &job, &account);
+        self.book(now, rows, effects);
         effects.writes.push(Write::Job(Box::new(job)));
     }
 
     /// Gives a dead letter up; a ticket that can never be opened counts as cancelled.
     pub(super) fn drop_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
         for job in self.outbox.drop_dead(key) {
+            if let Some(ticket) = self.tickets.get(&key.ticket) {
+                let account = self.account(ticket);
+                let rows = guard::release(&mut self.ledger, now, &job, &account);
+                self.book(now, rows, effects);
+            }
             effects.writes.push(Write::JobGone(job.key));
             if matches!(job.action, Action::Open(_) | Action::Resolve { .. })
                 && let Some(mut ticket) = self.tickets.get(&key.ticket).cloned()
@@ -166,16 +201,5 @@ impl Engine {
                 self.put_ticket(ticket, effects);
             }
         }
-    }
-}
-
-fn account(ticket: &TicketRecord) -> Account {
-    Account {
-        upstream_ticket: ticket.external.clone(),
-        device: ticket.device.clone(),
-        rule: ticket.rule.clone(),
-        site: ticket.site.clone(),
-        customer: ticket.customer.clone(),
-        time: ticket.opened_at,
     }
 }

@@ -1,31 +1,20 @@
 //! One request and what its end means.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
 use super::bucket::Bucket;
-use super::config::{UpstreamConfig, own_url};
+use super::config::Rate;
+use super::wire::{Request, Response, Wire, WireError};
 use crate::engine::types::job::Outcome;
 use crate::engine::types::text::{cut_chars, one_line};
 use crate::engine::types::time::TimeSpan;
 use crate::io::clock;
 use crate::io::secret::SecretError;
 
-/// Time to connect.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Time without a byte.
-const IDLE_MAX: Duration = Duration::from_secs(15);
-/// Time for the whole request.
-const CALL_WITHIN: Duration = Duration::from_secs(30);
-/// Connections that are kept where nobody says how many calls go at a time.
-const KEPT_CONNECTIONS: usize = 8;
-/// Largest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Longest reason that is kept, in characters.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -44,28 +33,6 @@ pub enum ConnectError {
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
-}
-
-/// A client with deadlines, for calls that are not to an upstream.
-///
-/// # Errors
-/// When the system has no certificates, or no randomness.
-pub fn plain_client() -> Result<Client, reqwest::Error> {
-    client(HeaderMap::new(), KEPT_CONNECTIONS)
-}
-
-pub(super) fn client(headers: HeaderMap, kept: usize) -> Result<Client, reqwest::Error> {
-    // The second call finds it installed already.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    Client::builder()
-        .default_headers(headers)
-        .connect_timeout(CONNECT_WITHIN)
-        .read_timeout(IDLE_MAX)
-        .timeout(CALL_WITHIN)
-        .pool_max_idle_per_host(kept)
-        .tcp_nodelay(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
 }
 
 /// What one attempt at a call has done so far.
@@ -108,7 +75,7 @@ impl Attempt {
 /// A client of one upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
-    client: Client,
+    wire: Arc<dyn Wire>,
     base: Url,
     bucket: Arc<Mutex<Bucket>>,
 }
@@ -123,25 +90,10 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    pub fn for_desk(
-        config: &UpstreamConfig,
-        own: std::net::SocketAddr,
-    ) -> Result<Http, ConnectError> {
-        let base = config.url.clone().unwrap_or_else(|| own_url(own));
-        Http::new(config, &format!("{base}desk/api/v1/"), "Bearer ")
-    }
-
-    fn new(config: &UpstreamConfig, base: &str, scheme: &str) -> Result<Http, ConnectError> {
+    /// A client whose requests go over `wire` to addresses below `base`.
+    pub fn new(wire: Arc<dyn Wire>, base: &str, rate: Rate) -> Result<Http, ConnectError> {
         let base = Url::parse(base).map_err(|_| ConnectError::Address(base.to_owned()))?;
-        let mut headers = HeaderMap::new();
-        if let Some(token) = &config.token {
-            let value = format!("{scheme}{}", token.resolve()?);
-            let mut value = HeaderValue::from_str(&value).map_err(|_| ConnectError::Token)?;
-            value.set_sensitive(true);
-            headers.insert(reqwest::header::AUTHORIZATION, value);
-        }
-        let bucket = Arc::new(Mutex::new(Bucket::new(config.rate, clock::monotonic())));
-        Ok(Http { client: client(headers, config.max_in_flight)?, base, bucket })
+        Ok(Http { wire, base, bucket: Arc::new(Mutex::new(Bucket::new(rate, clock::monotonic()))) })
     }
 
     /// Sends one request. `Err` is the end of the attempt: certainly not carried out, or unknown.
@@ -157,60 +109,37 @@ impl Http {
         let wait = self.bucket.lock().await.take(clock::monotonic(), 0.0);
         // A timer rounds up to the next millisecond, even for no time at all.
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+            self.wire.pause(wait).await;
         }
         let mut url = self.base.join(path).map_err(|error| rejected(&error.to_string()))?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         let writes = method != Method::GET;
-        let mut request = self.client.request(method, url);
-        if let Some(key) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
-            request = request.header(HeaderName::from_static("idempotency-key"), key);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = match request.send().await {
+        let key = key.map(str::to_owned);
+        let request = Request { key, body: body.cloned(), ..Request::new(method, url) };
+        let response = match self.wire.send(request).await {
             Ok(response) => response,
-            // Nothing was sent on a connection that never came about.
-            Err(error) if error.is_connect() || error.is_builder() => {
-                let reason = reason(&chain(&error));
-                return Err(Outcome::Later { reason, after: None });
+            Err(WireError::NotSent(why)) => {
+                return Err(Outcome::Later { reason: reason(&why), after: None });
             }
-            Err(error) => {
+            Err(WireError::Lost(why)) => {
                 attempt.requests += 1;
                 attempt.wrote |= writes;
-                return Err(Outcome::Unknown { reason: reason(&chain(&error)) });
+                return Err(Outcome::Unknown { reason: reason(&why) });
             }
         };
         attempt.requests += 1;
         attempt.wrote |= writes;
-        attempt.changed |= writes && response.status().is_success();
-        read_answer(response).await
+        attempt.changed |= writes && response.status.is_success();
+        read_answer(response)
     }
 }
 
-/// The whole body of an answer, or why it cannot be had.
-pub(super) async fn read_whole(mut response: reqwest::Response) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() <= ANSWER_BYTES_MAX => {
-                bytes.extend_from_slice(&chunk);
-            }
-            Ok(Some(_)) => return Err("the answer has more than 1 MiB".to_owned()),
-            Ok(None) => return Ok(bytes),
-            Err(error) => return Err(chain(&error)),
-        }
-    }
-}
-
-async fn read_answer(response: reqwest::Response) -> Result<Answer, Outcome> {
-    let status = response.status();
-    let retry_after = retry_after(response.headers());
-    let bytes = read_whole(response).await;
-    let bytes = bytes.map_err(|why| Outcome::Unknown { reason: reason(&why) })?;
+fn read_answer(response: Response) -> Result<Answer, Outcome> {
+    let retry_after = response.header("retry-after").and_then(read_retry_after);
+    let Response { status, body, .. } = response;
+    let bytes = body.map_err(|why| Outcome::Unknown { reason: reason(&why) })?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = match serde_json::from_slice(&bytes) {
         Ok(body) => body,
@@ -256,20 +185,8 @@ pub(super) fn reason(text: &str) -> String {
     one_line(cut_chars(text, REASON_CHARS_MAX)).trim().to_owned()
 }
 
-/// An error with its causes, without the address: it may hold a secret.
-pub(super) fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "timed out".to_owned() } else { "failed".to_owned() };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 /// `Retry-After` in seconds or as an HTTP date.
-fn retry_after(headers: &HeaderMap) -> Option<TimeSpan> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+fn read_retry_after(text: &str) -> Option<TimeSpan> {
     if let Ok(seconds) = text.trim().parse::<u32>() {
         return Some(TimeSpan::from_secs(i64::from(seconds)));
     }

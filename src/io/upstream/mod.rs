@@ -9,20 +9,25 @@ mod desk;
 mod hooks;
 mod http;
 mod http_api;
+mod wire;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::engine::types::job::{Call, Delivered, Outcome};
 use crate::engine::types::ticket::TicketStatus;
 
-pub use config::{Kind, UpstreamConfig};
+pub use config::{Kind, Rate, UpstreamConfig};
 pub use hooks::router as hooks;
-pub use http::{ConnectError, plain_client};
+pub use http::ConnectError;
 pub use http_api::{Api, Finding, HookAnswer, Hooked, Op, Watch, words};
+pub use wire::{Request, Response, UnderWay, Wire, WireError, plain_client};
 
+use config::own_url;
 use desk::DeskClient;
 use http::{Attempt, Http};
 use http_api::HttpApi;
+use wire::Network;
 
 /// One ticket system.
 #[derive(Debug)]
@@ -54,9 +59,29 @@ impl Upstream {
     /// # Errors
     /// A token that is not to be had, or an address that is none.
     pub fn connect(config: &UpstreamConfig, own: SocketAddr) -> Result<Upstream, ConnectError> {
+        // Any other kind says in its file how the token goes.
+        let scheme = matches!(config.kind, Kind::Desk).then_some("Bearer ");
+        let own = own_url(own);
+        Upstream::over(Arc::new(Network::new(config, scheme)?), config, &own)
+    }
+
+    /// A ticket system that is reached over `wire`; `own` is the address of this gateway's own
+    /// desk.
+    ///
+    /// # Errors
+    /// An address that is none, or a secret that is not to be had.
+    pub fn over(
+        wire: Arc<dyn Wire>,
+        config: &UpstreamConfig,
+        own: &str,
+    ) -> Result<Upstream, ConnectError> {
         let kind = match &config.kind {
-            Kind::Desk => Connector::Desk(DeskClient::new(Http::for_desk(config, own)?)),
-            Kind::Http(api) => Connector::Http(Box::new(HttpApi::new(config, api)?)),
+            Kind::Desk => {
+                let url = config.url.as_deref().unwrap_or(own);
+                let base = format!("{url}desk/api/v1/");
+                Connector::Desk(DeskClient::new(Http::new(wire, &base, config.rate)?))
+            }
+            Kind::Http(api) => Connector::Http(Box::new(HttpApi::new(wire, config, api)?)),
         };
         Ok(Upstream { name: config.name.clone(), kind })
     }

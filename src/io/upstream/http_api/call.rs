@@ -7,24 +7,25 @@ use std::time::Duration;
 use base64::Engine as _;
 use metrics::counter;
 use minijinja::Value;
-use reqwest::{Client, Method, Url};
+use reqwest::{Method, Url};
 
 use super::answer::Answer;
 use super::filters::percent;
 use super::judge::{Verdict, judge};
 use super::limits::{Limiter, Turn, asked_wait, is_used_up};
 use super::proof::held;
-use super::request::{File, Request, Slip, compose};
+use super::request::{Content, File, Request, Slip, compose};
 use super::session::{self, Session};
 use super::sign::sign;
 use super::spec::{Api, Auth, Class, Op, Step, Text};
-use super::template::{Escape, Names};
+use super::template::{Escape, Names, Template};
 use crate::engine::types::document::Scalar;
 use crate::engine::types::job::Outcome;
 use crate::engine::types::time::TimeSpan;
 use crate::io::clock;
 use crate::io::upstream::UpstreamConfig;
-use crate::io::upstream::http::{Attempt, ConnectError, chain, client, read_whole, reason};
+use crate::io::upstream::http::{Attempt, ConnectError, reason};
+use crate::io::upstream::wire::{self, Wire, WireError};
 
 /// Secrets shorter than this are too common to be looked for in texts.
 const SECRET_CHARS_MIN: usize = 4;
@@ -37,7 +38,7 @@ const SECRETS_MAX: usize = 32;
 #[derive(Debug)]
 pub(super) struct Caller {
     name: String,
-    client: Client,
+    wire: Arc<dyn Wire>,
     /// Its address.
     pub base: Url,
     /// What is known of it.
@@ -48,6 +49,7 @@ pub(super) struct Caller {
     pub constants: Names,
     headers: Vec<(String, String)>,
     credential: Option<String>,
+    bearer: Option<String>,
     secrets: Mutex<Vec<String>>,
 }
 
@@ -129,7 +131,11 @@ impl From<Outcome> for Failure {
 
 impl Caller {
     /// Gets ready.
-    pub fn new(config: &UpstreamConfig, api: &Arc<Api>) -> Result<Caller, ConnectError> {
+    pub fn new(
+        wire: Arc<dyn Wire>,
+        config: &UpstreamConfig,
+        api: &Arc<Api>,
+    ) -> Result<Caller, ConnectError> {
         let url = config.url.clone().unwrap_or_default();
         let base = Url::parse(&url).map_err(|_| ConnectError::Address(url.clone()))?;
         let mut known = Vec::new();
@@ -173,13 +179,14 @@ impl Caller {
         known.dedup();
         Ok(Caller {
             name: config.name.clone(),
-            client: client(reqwest::header::HeaderMap::new(), config.max_in_flight)?,
+            wire,
             base,
             api: Arc::clone(api),
             session: Session::default(),
             limiter: Limiter::new(config.rate, &api.limits, clock::monotonic()),
             constants,
             headers,
+            bearer: bearer(api, &secrets),
             credential,
             secrets: Mutex::new(known),
         })
@@ -223,7 +230,7 @@ impl Caller {
         match self.limiter.turn(op, about.critical, clock::monotonic()) {
             Turn::After(wait) if wait.is_zero() => {}
             // A timer rounds up to the next millisecond, even for no time at all.
-            Turn::After(wait) => tokio::time::sleep(wait).await,
+            Turn::After(wait) => self.wire.pause(wait).await,
             Turn::Later(after) => {
                 let reason = "the upstream asks to wait".to_owned();
                 return Err(Failure::Ended(Outcome::Later { reason, after: Some(after) }));
@@ -333,7 +340,12 @@ impl Caller {
                 }
                 generation = Some(number);
             }
-            None => {}
+            None => {
+                if let Some(token) = &self.bearer {
+                    let value = || format!("Bearer {token}");
+                    request.headers.entry("authorization".to_owned()).or_insert_with(value);
+                }
+            }
         }
         if let Some(rule) = &self.api.sign
             && (rule.operations.is_empty() || rule.operations.contains(&op))
@@ -353,51 +365,49 @@ impl Caller {
         let Ok(method) = Method::from_bytes(request.method.as_bytes()) else {
             return Sent::Not(format!("`{}` is not a method", request.method));
         };
-        let mut builder = self.client.request(method, request.address());
-        if let Some(timeout) = self.api.limits.timeout {
-            builder = builder.timeout(timeout.to_std());
-        }
-        let body = request.body();
-        if let Some((kind, bytes)) = body {
-            if !request.headers.contains_key("content-type") {
-                builder = builder.header("content-type", kind);
-            }
-            builder = builder.body(bytes);
-        }
+        let mut sent = wire::Request::new(method, request.address());
+        sent.timeout = self.api.limits.timeout.map(TimeSpan::to_std);
         for (name, value) in &request.headers {
-            builder = builder.header(name, value);
-        }
-        let response = match builder.send().await {
-            Ok(response) => response,
-            // Nothing was sent on a connection that never came about.
-            Err(error) if error.is_connect() || error.is_builder() => {
-                self.count(op, "none");
-                return Sent::Not(self.clean(&chain(&error)));
+            match name.as_str() {
+                "idempotency-key" => sent.key = Some(value.clone()),
+                _ => sent.headers.push((name.clone(), value.clone())),
             }
-            Err(error) => {
+        }
+        match &request.content {
+            Content::Json(json) => sent.body = Some(json.clone()),
+            Content::None | Content::Form(_) | Content::Bytes { .. } => {
+                sent.content = request.body()
+            }
+        }
+        let response = match self.wire.send(sent).await {
+            Ok(response) => response,
+            Err(WireError::NotSent(why)) => {
+                self.count(op, "none");
+                return Sent::Not(self.clean(&why));
+            }
+            Err(WireError::Lost(why)) => {
                 self.count(op, "lost");
                 attempt.requests += 1;
-                return Sent::Lost(self.clean(&chain(&error)));
+                return Sent::Lost(self.clean(&why));
             }
         };
         attempt.requests += 1;
-        let status = response.status().as_u16();
+        let status = response.status.as_u16();
         self.count(op, &status.to_string());
-        let headers = response.headers().iter().filter_map(|(name, value)| {
-            value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
-        });
-        let headers = headers.collect();
-        match read_whole(response).await {
+        match response.body {
             Ok(bytes) => {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
-                Sent::Answer(Answer {
-                    status,
-                    headers,
-                    text,
-                    json: serde_json::from_slice(&bytes).ok(),
-                })
+                let json = serde_json::from_slice(&bytes).ok();
+                Sent::Answer(Answer { status, headers: response.headers, text, json })
             }
-            Err(reason) => Sent::Lost(self.clean(&reason)),
+            Err(why) => Sent::Lost(self.clean(&why)),
+        }
+    }
+
+    /// Lets time pass.
+    pub async fn pause(&self, span: Duration) {
+        if !span.is_zero() {
+            self.wire.pause(span).await;
         }
     }
 
@@ -444,6 +454,26 @@ impl Caller {
     }
 }
 
+/// The token that goes as `Authorization: Bearer`: one of which no header and no signature says
+/// where it goes.
+fn bearer(api: &Api, secrets: &[(String, String)]) -> Option<String> {
+    let names = |template: &Template| template.text.contains("secrets.token");
+    let placed = api.headers.values().any(|text| match text {
+        Text::Template(template) => names(template),
+        Text::Secret(_) => false,
+    });
+    let signs = api
+        .sign
+        .as_ref()
+        .is_some_and(|sign| sign.key.as_ref().is_some_and(names) || names(&sign.over));
+    let paths = api.operations.values().flat_map(|operation| &operation.steps);
+    let mut paths = paths.flat_map(|step| step.query.values().chain([&step.path]));
+    if placed || signs || paths.any(names) {
+        return None;
+    }
+    secrets.iter().find(|(name, _)| name == "token").map(|(_, token)| token.clone())
+}
+
 /// `Authorization` of user and password.
 pub(super) fn basic(user: &str, password: &str) -> String {
     let both = format!("{user}:{password}");
@@ -468,12 +498,5 @@ pub(super) fn scalar_value(scalar: &Scalar) -> Value {
         Scalar::Int(number) => Value::from(*number),
         Scalar::Float(number) => Value::from(*number),
         Scalar::Text(text) => Value::from(text.as_str()),
-    }
-}
-
-/// Waits.
-pub(super) async fn pause(span: Duration) {
-    if !span.is_zero() {
-        tokio::time::sleep(span).await;
     }
 }

@@ -5,6 +5,7 @@ use minijinja::Value;
 use super::HttpApi;
 use super::answer::Answer;
 use super::call::{About, Failure, scalar_value};
+use super::proof::SETTLE_MAX;
 use super::request::File;
 use super::spec::{Length, Once, Op};
 use super::template::Names;
@@ -36,7 +37,7 @@ impl HttpApi {
         let mut names = self.names_of_draft(call, draft, &queue, title, body);
         let proven = self.guard(&queue, about, attempt).await?;
         if call.uncertain && matches!(self.once, Once::Search | Once::Scan) {
-            if let Some(external) = self.find(key, &queue, about, attempt).await? {
+            if let Some(external) = self.find_settled(key, &queue, about, attempt).await? {
                 self.doubts.lock().await.remove(key);
                 self.attach_rest(call, draft, rest, &external, attempt).await?;
                 return Ok(Outcome::Done { external, found: true });
@@ -67,10 +68,10 @@ impl HttpApi {
         id.first(answer.unwrap_or(&Answer::default()), &self.with_constants(names))
     }
 
-    /// Waits until the search must know what may have been sent. After a restart it waits again.
+    /// Waits until a search that is far behind must know what may have been sent. After a restart it waits again.
     async fn wait_for_search(&self, key: &str) -> Result<(), Outcome> {
         let lag = self.api.create.search_lag;
-        if lag <= TimeSpan::ZERO {
+        if lag.to_std() <= SETTLE_MAX {
             return Ok(());
         }
         let mut doubts = self.doubts.lock().await;

@@ -37,6 +37,7 @@ use tokio::sync::Mutex;
 
 use super::config::UpstreamConfig;
 use super::http::{Attempt, ConnectError};
+use super::wire::Wire;
 use crate::engine::types::job::Outcome;
 use crate::engine::types::ticket::TicketStatus;
 use call::{About, Caller, Failure};
@@ -80,11 +81,15 @@ pub(super) struct HttpApi {
 
 impl HttpApi {
     /// Gets ready.
-    pub fn new(config: &UpstreamConfig, api: &Arc<Api>) -> Result<HttpApi, ConnectError> {
+    pub fn new(
+        wire: Arc<dyn Wire>,
+        config: &UpstreamConfig,
+        api: &Arc<Api>,
+    ) -> Result<HttpApi, ConnectError> {
         Ok(HttpApi {
             name: config.name.clone(),
             once: api.once(),
-            caller: Caller::new(config, api)?,
+            caller: Caller::new(wire, config, api)?,
             hook_secret: webhook::secret(api)?,
             api: Arc::clone(api),
             proofs: Mutex::default(),

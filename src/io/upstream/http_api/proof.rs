@@ -13,7 +13,7 @@ use minijinja::Value;
 use serde_json::Value as Json;
 
 use super::HttpApi;
-use super::call::{About, Failure, pause};
+use super::call::{About, Failure};
 use super::spec::{Confirm, List, Once, Op};
 use super::template::{Escape, Names};
 use crate::engine::types::job::Outcome;
@@ -23,7 +23,7 @@ use crate::io::upstream::http::Attempt;
 /// How long a search may be behind of which nothing is said.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Longest wait for a search inside a call.
-const SETTLE_MAX: Duration = Duration::from_secs(10);
+pub(super) const SETTLE_MAX: Duration = Duration::from_secs(10);
 
 /// What is known of the look-up in one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,11 +135,7 @@ impl HttpApi {
             return Ok(());
         }
         let about = About { key: None, ..about };
-        let mut found = self.find(key, queue, about, attempt).await?;
-        if found.is_none() {
-            pause(lag.max(SETTLE)).await;
-            found = self.find(key, queue, about, attempt).await?;
-        }
+        let found = self.find_settled(key, queue, about, attempt).await?;
         let proof = if found.is_some() {
             Proof::Found
         } else {
@@ -161,6 +157,24 @@ impl HttpApi {
             "look whether `create` writes the key where `find` searches for it".to_owned()
         });
         format!("ticket {ticket} was opened and is not found by its key{field}; {hint}")
+    }
+
+    /// Searches for a ticket that may have been opened just now: once more after the search must
+    /// know it, where that is soon.
+    pub(super) async fn find_settled(
+        &self,
+        key: &str,
+        queue: &Value,
+        about: About<'_>,
+        attempt: &mut Attempt,
+    ) -> Result<Option<String>, Outcome> {
+        let found = self.find(key, queue, about, attempt).await?;
+        let lag = self.api.create.search_lag.to_std().max(SETTLE);
+        if found.is_some() || lag > SETTLE_MAX {
+            return Ok(found);
+        }
+        self.caller.pause(lag).await;
+        self.find(key, queue, about, attempt).await
     }
 
     /// The ticket that carries our key.

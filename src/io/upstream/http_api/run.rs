@@ -44,7 +44,7 @@ impl HttpApi {
                 }
             }
             if let Some(already) = step.already.as_ref().filter(|_| uncertain)
-                && self.was_made(op, already, names, about, attempt).await?
+                && self.was_made(already, names, about, attempt).await?
             {
                 continue;
             }
@@ -168,7 +168,6 @@ impl HttpApi {
     /// Whether a step has left its mark.
     async fn was_made(
         &self,
-        op: Op,
         already: &Already,
         names: &Names,
         about: About<'_>,
@@ -179,19 +178,15 @@ impl HttpApi {
             ..Step::new("GET", already.path.clone(), Body::None)
         };
         let about = About { reads: true, key: None, ..about };
-        let answer = self.caller.step(op, &step, names, about, attempt).await?;
+        let answer = self.caller.step(Op::Get, &step, names, about, attempt).await?;
         let all = self.with_constants(names);
+        let list = List { items: Some(already.items.clone()), ..List::default() };
+        let items = items(&list, &answer, &all)
+            .map_err(|why| Outcome::Unknown { reason: format!("`already`: {why}") })?;
         let render = |template: &Template| template.render(Escape::Raw, &all).unwrap_or_default();
-        let (items, place) = (Place::parse(&render(&already.items)), render(&already.place));
-        let mark = render(&already.contains);
-        let Some(json) = answer.json.as_ref() else { return Ok(false) };
-        let lists = items.map(|items| items.all(json)).unwrap_or_default();
-        let items = lists.into_iter().flat_map(|list| list.as_array().into_iter().flatten());
-        let place = Place::parse(&place);
-        let mut texts = items.flat_map(|item| {
-            let found = place.as_ref().map(|place| place.all(item)).unwrap_or_default();
-            found.into_iter().filter_map(plain)
-        });
+        let (place, mark) = (render(&already.place), render(&already.contains));
+        let place = Place::parse(&place).map_err(|why| self.caller.rejected(&why))?;
+        let mut texts = items.iter().flat_map(|item| place.all(item)).filter_map(plain);
         Ok(!mark.is_empty() && texts.any(|text| text.contains(&mark)))
     }
 
@@ -222,7 +217,7 @@ impl HttpApi {
             let Some(answer) = last else { break };
             let all_names = self.with_constants(&names);
             let items = items(&operation.list, &answer, &all_names)
-                .map_err(|why| self.caller.rejected(&format!("{}: {why}", op.word())))?;
+                .map_err(|why| Outcome::Unknown { reason: format!("{}: {why}", op.word()) })?;
             let count = items.len();
             all.extend(items);
             next = paging.next.as_ref().and_then(|next| next.first(&answer, &all_names));
