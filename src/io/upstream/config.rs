@@ -239,4 +239,20 @@ mod tests {
             assert!(api.is_exactly_once());
         }
     }
+
+    #[test]
+    fn every_example_of_the_page_on_connectors_is_read_without_an_error() {
+        let page = include_str!("../../../docs/connectors.md");
+        let blocks = page.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+        let mut count = 0;
+        for block in blocks {
+            let source = Source { file: "connectors.md".to_owned(), text: block.to_owned() };
+            let report = Report::default();
+            let read = |file: &Table<'_>| file.tables("upstream", UpstreamConfig::read).pop();
+            let config = read_document(Place { source: &source, report: &report }, read);
+            assert!(!report.has_errors(), "{:#?}\n{block}", report.into_sorted());
+            count += usize::from(config.is_some());
+        }
+        assert!(count >= 7, "{count}");
+    }
 }
