@@ -95,7 +95,9 @@ enum Command {
     /// List and handle what could not be delivered
     DeadLetters(lists::DeadLetterArgs),
     /// Tell what people did: who, when, from where and why
-    Audit(lists::AuditArgs),
+    Audit(lists::SinceArgs),
+    /// Tell which faults came and went while nobody could be told
+    Digest(lists::SinceArgs),
     /// Accepted rule sets: list, compare, go back
     Rules(rules::Args),
     /// Rate usage on a price plan
@@ -125,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => lists::devices(args, globals),
         Command::DeadLetters(args) => lists::dead_letters(args, globals),
         Command::Audit(args) => lists::audit(args, globals),
+        Command::Digest(args) => lists::digest(args, globals),
         Command::Rules(args) => rules::run(args, globals),
         Command::Bill(args) => bill::run(args),
         Command::Schema(args) => schema::run(args),

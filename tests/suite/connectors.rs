@@ -151,7 +151,7 @@ async fn what_is_there_already_is_adopted_and_a_part_of_a_word_is_not() {
         "[find]\nrequest = { path = \"find?q={{ key }}\" }\nitems = \"/hits\"\nid = \"/id\"\n";
     let upstream = connect(&format!("{}{search}{CREATE}{COMMENT}{find}", fake.head()));
     let told = outcome(&upstream, &open("k12")).await;
-    let held = matches!(&told, Outcome::Later { reason, .. } if reason.starts_with("held"));
+    let held = matches!(&told, Outcome::Held { reason, .. } if reason.starts_with("held"));
     assert!(held, "{told:?}");
     assert_eq!(fake.count("POST "), 1);
 }
@@ -180,8 +180,30 @@ async fn a_search_that_is_far_behind_is_waited_for_and_newest_tickets_are_looked
     let late = "[once]\nsearch_lag = \"10m\"\n[find]\nrequest = { path = \"find\" }\nitems = \"/\"\nid = \"/id\"\nkey = \"/key\"\n";
     let upstream = connect(&format!("{}{plain}{CREATE}{COMMENT}{late}", fake.head()));
     let told = outcome(&upstream, &again).await;
-    assert!(matches!(told, Outcome::Later { after: Some(_), .. }), "{told:?}");
+    assert!(matches!(told, Outcome::Held { after: Some(_), .. }), "{told:?}");
     assert_eq!(fake.count("POST "), 0, "it may be there and not be found yet");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_error_after_the_work_was_done_opens_nothing_twice() {
+    let mut done = false;
+    let fake = Fake::start(move |asked| match asked.line.starts_with("POST ") {
+        true => {
+            done = true;
+            said(500, "<html>")
+        }
+        false if done && asked.line.ends_with("key=k5") => said(200, r#"[{"id": 3, "key": "k5"}]"#),
+        false => said(200, "[]"),
+    })
+    .await;
+    let plain = NOTHING_ELSE.replace("once = { by = \"header\" }\n", "");
+    let find = "[find]\nrequest = { path = \"find?key={{ key }}\" }\nitems = \"/\"\nid = \"/id\"\nkey = \"/key\"\n";
+    let upstream = connect(&format!("{}{plain}{CREATE}{COMMENT}{find}", fake.head()));
+    let told = outcome(&upstream, &open("k5")).await;
+    assert!(matches!(told, Outcome::Unknown { .. }), "{told:?}");
+    let again = Call { uncertain: true, attempt: 2, ..open("k5") };
+    assert_eq!(opened(&upstream, &again).await, ("3".into(), true));
+    assert_eq!(fake.count("POST "), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,7 +212,7 @@ async fn an_upstream_that_asks_to_wait_is_left_alone() {
     let upstream = connect(&format!("{}{NOTHING_ELSE}{CREATE}{COMMENT}", fake.head()));
     for _ in 0..3 {
         let told = outcome(&upstream, &open("k")).await;
-        let asked = matches!(&told, Outcome::Later { after: Some(after), .. } if after.as_secs_f64() > 100.0);
+        let asked = matches!(&told, Outcome::Later { after: Some(after), .. } | Outcome::Held { after: Some(after), .. } if after.as_secs_f64() > 100.0);
         assert!(asked, "{told:?}");
     }
     assert_eq!(fake.count("POST "), 1);

@@ -89,7 +89,7 @@ async fn a_real_redmine_keeps_the_contract_from_a_file_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_redmine_ignores_silently_is_found_out() {
+async fn what_redmine_ignores_silently_is_found_out_and_nothing_is_opened_twice() {
     let Some(redmine) = Redmine::start() else { return };
     let proxy = Proxy::start(redmine.server()).await;
     let toml = redmine.toml(&proxy);
@@ -109,16 +109,16 @@ async fn what_redmine_ignores_silently_is_found_out() {
                  body = '{ \"issue\": { \"project_id\": {{ queue }}, \"subject\": {{ title }} } }'\n";
     let blind = connect(&format!("{toml}ready = \"none\"\n{extra}"));
     let told = outcome(&blind, &call(&padded("s", "b"), 1, None, draft("b", None))).await;
-    let Outcome::Later { reason, .. } = told else { panic!("{told:?}") };
+    let Outcome::Held { reason, .. } = told else { panic!("{told:?}") };
     assert!(reason.starts_with("held") && reason.contains("`find`"), "{reason}");
     assert_eq!(redmine.issues().await.len(), 1);
+
+    opens_nothing_twice(&redmine, &proxy, &toml).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_key_a_lost_key_and_a_broken_server_open_nothing_twice() {
-    let Some(redmine) = Redmine::start() else { return };
-    let proxy = Proxy::start(redmine.server()).await;
-    let toml = redmine.toml(&proxy);
+/// A wrong key, a lost answer and a priority that is ignored.
+async fn opens_nothing_twice(redmine: &Redmine, proxy: &Proxy, toml: &str) {
+    let before = redmine.issues().await.len();
     let secret = redmine.0.secret("wrong", "nonsense-key-1234");
     let right = redmine.0.secret("token", redmine.0.setting("REDMINE_TOKEN"));
     let wrong = connect(&toml.replace(&right, &secret));
@@ -128,7 +128,7 @@ async fn a_wrong_key_a_lost_key_and_a_broken_server_open_nothing_twice() {
     assert!(reason.contains("401") && !reason.contains("nonsense"), "{reason}");
 
     // 503 of a proxy: certainly not done. A broken connection: looked up.
-    let upstream = connect(&toml);
+    let upstream = connect(toml);
     proxy.plan(&[Fate::Refuse]);
     assert!(matches!(outcome(&upstream, &open).await, Outcome::Later { .. }));
     proxy.plan(&[Fate::Lose]);
@@ -136,7 +136,7 @@ async fn a_wrong_key_a_lost_key_and_a_broken_server_open_nothing_twice() {
     let again = Call { uncertain: true, attempt: 3, ..open };
     let (ticket, found) = opened(&upstream, &again).await;
     assert!(found);
-    assert_eq!(redmine.issues().await.len(), 1);
+    assert_eq!(redmine.issues().await.len(), before + 1);
 
     // A priority that Redmine ignores is found out as well.
     let none = connect(&format!("{toml}severity = {{ critical = 77 }}\n"));

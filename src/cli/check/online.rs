@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use crate::config::Config;
-use crate::engine::types::diagnostic::{Diagnostic, Level, Source};
+use crate::engine::types::diagnostic::{Diagnostic, Level, Source, position};
 use crate::io::upstream::Upstream;
 
 /// Calls the upstreams; what is wrong becomes a finding, what is right is told on standard output
@@ -21,7 +21,7 @@ pub(super) fn check(
         let connected = match Upstream::connect(upstream, config.listen) {
             Ok(connected) => connected,
             Err(error) => {
-                wrong.push(finding(source, format!("upstream `{name}`: {error}")));
+                wrong.push(finding(source, name, &error.to_string()));
                 continue;
             }
         };
@@ -30,8 +30,7 @@ pub(super) fn check(
                 Ok(came) if tell => println!("upstream `{name}`: {}: {came}", found.tried),
                 Ok(_) => {}
                 Err(why) => {
-                    let message = format!("upstream `{name}`: {}: {why}", found.tried);
-                    wrong.push(finding(source, message));
+                    wrong.push(finding(source, name, &format!("{}: {why}", found.tried)));
                 }
             }
         }
@@ -39,15 +38,24 @@ pub(super) fn check(
     Ok(wrong)
 }
 
-fn finding(source: Option<&Source>, message: String) -> Diagnostic {
+/// A finding where the configuration names the upstream.
+fn finding(source: Option<&Source>, name: &str, why: &str) -> Diagnostic {
+    let text = source.map_or("", |source| source.text.as_str());
+    let quoted = format!("\"{name}\"");
+    let at = text.find("[[upstream]]").and_then(|head| {
+        let found = text.get(head..)?.find(&quoted)?;
+        Some(head + found)
+    });
+    let span = at.map_or(0..0, |at| at..at + quoted.len());
+    let (line, column) = position(text, span.start);
     Diagnostic {
         file: source.map(|source| source.file.clone()).unwrap_or_default(),
-        line: 1,
-        column: 1,
+        line,
+        column,
         code: "online",
         severity: Level::Error,
-        message,
+        message: format!("upstream `{name}`: {why}"),
         hint: "docs/connectors.md tells how an upstream is described".to_owned(),
-        span: 0..0,
+        span,
     }
 }

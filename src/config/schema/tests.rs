@@ -441,6 +441,9 @@ fn every_rule_file_every_plan_and_every_example_in_the_docs_is_valid() {
         assert_eq!(complaints(File::Plan, &text(&path)), [""; 0], "{}", path.display());
         *counts.entry("plans").or_default() += 1;
     }
+    for path in toml_below("docs/upstreams") {
+        assert_eq!(complaints(File::Gateway, &text(&path)), [""; 0], "{}", path.display());
+    }
     for (page, block) in toml_blocks() {
         let has = |heads: &[&str]| heads.iter().any(|head| block.contains(head));
         let file = if has(&["[gateway]", "[[source]]", "[[upstream]]", "[broker]", "[limits]"]) {

@@ -21,6 +21,11 @@ pub enum Question {
     Rejected,
     /// Whether the gateway can do its work.
     Health,
+    /// What was worth no ticket since then.
+    Digest {
+        /// Gateway time.
+        since: Timestamp,
+    },
     /// What people did since then.
     Audit {
         /// Gateway time.

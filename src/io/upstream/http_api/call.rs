@@ -116,7 +116,7 @@ impl Failure {
         match self {
             Failure::Ended(outcome) => outcome,
             Failure::Duplicate { reason, .. } => Outcome::Rejected { reason },
-            Failure::Stale { reason } => Outcome::Later { reason, after: None },
+            Failure::Stale { reason } => Outcome::Held { reason, after: None },
             Failure::NotReady { reason } => held(&reason),
             Failure::Auth { reason, wait, .. } => Outcome::Later { reason, after: wait },
         }
@@ -233,7 +233,7 @@ impl Caller {
             Turn::After(wait) => self.wire.pause(wait).await,
             Turn::Later(after) => {
                 let reason = "the upstream asks to wait".to_owned();
-                return Err(Failure::Ended(Outcome::Later { reason, after: Some(after) }));
+                return Err(Failure::Ended(Outcome::Held { reason, after: Some(after) }));
             }
         }
         let mut all = self.constants.clone();

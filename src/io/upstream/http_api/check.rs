@@ -70,6 +70,11 @@ impl Checker<'_> {
                 let message = format!("`verify` of `{}` needs `get`", op.word());
                 error(&message, "add [upstream.get]");
             }
+            let skipped = |step: &&Step| step.already.is_some() && !step.capture.is_empty();
+            if operation.steps.iter().any(|step| skipped(&step)) {
+                let message = format!("`already` and `capture` of one step of `{}`", op.word());
+                error(&message, "a step that was made already captures nothing: keep one of them");
+            }
             let locked = operation.steps.iter().any(|step| step.lock.is_some());
             if locked && !has(Op::Get) {
                 let message = format!("`lock` of `{}` needs `get`", op.word());

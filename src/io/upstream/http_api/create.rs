@@ -92,7 +92,7 @@ impl HttpApi {
         }
         let micros = i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
         let reason = format!("not found so far; the search of the upstream may be {lag} behind");
-        Err(Outcome::Later { reason, after: Some(TimeSpan::from_micros(micros)) })
+        Err(Outcome::Held { reason, after: Some(TimeSpan::from_micros(micros)) })
     }
 
     /// The upstream says that it is there already.
@@ -122,7 +122,7 @@ impl HttpApi {
         match external {
             Some(external) => Ok(Outcome::Done { external, found: true }),
             // Its search may be behind.
-            None if self.api.operations.contains_key(&Op::Find) => Err(Outcome::Later {
+            None if self.api.operations.contains_key(&Op::Find) => Err(Outcome::Held {
                 reason: format!("{reason}; it is there already and not found so far"),
                 after: Some(self.api.create.search_lag),
             }),
@@ -168,10 +168,10 @@ impl HttpApi {
                     tracing::warn!(ticket, reason, "The rest of a long text is not attached.");
                     Ok(())
                 }
-                other
-                @ (Outcome::Done { .. } | Outcome::Later { .. } | Outcome::Unknown { .. }) => {
-                    Err(other)
-                }
+                other @ (Outcome::Done { .. }
+                | Outcome::Later { .. }
+                | Outcome::Held { .. }
+                | Outcome::Unknown { .. }) => Err(other),
             },
         }
     }

@@ -51,7 +51,11 @@ impl HttpApi {
             key: Some(call.idempotency_key.as_str()),
             ..About::default()
         };
-        self.run(op, &mut names, about, call.uncertain, attempt).await.map_err(Failure::outcome)?;
+        match self.run(op, &mut names, about, call.uncertain, attempt).await {
+            // It is there already: an earlier attempt has done it.
+            Ok(_) | Err(Failure::Duplicate { .. }) => {}
+            Err(failure) => return Err(failure.outcome()),
+        }
         if let Some(status) = status {
             self.remember(ticket, status).await;
         }

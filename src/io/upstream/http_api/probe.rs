@@ -11,6 +11,7 @@ use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketId;
 use crate::io::clock;
 use crate::io::upstream::http::Attempt;
+use crate::io::upstream::why;
 
 /// One thing that was tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,15 +36,9 @@ impl HttpApi {
             let told = self.run(Op::Whoami, &mut names, about, false, &mut attempt).await;
             let told = told.map_err(Failure::outcome);
             let me = self.me(&mut attempt).await;
-            find(
-                "whoami",
-                told.map(|_| {
-                    format!(
-                        "signed in {}",
-                        if me.is_empty() { String::new() } else { format!("as {me}") }
-                    )
-                }),
-            );
+            let said =
+                if me.is_empty() { "signed in".to_owned() } else { format!("signed in as {me}") };
+            find("whoami", told.map(|_| said));
         }
         let guarded = self.guard(&self.queue(None), About::default(), &mut attempt).await;
         find("canary", guarded.map(|_| "what is lost can be found again".to_owned()));
@@ -113,14 +108,5 @@ fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call 
         uncertain: false,
         severity: Severity::Info,
         action,
-    }
-}
-
-fn why(outcome: Outcome) -> String {
-    match outcome {
-        Outcome::Done { .. } => String::new(),
-        Outcome::Rejected { reason }
-        | Outcome::Later { reason, .. }
-        | Outcome::Unknown { reason } => reason,
     }
 }

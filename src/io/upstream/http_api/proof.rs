@@ -257,7 +257,7 @@ fn has_word(json: &Json, word: &str) -> bool {
 
 /// Held until somebody mends what is wrong; the outbox tries again by itself.
 pub(super) fn held(why: &str) -> Outcome {
-    Outcome::Later { reason: format!("held, since it could be sent twice: {why}"), after: None }
+    Outcome::Held { reason: format!("held, since it could be sent twice: {why}"), after: None }
 }
 
 #[cfg(test)]

@@ -13,11 +13,11 @@ use super::digest;
 use super::run::item_names;
 use super::spec::{Api, Proof};
 use super::template::{Escape, Names};
-use crate::engine::types::job::Outcome;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::io::secret::SecretError;
 use crate::io::upstream::Change;
 use crate::io::upstream::http::Attempt;
+use crate::io::upstream::why;
 
 /// Deliveries that are remembered so that none is taken twice.
 const DELIVERIES_MAX: usize = 10_000;
@@ -134,12 +134,7 @@ impl HttpApi {
             let mut attempt = Attempt::default();
             let about = About { reads: true, ..About::default() };
             let fetched = self.fetch(&of_ticket, about, &mut attempt).await;
-            let fetched = fetched.map_err(|failure| match failure.outcome() {
-                Outcome::Done { .. } => String::new(),
-                Outcome::Rejected { reason }
-                | Outcome::Later { reason, .. }
-                | Outcome::Unknown { reason } => reason,
-            })?;
+            let fetched = fetched.map_err(|failure| why(failure.outcome()))?;
             names = self.with_constants(&item_names(&Names::new(), json, fetched.as_ref()));
             from = fetched.unwrap_or(from);
         }

@@ -122,6 +122,10 @@ fn operations_that_need_each_other_and_slips_of_the_hand_are_told() {
         ("[status]\nOpen = \"acepted\"\n", "accepted"),
         ("[create.lock]\nversion = \"etag\"\n", "does not say where"),
         ("[attach]\nreqest = { path = \"x\" }\n", "`request`"),
+        (
+            "[comment]\nrequest = { path = \"c\" }\ncapture = { a = \"/a\" }\nalready = { path = \"c\", items = \"/\", place = \"/t\" }\n",
+            "`already` and `capture`",
+        ),
         ("[once]\nby = \"search\"\n", "needs `find`"),
     ] {
         let text = format!("{HEAD}[create]\nrequest = {{ path = \"t\" }}\nid = \"/id\"\n{extra}");
