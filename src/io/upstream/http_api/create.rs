@@ -194,7 +194,7 @@ impl HttpApi {
         let mut add = |name: &str, value: Value| names.insert(name.to_owned(), value);
         add("title", Value::from(title));
         add("body", Value::from(body));
-        add("severity", Value::from(word(draft.severity)));
+        add("severity", Value::from(draft.severity.word()));
         add("priority", self.priority(draft.severity));
         add("safety", Value::from(draft.safety));
         add("queue", queue.clone());
@@ -208,7 +208,7 @@ impl HttpApi {
     /// Our severity in the upstream's words; the word itself where none are given.
     pub(super) fn priority(&self, severity: Severity) -> Value {
         let found = self.api.severity.get(&severity);
-        found.map_or_else(|| Value::from(word(severity)), scalar_value)
+        found.map_or_else(|| Value::from(severity.word()), scalar_value)
     }
 
     /// What every effect on a ticket may name.
@@ -217,11 +217,6 @@ impl HttpApi {
         names.insert("ticket".to_owned(), Value::from(ticket));
         names
     }
-}
-
-/// The word of a severity.
-pub(super) fn word(severity: Severity) -> &'static str {
-    severity.word()
 }
 
 fn key_names(call: &Call) -> Names {

@@ -4,7 +4,7 @@ use minijinja::Value;
 
 use super::HttpApi;
 use super::call::{About, Failure, scalar_value};
-use super::create::{cut, word};
+use super::create::cut;
 use super::spec::Op;
 use super::template::Names;
 use crate::engine::types::job::{Action, Call, Outcome};
@@ -64,7 +64,7 @@ impl HttpApi {
 
     fn add_escalation(&self, names: &mut Names, severity: Option<Severity>, assign: Option<&str>) {
         let nothing = || Value::from(());
-        let severity_word = severity.map_or_else(nothing, |severity| Value::from(word(severity)));
+        let severity_word = severity.map_or_else(nothing, |severity| Value::from(severity.word()));
         let priority = severity.map_or_else(nothing, |severity| self.priority(severity));
         let person = assign.map_or_else(nothing, |assign| {
             self.api.people.get(assign).map_or_else(|| Value::from(assign), scalar_value)
