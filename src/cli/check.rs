@@ -1,5 +1,7 @@
 //! `faultgate check`: every error of every file at once, and what cannot be meant.
 
+mod online;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -25,6 +27,12 @@ pub struct Args {
     /// Show what each rule keeps in memory for each device
     #[arg(long)]
     cost: bool,
+    /// Call the upstreams of the configuration as well: who am I, can a lost ticket be found again
+    #[arg(long)]
+    online: bool,
+    /// Open a ticket in each upstream and resolve it; calls them as `--online` does
+    #[arg(long)]
+    probe: bool,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -102,8 +110,14 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     if policy.is_some() {
         detect::lint(&rules, yields.as_ref(), &report);
     }
+    let mut diagnostics = Vec::new();
+    if let Some(config) = loaded.config.as_ref().filter(|_| args.online || args.probe) {
+        let tell = args.format == Format::Text;
+        diagnostics = online::check(config, sources.first(), args.probe, tell)?;
+    }
     sources.extend(rules);
-    Ok(Checked { diagnostics: report.into_sorted(), sources, policy })
+    let found = report.into_sorted();
+    Ok(Checked { diagnostics: found.into_iter().chain(diagnostics).collect(), sources, policy })
 }
 
 /// What is charged by use can come to any sum.

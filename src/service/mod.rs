@@ -200,7 +200,10 @@ pub async fn start(
     let changes = desk.changes();
     let client = upstream::plain_client().context("webhooks of the desk")?;
     tasks.push(tokio::spawn(desk.clone().tell_webhooks(client, stopped.clone())));
-    let (desk, hosts) = (desk::router(desk), config.hosts.clone());
+    let upstreams = upstreams(config, http)?;
+    let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
+    let hooks = upstream::hooks(upstreams.clone(), changes_told.clone());
+    let (desk, hosts) = (desk::router(desk).merge(hooks), config.hosts.clone());
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());
     tasks.push(tokio::spawn(web::serve(listener, asks, metrics, desk, hosts, stopped.clone())));
@@ -208,12 +211,10 @@ pub async fn start(
     tasks.push(tokio::spawn(reload::run(config.clone(), reloads, taken, stopped.clone())));
 
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
-    let upstreams = upstreams(config, http)?;
     for upstream in upstreams.values() {
         tokio::spawn(check_upstream(Arc::clone(upstream)));
     }
     let since = alive_at.unwrap_or_else(clock::now);
-    let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
     for upstream in &config.upstreams {
         if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
             let (there, told) = (Arc::clone(there), changes_told.clone());

@@ -1,4 +1,4 @@
-//! What every upstream must do, on the desk inside and on a real Request Tracker.
+//! What every upstream must do, on the desk inside, a real Request Tracker and a real Redmine.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,11 +34,12 @@ pub fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> C
         idempotency_key: format!("{key}-{number}"),
         attempt: 1,
         uncertain: false,
+        severity: Severity::Major,
         action,
     }
 }
 
-fn draft(title: &str, queue: Option<&str>) -> Action {
+pub fn draft(title: &str, queue: Option<&str>) -> Action {
     Action::Open(Box::new(Draft {
         title: title.into(),
         body: "第一行 \"引号\"\nsecond <b>line</b>\n".into(),
@@ -52,7 +53,7 @@ fn draft(title: &str, queue: Option<&str>) -> Action {
     }))
 }
 
-async fn opened(upstream: &Upstream, call: &Call) -> (String, bool) {
+pub async fn opened(upstream: &Upstream, call: &Call) -> (String, bool) {
     let outcome = upstream.perform(call).await.outcome;
     let Outcome::Done { external, found } = outcome else { panic!("{outcome:?}") };
     (external, found)
@@ -65,7 +66,7 @@ async fn is_done(upstream: &Upstream, call: &Call) {
 
 /// The contract. `upstream` goes through the proxy; keys are unique to the run. Returns the effects
 /// of the first ticket that left a comment, which must be there once each.
-async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) -> Vec<u32> {
+pub async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) -> Vec<u32> {
     let key = padded(run, "a");
     // Opened once, however often it is asked for.
     let open = call(&key, 1, None, draft("冷柜过热 -5 °C", None));
@@ -126,7 +127,7 @@ async fn survives(
     true
 }
 
-fn padded(run: &str, name: &str) -> String {
+pub fn padded(run: &str, name: &str) -> String {
     format!("{run}{name}{:0>width$}", "", width = 30 - run.len() - name.len())
 }
 
@@ -171,24 +172,23 @@ async fn the_desk_inside_keeps_the_contract() {
     assert!(matches!(outcome, Outcome::Later { .. }), "nobody listens: {outcome:?}");
 }
 
-/// A Request Tracker of the test's own; ended with it.
-struct Tracker {
+/// A ticket system of the test's own; ended with it.
+pub struct System {
+    name: &'static str,
     scripts: PathBuf,
     data: tempfile::TempDir,
     settings: Vec<(String, String)>,
 }
 
-impl Tracker {
+impl System {
     /// `None`, and a word about it, where it cannot be had.
-    fn start() -> Option<Tracker> {
+    pub fn start(name: &'static str) -> Option<System> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let desks = std::env::var_os("FAULTGATE_DESKS").map(PathBuf::from);
-        let scripts = desks.unwrap_or_else(|| root.join("../shared/desks")).join("rt5");
-        let start = scripts.join("start-rt5.sh");
+        let scripts = desks.unwrap_or_else(|| root.join("../shared/desks")).join(name);
+        let start = scripts.join(format!("start-{name}.sh"));
         if !start.exists() {
-            eprintln!(
-                "skipped: no Request Tracker: set FAULTGATE_DESKS to the folder of its start script"
-            );
+            eprintln!("skipped: no {name}: set FAULTGATE_DESKS to the folder of its start script");
             return None;
         }
         let data = tempfile::tempdir().expect("a folder");
@@ -200,21 +200,45 @@ impl Tracker {
             .expect("bash runs");
         if !output.status.success() {
             let told = String::from_utf8_lossy(&output.stderr);
-            eprintln!(
-                "skipped: Request Tracker does not start: {}",
-                told.lines().last().unwrap_or("")
-            );
+            eprintln!("skipped: {name} does not start: {}", told.lines().last().unwrap_or(""));
             return None;
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let pairs = text.lines().filter_map(|line| line.split_once('='));
         let settings = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Some(Tracker { scripts, data, settings })
+        Some(System { name, scripts, data, settings })
+    }
+
+    pub fn setting(&self, name: &str) -> &str {
+        let found = self.settings.iter().find(|(key, _)| key == name);
+        found.map_or("", |(_, value)| value)
+    }
+
+    /// A file with a secret.
+    pub fn secret(&self, name: &str, value: &str) -> String {
+        let file = self.data.path().join(name);
+        std::fs::write(&file, value).expect("written");
+        format!("{{ file = \"{}\" }}", file.display())
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        let stop = self.scripts.join(format!("stop-{}.sh", self.name));
+        drop(Command::new("bash").arg(stop).arg(self.data.path()).status());
+    }
+}
+
+/// A Request Tracker.
+struct Tracker(System);
+
+impl Tracker {
+    fn start() -> Option<Tracker> {
+        System::start("rt5").map(Tracker)
     }
 
     fn setting(&self, name: &str) -> &str {
-        let found = self.settings.iter().find(|(key, _)| key == name);
-        found.map_or("", |(_, value)| value)
+        self.0.setting(name)
     }
 
     fn server(&self) -> &str {
@@ -223,13 +247,11 @@ impl Tracker {
 
     /// Its configuration, through a proxy.
     fn toml(&self, proxy: &Proxy) -> String {
-        let token = self.data.path().join("token");
-        std::fs::write(&token, self.setting("RT5_TOKEN")).expect("written");
+        let token = self.0.secret("token", self.setting("RT5_TOKEN"));
         format!(
             "name = \"u\"\nkind = \"request-tracker\"\nurl = \"http://{}/\"\n\
-             token = {{ file = \"{}\" }}\nqueue = \"Faults\"\nrate = {{ per_second = 100, burst = 100 }}\n",
+             token = {token}\nqueue = \"Faults\"\nrate = {{ per_second = 100, burst = 100 }}\n",
             proxy.address,
-            token.display()
         )
     }
 
@@ -271,13 +293,6 @@ impl Tracker {
         let token = format!("token {}", self.setting("RT5_TOKEN"));
         let response = client.get(url).header("authorization", token).send().await;
         response.expect("an answer").json().await.unwrap_or_default()
-    }
-}
-
-impl Drop for Tracker {
-    fn drop(&mut self) {
-        let stop = self.scripts.join("stop-rt5.sh");
-        drop(Command::new("bash").arg(stop).arg(self.data.path()).status());
     }
 }
 

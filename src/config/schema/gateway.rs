@@ -1,10 +1,10 @@
 //! Keys of `faultgate.toml`.
 
+use super::upstream::UPSTREAM;
 use super::{Key, Kind, key, words};
 use crate::engine::decode::decoder_names;
 use crate::engine::merge::StormBy;
 use crate::engine::register::UnknownDevices;
-use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Language;
 
 const TEXTS: Kind = Kind::List(&Kind::Text);
@@ -227,31 +227,6 @@ const HTTP: &[Key] = &[
 
 const DESK: &[Key] =
     &[key("token", Kind::Secret, "What the desk's API asks for", "工单台接口令牌")];
-
-const UPSTREAM: &[Key] = &[
-    key("name", Kind::Text, "Name, which rules refer to", "名称，供规则引用").required(),
-    key("kind", Kind::Named(&["desk", "request-tracker"]), "What it is", "类型").required(),
-    key("url", Kind::Pattern("^https?://.+$"), "Its address", "地址"),
-    key("token", Kind::Secret, "Token of its API", "接口令牌"),
-    key("queue", Kind::Text, "Queue of new tickets", "新工单队列"),
-    key("key_field", Kind::Text, "Custom field of the external key", "外部键所在的自定义字段"),
-    key("severity", SEVERITIES, "Priority of each severity", "各严重程度的优先级"),
-    key("rate", Kind::Table(RATE), "How fast it may be called", "调用速率"),
-    key("max_in_flight", Kind::Whole(1, 1_024), "Calls under way at once", "同时进行的调用数"),
-    key(
-        "poll",
-        Kind::Duration,
-        "How often it is asked for changes, at least 1s",
-        "轮询间隔，至少 1s",
-    ),
-];
-
-const SEVERITIES: Kind = Kind::Each(words::<Severity>, &Kind::Whole(i64::MIN, i64::MAX));
-
-const RATE: &[Key] = &[
-    key("per_second", Kind::Number, "Calls a second", "每秒调用数"),
-    key("burst", Kind::Number, "Calls at once", "突发调用数"),
-];
 
 const STORM: &[Key] = &[
     key("enabled", Kind::Bool, "false: every alarm goes its own way", "false 表示不合并"),

@@ -6,6 +6,7 @@
 mod gateway;
 mod plan;
 mod rules;
+mod upstream;
 
 use serde_json::{Map, Value as Json, json};
 

@@ -131,6 +131,29 @@ token = { credential = "t" }
 severity = { critical = 100 }
 rate = { per_second = 1.5, burst = 3 }
 poll = "30s"
+[[upstream]]
+name = "crm"
+kind = "http"
+url = "https://crm.example/"
+timezone = "Asia/Shanghai"
+headers = { A = "b", C = { env = "C" } }
+vars = { a = 1 }
+secrets = { s = { env = "S" } }
+status = { open = "accepted" }
+unknown_status = "working"
+set_status = { resolved = 5 }
+queues = { a = 7 }
+people = { li = "li@x" }
+errors = { fail_if = "/errcode != 0", message = ["/errmsg"], rule = [{ status = [403], if = "/a", operations = ["create"], class = "retry", wait = "5s", hint = "x" }] }
+limits = { title = { chars = 9 }, body = { bytes = 9 }, comment = { bytes = 9 }, operations = { create = { per_second = 1, burst = 1 } }, critical_share = 0.2, penalty = "5s", timeout = "9s" }
+once = { by = "search", duplicate_id = { place = "/x", pattern = "a" } }
+auth = { kind = "login", login = { request = { path = "login" }, body = "{}" }, token = { header = "X" }, carrier = "query", name = "sid" }
+sign = { algorithm = "hmac-sha256", over = "{{ body }}", headers = { A = "{{ sign }}" }, query = { a = "b" }, body = { "/a" = "b" } }
+webhook = { secret = { env = "W" }, header = "X", ticket = { header = "T" }, status = { place = "/s" }, by = { place = "/b" }, challenge = { place = "/c" } }
+[upstream.create]
+request = { path = "x" }
+body = "{}"
+id = { header = "Location", pattern = "([0-9]+)$" }
 [limits]
 max_devices = 5
 [storm]
@@ -176,6 +199,68 @@ kind = "extra"
 id = "g"
 bucket = "labour"
 "#;
+
+/// Every key of a step; what excludes each other does not matter here.
+const STEP: &str = r#"
+request = { method = "PUT", path = "x", query = { a = "b" }, headers = { A = "b" } }
+body = "{}"
+multipart = [{ name = "f", filename = "x", type = "text/plain", value = "y" }]
+already = { path = "x", query = { a = "b" }, items = "/i", place = "/p" }
+capture = { a = { header = "A" } }
+lock = { version = { header = "etag" } }
+"#;
+
+const OPERATIONS: [&str; 13] = [
+    "create", "find", "comment", "escalate", "resolve", "reopen", "attach", "get", "ready",
+    "rekey", "whoami", "twin", "changes",
+];
+
+/// Upstreams with every operation, once with a step of its own and once with several, and every
+/// form of authorisation and of webhook.
+fn upstreams() -> String {
+    let value = "{ header = \"h\", pattern = \"p\" }";
+    let mut text = String::new();
+    let auths = [
+        "auth = { kind = \"header\", secret = { env = \"S\" } }\nwebhook = { secret_path = { env = \"S\" }, ticket = \"/t\" }",
+        "auth = { kind = \"basic\", user = \"u\", password = { env = \"S\" } }\nwebhook = { token = { env = \"S\" }, ticket = \"/t\" }",
+        "auth = { kind = \"oauth2\", token_url = \"t\", client_id = \"c\", client_secret = { env = \"S\" }, fields = { scope = \"a\" } }",
+        "auth = { kind = \"query\", name = \"k\", secret = { env = \"S\" } }",
+    ];
+    for (index, auth) in auths.iter().enumerate() {
+        text.push_str(&format!("[[upstream]]\nname = \"u{index}\"\nkind = \"http\"\n{auth}\n"));
+        for op in OPERATIONS {
+            let rate = "{ per_second = 1, burst = 1 }";
+            text.push_str(&format!("limits.operations.{op} = {rate}\n"));
+        }
+        for op in OPERATIONS {
+            text.push_str(&format!(
+                "[upstream.{op}]\nid = {value}\nverify = {{ \"/a\" = \"b\" }}\n"
+            ));
+            if ["find", "twin", "changes"].contains(&op) {
+                text.push_str(&format!("paging = {{ style = \"link\", next = {value} }}\n"));
+            }
+            if ["find", "twin"].contains(&op) {
+                text.push_str(&format!("key = {value}\n"));
+            }
+            if op == "changes" {
+                for key in ["updated", "distinct", "cursor", "status", "by"] {
+                    text.push_str(&format!("{key} = {value}\n"));
+                }
+            }
+            if index % 2 == 1 {
+                text.push_str(&format!("[[upstream.{op}.step]]"));
+            }
+            text.push_str(STEP);
+        }
+        if index == 3 {
+            text.push_str(
+                "[[upstream]]\nname = \"l\"\nkind = \"http\"\n[upstream.auth]\nkind = \"login\"\n",
+            );
+            text.push_str(&format!("token = {value}\n[upstream.auth.login]{STEP}"));
+        }
+    }
+    text
+}
 
 /// Table and key.
 type Keys = BTreeSet<(String, String)>;
@@ -263,7 +348,8 @@ fn join(table: &str, key: &str) -> String {
 
 #[test]
 fn a_schema_has_exactly_the_keys_that_the_reader_asks_for() {
-    for (file, text) in [(File::Rules, RULES), (File::Gateway, GATEWAY), (File::Plan, PLAN)] {
+    let gateway = format!("{GATEWAY}{}", upstreams());
+    for (file, text) in [(File::Rules, RULES), (File::Gateway, &gateway), (File::Plan, PLAN)] {
         let schema = schema(file, Language::English);
         let reader = reader(file, text, &schema);
         let mut described = Keys::new();
@@ -354,6 +440,9 @@ fn every_rule_file_every_plan_and_every_example_in_the_docs_is_valid() {
     for path in toml_below("docs/examples/plans").into_iter().chain(toml_below("tests/billing")) {
         assert_eq!(complaints(File::Plan, &text(&path)), [""; 0], "{}", path.display());
         *counts.entry("plans").or_default() += 1;
+    }
+    for path in toml_below("docs/upstreams") {
+        assert_eq!(complaints(File::Gateway, &text(&path)), [""; 0], "{}", path.display());
     }
     for (page, block) in toml_blocks() {
         let has = |heads: &[&str]| heads.iter().any(|head| block.contains(head));

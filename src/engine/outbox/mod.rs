@@ -347,6 +347,7 @@ fn call(job: &JobRecord, external: Option<String>) -> Call {
         idempotency_key: job.idempotency_key.clone(),
         attempt: attempts + 1,
         uncertain,
+        severity: job.severity,
         action: job.action.clone(),
     }
 }

@@ -149,6 +149,8 @@ pub struct Call {
     pub attempt: u32,
     /// An earlier attempt may have been carried out: look it up first.
     pub uncertain: bool,
+    /// Severity of the ticket: a part of what an upstream takes may be kept for critical ones.
+    pub severity: Severity,
     /// What to do.
     pub action: Action,
 }

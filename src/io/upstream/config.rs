@@ -1,11 +1,11 @@
 //! `[[upstream]]`.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use crate::engine::types::diagnostic::did_you_mean;
-use crate::engine::types::document::{Located, Table, Word};
-use crate::engine::types::severity::Severity;
+use super::http_api::{self, Api, Op};
+use crate::engine::types::diagnostic::{Report, Source, did_you_mean};
+use crate::engine::types::document::{Located, Place, Table, read_document};
 use crate::engine::types::time::TimeSpan;
 use crate::io::secret::Secret;
 
@@ -20,12 +20,6 @@ pub struct UpstreamConfig {
     pub url: Option<String>,
     /// Its token.
     pub token: Option<Secret>,
-    /// Queue of rules that name none.
-    pub queue: String,
-    /// Custom field that holds the external key.
-    pub key_field: String,
-    /// Our severity in the upstream's numbers.
-    pub priority: BTreeMap<Severity, i64>,
     /// Requests a second, and how many may come at once.
     pub rate: Rate,
     /// Calls that may be under way at a time.
@@ -35,13 +29,19 @@ pub struct UpstreamConfig {
 }
 
 /// Which system.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Kind {
     /// A desk of ours.
     Desk,
-    /// Request Tracker 5, REST 2.
-    RequestTracker,
+    /// Any HTTP API; the systems that are known by name are profiles of it.
+    Http(Arc<Api>),
 }
+
+/// The systems that are known by name: files as an operator writes them.
+const PROFILES: [(&str, &str); 2] = [
+    ("request-tracker", include_str!("../../../docs/upstreams/request-tracker.toml")),
+    ("redmine", include_str!("../../../docs/upstreams/redmine.toml")),
+];
 
 /// How fast an upstream may be called.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,12 +52,13 @@ pub struct Rate {
     pub burst: f64,
 }
 
-/// How often Request Tracker is asked what people did there.
+/// How often an upstream is asked what people did there.
 const POLL_DEFAULT: TimeSpan = TimeSpan::from_secs(30);
 /// The least of it.
 const POLL_MIN: TimeSpan = TimeSpan::from_secs(1);
 
-const KINDS_NOT_BUILT: [&str; 6] = ["zammad", "jira", "servicenow", "redmine", "pagerduty", "http"];
+const KINDS: [&str; 4] = ["desk", "http", "request-tracker", "redmine"];
+const KINDS_NOT_BUILT: [&str; 4] = ["zammad", "jira", "servicenow", "pagerduty"];
 
 /// Calls at a time where nothing is configured.
 const MAX_IN_FLIGHT: usize = 8;
@@ -70,9 +71,6 @@ impl UpstreamConfig {
             kind: Kind::Desk,
             url: None,
             token: None,
-            queue: String::new(),
-            key_field: String::new(),
-            priority: BTreeMap::new(),
             rate: Rate { per_second: 20_000.0, burst: 20_000.0 },
             max_in_flight: MAX_IN_FLIGHT,
             poll: None,
@@ -81,31 +79,20 @@ impl UpstreamConfig {
 
     /// True for this gateway's own desk.
     pub fn is_own_desk(&self) -> bool {
-        self.kind == Kind::Desk && self.url.is_none()
+        matches!(self.kind, Kind::Desk) && self.url.is_none()
     }
 
     /// Reads one `[[upstream]]`.
     pub fn read(table: &Table<'_>) -> Option<UpstreamConfig> {
-        for (key, instead) in [
-            ("status", "the states of Request Tracker are known: new, open, stalled, resolved ..."),
-            ("timezone", "times are sent with their offset"),
-            ("create", "use kind = \"request-tracker\" or \"desk\""),
-            ("sign", "use `token`"),
-        ] {
-            table.not_built(key, instead);
-        }
         let name = table.required::<String>("name");
         let kind = read_kind(table);
         let url = table.optional::<Located<String>>("url").and_then(|url| read_url(table, url));
-        if kind == Some(Kind::RequestTracker) && !table.has("url") {
-            let hint = "add `url = \"https://rt.example/\"`";
+        let is_http = matches!(kind, Some(Kind::Http(_)));
+        if is_http && !table.has("url") {
+            let hint = "add `url = \"https://desk.example/\"`";
             table.place().error(table.span(), "missing-key", "`url` is missing", hint);
         }
         let token = read_token(table);
-        let mut priority = default_priority();
-        priority.extend(
-            table.table("severity", |entry| Some(read_priority(entry))).unwrap_or_default(),
-        );
         let rate = table.table("rate", |entry| {
             let per_second = entry.or("per_second", 5.0);
             Some(Rate {
@@ -113,25 +100,25 @@ impl UpstreamConfig {
                 burst: entry.or("burst", 10.0).max(1.0),
             })
         });
-        let default = if kind == Some(Kind::Desk) {
-            UpstreamConfig::own_desk().rate
-        } else {
-            Rate { per_second: 5.0, burst: 10.0 }
+        let default = match kind {
+            Some(Kind::Desk) => UpstreamConfig::own_desk().rate,
+            Some(Kind::Http(_)) | None => Rate { per_second: 5.0, burst: 10.0 },
         };
-        let poll = read_poll(table, kind);
-        Some(UpstreamConfig {
+        let in_flight = table.or::<u32>("max_in_flight", MAX_IN_FLIGHT as u32).clamp(1, 1_024);
+        let poll = read_poll(table, kind.as_ref());
+        let config = UpstreamConfig {
             poll,
-            queue: table.or("queue", "General".to_owned()),
-            key_field: table.or("key_field", "ExternalKey".to_owned()),
             rate: rate.unwrap_or(default),
-            max_in_flight: table.or::<u32>("max_in_flight", MAX_IN_FLIGHT as u32).clamp(1, 1_024)
-                as usize,
+            max_in_flight: in_flight as usize,
             name: name?,
             kind: kind?,
             url,
             token,
-            priority,
-        })
+        };
+        if let Kind::Http(api) = &config.kind {
+            http_api::check(api, &config, table.place(), table.span());
+        }
+        Some(config)
     }
 }
 
@@ -141,21 +128,46 @@ pub(super) fn own_url(own: SocketAddr) -> String {
 }
 
 fn read_kind(table: &Table<'_>) -> Option<Kind> {
-    let kind = table.required::<Located<String>>("kind")?;
-    match kind.value.as_str() {
-        "desk" => Some(Kind::Desk),
-        "request-tracker" => Some(Kind::RequestTracker),
-        other => {
-            let known = ["desk", "request-tracker"];
+    let kind = table.required::<Located<String>>("kind");
+    let word = kind.as_ref().map_or("http", |kind| kind.value.as_str());
+    let profile = PROFILES.iter().find(|(name, _)| *name == word);
+    match (word, profile) {
+        ("desk", _) => Some(Kind::Desk),
+        ("http", _) => {
+            let api = http_api::read(table, Api::default());
+            kind.map(|_| Kind::Http(Arc::new(api)))
+        }
+        (_, Some((name, text))) => {
+            Some(Kind::Http(Arc::new(http_api::read(table, profile_of(name, text)))))
+        }
+        (other, None) => {
+            // Read all the same, so that its other keys are not called unknown.
+            http_api::read(table, Api::default());
             let (code, message) = if KINDS_NOT_BUILT.contains(&other) {
-                ("not-supported", format!("kind `{other}` is not supported in this version"))
+                ("not-supported", format!("kind `{other}` is not built in"))
             } else {
                 ("wrong-value", format!("there is no kind `{other}`"))
             };
-            table.place().error(kind.span, code, message, did_you_mean(other, &known));
+            let hint = match did_you_mean(other, &KINDS) {
+                hint if KINDS_NOT_BUILT.contains(&other) || hint.is_empty() => {
+                    "kind = \"http\" drives any HTTP API: docs/connectors.md".to_owned()
+                }
+                hint => hint,
+            };
+            table.place().error(kind?.span, code, message, hint);
             None
         }
     }
+}
+
+/// The API of a file that is built in; a test reads each without a finding.
+fn profile_of(name: &str, text: &str) -> Api {
+    let source = Source { file: format!("built-in {name}"), text: text.to_owned() };
+    let report = Report::default();
+    let read = |file: &Table<'_>| {
+        file.tables("upstream", |table| Some(http_api::read(table, Api::default()))).pop()
+    };
+    read_document(Place { source: &source, report: &report }, read).unwrap_or_default()
 }
 
 fn read_url(table: &Table<'_>, url: Located<String>) -> Option<String> {
@@ -167,7 +179,7 @@ fn read_url(table: &Table<'_>, url: Located<String>) -> Option<String> {
             url.span,
             "wrong-value",
             message,
-            "for example \"https://rt.example/\"",
+            "for example \"https://desk.example/\"",
         );
         return None;
     }
@@ -185,44 +197,62 @@ fn read_token(table: &Table<'_>) -> Option<Secret> {
     table.table("token", Secret::read)
 }
 
-fn read_poll(table: &Table<'_>, kind: Option<Kind>) -> Option<TimeSpan> {
+fn read_poll(table: &Table<'_>, kind: Option<&Kind>) -> Option<TimeSpan> {
     let given = table.optional::<Located<TimeSpan>>("poll");
+    let error = |given: Located<TimeSpan>, code, message, hint| {
+        table.place().error(given.span, code, message, hint);
+        None
+    };
     match (kind, given) {
-        (Some(Kind::RequestTracker), None) => Some(POLL_DEFAULT),
-        (Some(Kind::RequestTracker), Some(given)) if given.value >= POLL_MIN => Some(given.value),
-        (Some(Kind::RequestTracker), Some(given)) => {
-            let message = "`poll` is at least 1 s";
-            table.place().error(given.span, "wrong-value", message, "for example \"30s\"");
-            None
+        (Some(Kind::Http(api)), given) if !api.operations.contains_key(&Op::Changes) => {
+            let hint = "add [upstream.changes], which says how";
+            given.and_then(|given| error(given, "wrong-value", "`poll` needs `changes`", hint))
+        }
+        (Some(Kind::Http(_)), None) => Some(POLL_DEFAULT),
+        (Some(Kind::Http(_)), Some(given)) if given.value >= POLL_MIN => Some(given.value),
+        (Some(Kind::Http(_)), Some(given)) => {
+            error(given, "wrong-value", "`poll` is at least 1 s", "for example \"30s\"")
         }
         (Some(Kind::Desk), Some(given)) => {
             let message = "`poll`: a desk is not polled in this version";
-            let hint = "leave it out; the desk inside tells by itself";
-            table.place().error(given.span, "not-supported", message, hint);
-            None
+            error(given, "not-supported", message, "leave it out; the desk inside tells by itself")
         }
         (Some(Kind::Desk) | None, _) => None,
     }
 }
 
-/// Request Tracker counts priorities from 0 to 100.
-fn default_priority() -> BTreeMap<Severity, i64> {
-    let numbers = [100, 75, 50, 25, 0];
-    Severity::ALL.into_iter().zip(numbers).collect()
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn read_priority(table: &Table<'_>) -> BTreeMap<Severity, i64> {
-    let mut priority = BTreeMap::new();
-    for (name, entry) in table.entries() {
-        match Severity::parse_word(&name.value) {
-            Some(severity) => priority.extend(entry.read().map(|number| (severity, number))),
-            None => {
-                let known = Severity::ALL.map(Severity::word);
-                let message = format!("there is no severity `{}`", name.value);
-                let hint = did_you_mean(&name.value, &known);
-                table.place().error(name.span, "unknown-key", message, hint);
-            }
+    #[test]
+    fn every_built_in_profile_is_a_file_without_a_finding() {
+        for (name, text) in PROFILES {
+            let source = Source { file: format!("{name}.toml"), text: text.to_owned() };
+            let report = Report::default();
+            let read = |file: &Table<'_>| file.tables("upstream", UpstreamConfig::read).pop();
+            let config = read_document(Place { source: &source, report: &report }, read);
+            assert_eq!(report.into_sorted(), [], "{name}");
+            let config = config.expect("read");
+            assert_eq!(config.poll, Some(POLL_DEFAULT));
+            let Kind::Http(api) = &config.kind else { panic!("{name} is no HTTP API") };
+            assert!(api.is_exactly_once());
         }
     }
-    priority
+
+    #[test]
+    fn every_example_of_the_page_on_connectors_is_read_without_an_error() {
+        let page = include_str!("../../../docs/connectors.md");
+        let blocks = page.split("```toml\n").skip(1).filter_map(|block| block.split("```").next());
+        let mut count = 0;
+        for block in blocks {
+            let source = Source { file: "connectors.md".to_owned(), text: block.to_owned() };
+            let report = Report::default();
+            let read = |file: &Table<'_>| file.tables("upstream", UpstreamConfig::read).pop();
+            let config = read_document(Place { source: &source, report: &report }, read);
+            assert!(!report.has_errors(), "{:#?}\n{block}", report.into_sorted());
+            count += usize::from(config.is_some());
+        }
+        assert!(count >= 7, "{count}");
+    }
 }

@@ -1,12 +1,12 @@
 //! One request and what its end means.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use reqwest::{Method, StatusCode, Url};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
+use super::bucket::Bucket;
 use super::config::Rate;
 use super::wire::{Request, Response, Wire, WireError};
 use crate::engine::types::job::Outcome;
@@ -47,6 +47,16 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// A request has left; `writes` for one that changes something.
+    pub fn sent(&mut self, writes: bool) {
+        self.wrote |= writes;
+    }
+
+    /// A request has succeeded.
+    pub fn succeeded(&mut self, writes: bool) {
+        self.changed |= writes;
+    }
+
     /// What the end of its last request means for the whole attempt. After a step that succeeded
     /// the rest is looked up before anything is sent again; before the first step nothing can
     /// have happened.
@@ -76,7 +86,7 @@ pub(super) struct Http {
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub status: StatusCode,
+    status: StatusCode,
     pub body: Json,
     text: String,
     retry_after: Option<TimeSpan>,
@@ -86,12 +96,7 @@ impl Http {
     /// A client whose requests go over `wire` to addresses below `base`.
     pub fn new(wire: Arc<dyn Wire>, base: &str, rate: Rate) -> Result<Http, ConnectError> {
         let base = Url::parse(base).map_err(|_| ConnectError::Address(base.to_owned()))?;
-        Ok(Http { wire, base, bucket: Arc::new(Mutex::new(Bucket::new(rate))) })
-    }
-
-    /// Lets time pass.
-    pub async fn pause(&self, time: Duration) {
-        self.wire.pause(time).await;
+        Ok(Http { wire, base, bucket: Arc::new(Mutex::new(Bucket::new(rate, clock::monotonic()))) })
     }
 
     /// Sends one request. `Err` is the end of the attempt: certainly not carried out, or unknown.
@@ -104,10 +109,10 @@ impl Http {
         key: Option<&str>,
         body: Option<&Json>,
     ) -> Result<Answer, Outcome> {
-        let wait = self.bucket.lock().await.take();
+        let wait = self.bucket.lock().await.take(clock::monotonic(), 0.0);
         // A timer rounds up to the next millisecond, even for no time at all.
         if !wait.is_zero() {
-            self.pause(wait).await;
+            self.wire.pause(wait).await;
         }
         let mut url = self.base.join(path).map_err(|error| rejected(&error.to_string()))?;
         if !query.is_empty() {
@@ -115,7 +120,7 @@ impl Http {
         }
         let writes = method != Method::GET;
         let key = key.map(str::to_owned);
-        let request = Request { method, url, key, body: body.cloned() };
+        let request = Request { key, body: body.cloned(), ..Request::new(method, url) };
         let response = match self.wire.send(request).await {
             Ok(response) => response,
             Err(WireError::NotSent(why)) => {
@@ -135,7 +140,8 @@ impl Http {
 }
 
 fn read_answer(response: Response) -> Result<Answer, Outcome> {
-    let Response { status, retry_after, body } = response;
+    let retry_after = response.header("retry-after").and_then(read_retry_after);
+    let Response { status, body, .. } = response;
     let bytes = body.map_err(|why| Outcome::Unknown { reason: reason(&why) })?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = match serde_json::from_slice(&bytes) {
@@ -147,7 +153,6 @@ fn read_answer(response: Response) -> Result<Answer, Outcome> {
         }
         Err(_) => Json::Null,
     };
-    let retry_after = retry_after.as_deref().and_then(read_retry_after);
     Ok(Answer { status, body, text, retry_after })
 }
 
@@ -175,11 +180,11 @@ impl Answer {
 }
 
 /// Refused for good.
-pub(super) fn rejected(said: &str) -> Outcome {
+fn rejected(said: &str) -> Outcome {
     Outcome::Rejected { reason: reason(said) }
 }
 
-fn reason(text: &str) -> String {
+pub(super) fn reason(text: &str) -> String {
     one_line(cut_chars(text, REASON_CHARS_MAX)).trim().to_owned()
 }
 
@@ -191,27 +196,4 @@ fn read_retry_after(text: &str) -> Option<TimeSpan> {
     let at = chrono::DateTime::parse_from_rfc2822(text).ok()?;
     let at = crate::engine::types::time::Timestamp::from_micros(at.timestamp_micros());
     Some(at.since(clock::now()).max(TimeSpan::ZERO))
-}
-
-/// A token bucket.
-#[derive(Debug)]
-struct Bucket {
-    rate: Rate,
-    tokens: f64,
-    at: std::time::Instant,
-}
-
-impl Bucket {
-    fn new(rate: Rate) -> Bucket {
-        Bucket { rate, tokens: rate.burst, at: clock::monotonic() }
-    }
-
-    /// Takes a token; how long to wait until it is there.
-    fn take(&mut self) -> Duration {
-        let now = clock::monotonic();
-        let since = now.saturating_duration_since(self.at).as_secs_f64();
-        self.at = now;
-        self.tokens = (self.tokens + since * self.rate.per_second).min(self.rate.burst) - 1.0;
-        Duration::from_secs_f64((-self.tokens / self.rate.per_second).max(0.0))
-    }
 }

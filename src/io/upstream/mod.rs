@@ -3,10 +3,12 @@
 //! Done, refused for good, worth another attempt, or unknown. An unknown end is looked up before
 //! anything is sent again: a ticket by its external key, a comment by the key in its subject.
 
+mod bucket;
 mod config;
 mod desk;
+mod hooks;
 mod http;
-mod request_tracker;
+mod http_api;
 mod wire;
 
 use std::net::SocketAddr;
@@ -16,14 +18,15 @@ use crate::engine::types::job::{Call, Delivered, Outcome};
 use crate::engine::types::ticket::TicketStatus;
 
 pub use config::{Kind, Rate, UpstreamConfig};
+pub use hooks::router as hooks;
 pub use http::ConnectError;
-pub use request_tracker::Watch;
+pub use http_api::{Api, Finding, HookAnswer, Hooked, Op, Watch, words};
 pub use wire::{Request, Response, UnderWay, Wire, WireError, plain_client};
 
 use config::own_url;
 use desk::DeskClient;
 use http::{Attempt, Http};
-use request_tracker::RequestTracker;
+use http_api::HttpApi;
 use wire::Network;
 
 /// One ticket system.
@@ -36,7 +39,7 @@ pub struct Upstream {
 #[derive(Debug)]
 enum Connector {
     Desk(DeskClient),
-    RequestTracker(Box<RequestTracker>),
+    Http(Box<HttpApi>),
 }
 
 /// A ticket was changed by a person in its system.
@@ -56,10 +59,8 @@ impl Upstream {
     /// # Errors
     /// A token that is not to be had, or an address that is none.
     pub fn connect(config: &UpstreamConfig, own: SocketAddr) -> Result<Upstream, ConnectError> {
-        let scheme = match config.kind {
-            Kind::Desk => "Bearer ",
-            Kind::RequestTracker => "token ",
-        };
+        // Any other kind says in its file how the token goes.
+        let scheme = matches!(config.kind, Kind::Desk).then_some("Bearer ");
         let own = own_url(own);
         Upstream::over(Arc::new(Network::new(config, scheme)?), config, &own)
     }
@@ -68,24 +69,19 @@ impl Upstream {
     /// desk.
     ///
     /// # Errors
-    /// An address that is none.
+    /// An address that is none, or a secret that is not to be had.
     pub fn over(
         wire: Arc<dyn Wire>,
         config: &UpstreamConfig,
         own: &str,
     ) -> Result<Upstream, ConnectError> {
-        let url = config.url.as_deref();
-        let kind = match config.kind {
+        let kind = match &config.kind {
             Kind::Desk => {
-                let base = format!("{}desk/api/v1/", url.unwrap_or(own));
+                let url = config.url.as_deref().unwrap_or(own);
+                let base = format!("{url}desk/api/v1/");
                 Connector::Desk(DeskClient::new(Http::new(wire, &base, config.rate)?))
             }
-            Kind::RequestTracker => {
-                let url = url.unwrap_or_default();
-                let end = if url.ends_with("REST/2.0/") { "" } else { "REST/2.0/" };
-                let http = Http::new(wire, &format!("{url}{end}"), config.rate)?;
-                Connector::RequestTracker(Box::new(RequestTracker::new(http, config)))
-            }
+            Kind::Http(api) => Connector::Http(Box::new(HttpApi::new(wire, config, api)?)),
         };
         Ok(Upstream { name: config.name.clone(), kind })
     }
@@ -104,7 +100,7 @@ impl Upstream {
         let checked = match &self.kind {
             // A desk keeps idempotency keys.
             Connector::Desk(_) => Ok(()),
-            Connector::RequestTracker(tracker) => tracker.check(&mut attempt).await,
+            Connector::Http(api) => api.check(&mut attempt).await,
         };
         checked.map_err(why)
     }
@@ -118,9 +114,23 @@ impl Upstream {
         match &self.kind {
             // A desk tells by itself.
             Connector::Desk(_) => Ok(Vec::new()),
-            Connector::RequestTracker(tracker) => {
-                tracker.changes(watch, &mut attempt).await.map_err(why)
-            }
+            Connector::Http(api) => api.changes(watch, &mut attempt).await.map_err(why),
+        }
+    }
+
+    /// Takes what the ticket system tells by itself.
+    pub async fn hook(&self, hooked: &Hooked) -> HookAnswer {
+        match &self.kind {
+            Connector::Desk(_) => HookAnswer::None,
+            Connector::Http(api) => api.hook(hooked, crate::io::clock::now()).await,
+        }
+    }
+
+    /// Tries the connection; with `probe`, a ticket is opened and resolved.
+    pub async fn probe(&self, probe: bool) -> Vec<Finding> {
+        match &self.kind {
+            Connector::Desk(_) => Vec::new(),
+            Connector::Http(api) => api.probe(probe).await,
         }
     }
 
@@ -129,7 +139,7 @@ impl Upstream {
         let mut attempt = Attempt::default();
         let ended = match &self.kind {
             Connector::Desk(desk) => desk.perform(call, &mut attempt).await,
-            Connector::RequestTracker(tracker) => tracker.perform(call, &mut attempt).await,
+            Connector::Http(api) => api.perform(call, &mut attempt).await,
         };
         let outcome = match ended {
             Ok(outcome) => outcome,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::pin::Pin;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, Url};
 use serde_json::Value as Json;
 
@@ -31,8 +31,22 @@ pub struct Request {
     pub url: Url,
     /// Header `Idempotency-Key`.
     pub key: Option<String>,
-    /// What it says.
+    /// What it says, where that is JSON.
     pub body: Option<Json>,
+    /// Type and bytes of what it says, where that is anything else.
+    pub content: Option<(String, Vec<u8>)>,
+    /// Other headers.
+    pub headers: Vec<(String, String)>,
+    /// Time for it, in place of the usual one.
+    pub timeout: Option<Duration>,
+}
+
+impl Request {
+    /// A request that says nothing yet.
+    pub fn new(method: Method, url: Url) -> Request {
+        let headers = Vec::new();
+        Request { method, url, key: None, body: None, content: None, headers, timeout: None }
+    }
 }
 
 /// One answer.
@@ -40,10 +54,18 @@ pub struct Request {
 pub struct Response {
     /// What it says in one number.
     pub status: StatusCode,
-    /// Header `Retry-After`.
-    pub retry_after: Option<String>,
+    /// Headers, names in small letters.
+    pub headers: Vec<(String, String)>,
     /// What it says, or why that was lost on the way.
     pub body: Result<Vec<u8>, String>,
+}
+
+impl Response {
+    /// The first header of a name in small letters.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let found = self.headers.iter().find(|(known, _)| known == name);
+        found.map(|(_, value)| value.as_str())
+    }
 }
 
 /// Why there is no answer.
@@ -74,10 +96,10 @@ pub(super) struct Network {
 }
 
 impl Network {
-    /// With the upstream's token after `scheme`.
-    pub fn new(config: &UpstreamConfig, scheme: &str) -> Result<Network, ConnectError> {
+    /// With the upstream's token after `scheme`; without one the token is sent some other way.
+    pub fn new(config: &UpstreamConfig, scheme: Option<&str>) -> Result<Network, ConnectError> {
         let mut headers = HeaderMap::new();
-        if let Some(token) = &config.token {
+        if let (Some(token), Some(scheme)) = (&config.token, scheme) {
             let value = format!("{scheme}{}", token.resolve()?);
             let mut value = HeaderValue::from_str(&value).map_err(|_| ConnectError::Token)?;
             value.set_sensitive(true);
@@ -91,18 +113,30 @@ impl Network {
         if let Some(key) = request.key.and_then(|key| HeaderValue::from_str(&key).ok()) {
             sent = sent.header(HeaderName::from_static("idempotency-key"), key);
         }
-        if let Some(body) = &request.body {
-            sent = sent.json(body);
+        for (name, value) in &request.headers {
+            sent = sent.header(name, value);
+        }
+        if let Some(timeout) = request.timeout {
+            sent = sent.timeout(timeout);
+        }
+        let typed = request.headers.iter().any(|(name, _)| name == "content-type");
+        if let Some((kind, bytes)) = request.content {
+            sent = if typed { sent } else { sent.header(CONTENT_TYPE, kind) }.body(bytes);
+        } else if let Some(body) = &request.body {
+            let kind = "application/json";
+            let bytes = body.to_string();
+            sent = if typed { sent } else { sent.header(CONTENT_TYPE, kind) }.body(bytes);
         }
         let mut response = sent.send().await.map_err(|error| {
             // Nothing was sent on a connection that never came about.
             let unsent = error.is_connect() || error.is_builder();
             if unsent { WireError::NotSent(chain(&error)) } else { WireError::Lost(chain(&error)) }
         })?;
-        let retry_after = response.headers().get(RETRY_AFTER);
-        let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        let body = read(&mut response).await.map_err(|error| chain(&error));
-        Ok(Response { status: response.status(), retry_after, body })
+        let headers = response.headers().iter().filter_map(|(name, value)| {
+            value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
+        });
+        let headers = headers.collect();
+        Ok(Response { status: response.status(), headers, body: read(&mut response).await })
     }
 }
 
@@ -116,11 +150,11 @@ impl Wire for Network {
     }
 }
 
-async fn read(response: &mut reqwest::Response) -> Result<Vec<u8>, reqwest::Error> {
+async fn read(response: &mut reqwest::Response) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = response.chunk().await? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| chain(&error))? {
         if bytes.len() + chunk.len() > ANSWER_BYTES_MAX {
-            break;
+            return Err("the answer has more than 1 MiB".to_owned());
         }
         bytes.extend_from_slice(&chunk);
     }

@@ -1,0 +1,240 @@
+//! Opening a ticket once.
+
+use minijinja::Value;
+
+use super::HttpApi;
+use super::answer::Answer;
+use super::call::{About, Failure, scalar_value};
+use super::proof::SETTLE_MAX;
+use super::request::File;
+use super::spec::{Length, Once, Op};
+use super::template::Names;
+use crate::engine::types::job::{Call, Draft, Outcome};
+use crate::engine::types::severity::Severity;
+use crate::engine::types::text::{cut_bytes, cut_chars};
+use crate::engine::types::time::TimeSpan;
+use crate::io::clock;
+use crate::io::upstream::http::Attempt;
+
+/// Creates that wait for a search at a time; more are put off.
+const DOUBTS_MAX: usize = 10_000;
+
+impl HttpApi {
+    /// Opens a ticket, or finds the one that an earlier attempt has opened.
+    pub(super) async fn open(
+        &self,
+        call: &Call,
+        draft: &Draft,
+        attempt: &mut Attempt,
+    ) -> Result<Outcome, Outcome> {
+        let key = call.fingerprint.0.as_str();
+        let queue = self.queue(draft.queue.as_deref());
+        let critical = call.severity == Severity::Critical;
+        let about =
+            About { critical, key: Some(call.idempotency_key.as_str()), ..About::default() };
+        let (title, _) = cut(&draft.title, self.api.limits.title);
+        let (body, rest) = cut(&draft.body, self.api.limits.body);
+        let mut names = self.names_of_draft(call, draft, &queue, title, body);
+        let proven = self.guard(&queue, about, attempt).await?;
+        if call.uncertain && matches!(self.once, Once::Search | Once::Scan) {
+            if let Some(external) = self.find_settled(key, &queue, about, attempt).await? {
+                self.doubts.lock().await.remove(key);
+                self.attach_rest(call, draft, rest, &external, attempt).await?;
+                return Ok(Outcome::Done { external, found: true });
+            }
+            self.wait_for_search(key).await?;
+            if !proven {
+                self.no_lost_twin(&names, about, attempt).await?;
+            }
+        }
+        let answer = match self.run(Op::Create, &mut names, about, call.uncertain, attempt).await {
+            Ok(answer) => answer,
+            Err(Failure::Duplicate { answer, reason }) => {
+                return self.adopt(key, &queue, &names, &answer, &reason, attempt).await;
+            }
+            Err(other) => return Err(other.outcome()),
+        };
+        self.doubts.lock().await.remove(key);
+        let external = self.opened_id(answer.as_ref(), &names).ok_or_else(|| Outcome::Unknown {
+            reason: "the upstream named no ticket; look at `id` of `create`".to_owned(),
+        })?;
+        self.confirm(&queue, &external, key, about, attempt).await?;
+        self.attach_rest(call, draft, rest, &external, attempt).await?;
+        Ok(Outcome::Done { external, found: false })
+    }
+
+    fn opened_id(&self, answer: Option<&Answer>, names: &Names) -> Option<String> {
+        let id = self.api.operations.get(&Op::Create)?.id.as_ref()?;
+        id.first(answer.unwrap_or(&Answer::default()), &self.with_constants(names))
+    }
+
+    /// Waits until a search that is far behind must know what may have been sent. After a restart it waits again.
+    async fn wait_for_search(&self, key: &str) -> Result<(), Outcome> {
+        let lag = self.api.create.search_lag;
+        if lag.to_std() <= SETTLE_MAX {
+            return Ok(());
+        }
+        let mut doubts = self.doubts.lock().await;
+        let now = clock::monotonic();
+        let full = doubts.len() >= DOUBTS_MAX;
+        let waited = match doubts.get(key) {
+            Some(since) => now.saturating_duration_since(*since),
+            None => {
+                if !full {
+                    doubts.insert(key.to_owned(), now);
+                }
+                std::time::Duration::ZERO
+            }
+        };
+        let left = lag.to_std().saturating_sub(waited);
+        if left.is_zero() {
+            return Ok(());
+        }
+        let micros = i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
+        let reason = format!("not found so far; the search of the upstream may be {lag} behind");
+        Err(Outcome::Held { reason, after: Some(TimeSpan::from_micros(micros)) })
+    }
+
+    /// The upstream says that it is there already.
+    async fn adopt(
+        &self,
+        key: &str,
+        queue: &Value,
+        names: &Names,
+        answer: &Answer,
+        reason: &str,
+        attempt: &mut Attempt,
+    ) -> Result<Outcome, Outcome> {
+        let about = About::default();
+        let mut external = None;
+        if self.api.operations.contains_key(&Op::Find) {
+            external = self.find(key, queue, about, attempt).await?;
+        }
+        if external.is_none() {
+            let id = self.api.create.duplicate_id.as_ref();
+            external = id.and_then(|id| id.first(answer, &self.with_constants(names)));
+        }
+        if external.is_none() {
+            let own = self.api.operations.get(&Op::Create).and_then(|create| create.id.as_ref());
+            let own = own.filter(|id| id.from == super::value::From::Own);
+            external = own.map(|_| key.to_owned());
+        }
+        match external {
+            Some(external) => Ok(Outcome::Done { external, found: true }),
+            // Its search may be behind.
+            None if self.api.operations.contains_key(&Op::Find) => Err(Outcome::Held {
+                reason: format!("{reason}; it is there already and not found so far"),
+                after: Some(self.api.create.search_lag),
+            }),
+            None => Err(Outcome::Rejected {
+                reason: format!("{reason}; it is there already: set `duplicate_id`, or add `find`"),
+            }),
+        }
+    }
+
+    /// Attaches the whole text where it was too long.
+    async fn attach_rest(
+        &self,
+        call: &Call,
+        draft: &Draft,
+        cut: bool,
+        ticket: &str,
+        attempt: &mut Attempt,
+    ) -> Result<(), Outcome> {
+        if !cut || !self.api.operations.contains_key(&Op::Attach) {
+            return Ok(());
+        }
+        let file = File {
+            name: format!("faultgate-{}.txt", call.fingerprint.0),
+            kind: "text/plain; charset=utf-8".to_owned(),
+            content: draft.body.clone(),
+        };
+        let mut names = self.names_of_call(call, ticket);
+        names.insert(
+            "file".to_owned(),
+            Value::from_pairs([
+                ("name", Value::from(file.name.as_str())),
+                ("type", Value::from(file.kind.as_str())),
+                ("content", Value::from(file.content.as_str())),
+                ("size", Value::from(file.content.len())),
+            ]),
+        );
+        let about = About { file: Some(&file), ..About::default() };
+        match self.run(Op::Attach, &mut names, about, call.uncertain, attempt).await {
+            Ok(_) => Ok(()),
+            // The ticket is there and says what matters: it is not given up for its attachment.
+            Err(failure) => match failure.outcome() {
+                Outcome::Rejected { reason } => {
+                    tracing::warn!(ticket, reason, "The rest of a long text is not attached.");
+                    Ok(())
+                }
+                other @ (Outcome::Done { .. }
+                | Outcome::Later { .. }
+                | Outcome::Held { .. }
+                | Outcome::Unknown { .. }) => Err(other),
+            },
+        }
+    }
+
+    /// A queue in the upstream's words.
+    pub(super) fn queue(&self, queue: Option<&str>) -> Value {
+        let queue = queue.unwrap_or(&self.api.queue);
+        self.api.queues.get(queue).map_or_else(|| Value::from(queue), scalar_value)
+    }
+
+    fn names_of_draft(
+        &self,
+        call: &Call,
+        draft: &Draft,
+        queue: &Value,
+        title: &str,
+        body: &str,
+    ) -> Names {
+        let mut names = key_names(call);
+        let mut add = |name: &str, value: Value| names.insert(name.to_owned(), value);
+        add("title", Value::from(title));
+        add("body", Value::from(body));
+        add("severity", Value::from(draft.severity.word()));
+        add("priority", self.priority(draft.severity));
+        add("safety", Value::from(draft.safety));
+        add("queue", queue.clone());
+        add("device", Value::from(draft.device.as_str()));
+        add("rule", Value::from(draft.rule.as_str()));
+        add("site", Value::from(draft.site.as_str()));
+        add("raised_at", Value::from(draft.raised_at.to_string()));
+        names
+    }
+
+    /// Our severity in the upstream's words; the word itself where none are given.
+    pub(super) fn priority(&self, severity: Severity) -> Value {
+        let found = self.api.severity.get(&severity);
+        found.map_or_else(|| Value::from(severity.word()), scalar_value)
+    }
+
+    /// What every effect on a ticket may name.
+    pub(super) fn names_of_call(&self, call: &Call, ticket: &str) -> Names {
+        let mut names = key_names(call);
+        names.insert("ticket".to_owned(), Value::from(ticket));
+        names
+    }
+}
+
+fn key_names(call: &Call) -> Names {
+    let key = call.fingerprint.0.as_str();
+    Names::from([
+        ("key".to_owned(), Value::from(key)),
+        ("fingerprint".to_owned(), Value::from(key)),
+        ("idempotency_key".to_owned(), Value::from(call.idempotency_key.as_str())),
+        ("mark".to_owned(), Value::from(format!("[faultgate {}]", call.idempotency_key))),
+    ])
+}
+
+/// A text of at most this length, and whether it was longer.
+pub(super) fn cut(text: &str, most: Option<Length>) -> (&str, bool) {
+    let short = match most {
+        Some(Length::Chars(most)) => cut_chars(text, most),
+        Some(Length::Bytes(most)) => cut_bytes(text, most),
+        None => text,
+    };
+    (short, short.len() < text.len())
+}

@@ -1,0 +1,129 @@
+//! Any HTTP API, from a TOML file alone.
+//!
+//! `spec` is what a file says, `read` reads it and `check` finds what cannot be meant. `template`,
+//! `request`, `sign`, `condition`, `value`, `judge` and `limits` are functions over plain values;
+//! only `call` calls. `run` makes the steps of an operation, `create` opens a ticket once (`proof`
+//! finds it again), `effects` is the rest of its life, `changes` and `webhook` are what people do.
+
+mod answer;
+mod call;
+mod changes;
+mod check;
+mod condition;
+mod create;
+mod digest;
+mod effects;
+mod filters;
+mod judge;
+mod limits;
+mod place;
+mod probe;
+mod proof;
+mod read;
+mod request;
+mod run;
+mod session;
+mod sign;
+mod spec;
+mod template;
+mod value;
+mod webhook;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::Mutex;
+
+use super::config::UpstreamConfig;
+use super::http::{Attempt, ConnectError};
+use super::wire::Wire;
+use crate::engine::types::job::Outcome;
+use crate::engine::types::ticket::TicketStatus;
+use call::{About, Caller, Failure};
+use proof::Proof;
+use spec::Once;
+
+pub use changes::Watch;
+pub use check::check;
+pub use probe::Finding;
+pub use read::read;
+pub use spec::{Api, Op};
+
+/// The closed sets of words of its keys, for the schema.
+pub mod words {
+    pub use super::digest::{Algorithm, Encoding};
+    pub use super::spec::{Class, Confirm, Once, PagingStyle};
+}
+
+pub use webhook::{HookAnswer, Hooked};
+
+/// A client of an API.
+#[derive(Debug)]
+pub(super) struct HttpApi {
+    name: String,
+    api: Arc<Api>,
+    once: Once,
+    caller: Caller,
+    /// By queue: whether what is opened there can be found again.
+    proofs: Mutex<BTreeMap<String, Proof>>,
+    /// Since when a create that was not found may have been carried out.
+    doubts: Mutex<BTreeMap<String, Instant>>,
+    /// The last status of a ticket that was told or that we have set.
+    told: Mutex<BTreeMap<String, TicketStatus>>,
+    /// Status words that nobody has named.
+    strange: std::sync::Mutex<BTreeSet<String>>,
+    me: Mutex<Option<String>>,
+    /// Webhooks that were taken.
+    deliveries: Mutex<webhook::Deliveries>,
+    hook_secret: Option<String>,
+}
+
+impl HttpApi {
+    /// Gets ready.
+    pub fn new(
+        wire: Arc<dyn Wire>,
+        config: &UpstreamConfig,
+        api: &Arc<Api>,
+    ) -> Result<HttpApi, ConnectError> {
+        Ok(HttpApi {
+            name: config.name.clone(),
+            once: api.once(),
+            caller: Caller::new(wire, config, api)?,
+            hook_secret: webhook::secret(api)?,
+            api: Arc::clone(api),
+            proofs: Mutex::default(),
+            doubts: Mutex::default(),
+            told: Mutex::default(),
+            strange: std::sync::Mutex::default(),
+            me: Mutex::default(),
+            deliveries: Mutex::default(),
+        })
+    }
+
+    /// Whether tickets of the default queue could be found again.
+    pub async fn check(&self, attempt: &mut Attempt) -> Result<(), Outcome> {
+        let mut names = template::Names::new();
+        let about = About { reads: true, ..About::default() };
+        let told = self.run(Op::Whoami, &mut names, about, false, attempt).await;
+        told.map_err(Failure::outcome)?;
+        self.guard(&self.queue(None), About::default(), attempt).await.map(|_| ())
+    }
+}
+
+impl Api {
+    /// What keeps a create from being carried out twice.
+    pub fn once(&self) -> Once {
+        let search = self.operations.contains_key(&Op::Find);
+        match self.create.once {
+            None if search => Once::Search,
+            None => Once::Local,
+            Some(said) => said,
+        }
+    }
+
+    /// False where a crash in the wrong moment can double a ticket.
+    pub fn is_exactly_once(&self) -> bool {
+        self.once() != Once::Local
+    }
+}
