@@ -5,7 +5,8 @@ use std::process::Output;
 
 use serde_json::Value as Json;
 
-const RULE: &str = "[[rule]]\nid = \"hot\"\nwhen = \"t > 8\"\nseverity = \"SEVERITY\"\nsafety = SAFETY\n";
+const RULE: &str =
+    "[[rule]]\nid = \"hot\"\nwhen = \"t > 8\"\nseverity = \"SEVERITY\"\nsafety = SAFETY\n";
 const PLAN: &str = "[plan]\nid = \"payg\"\ncurrency = \"CNY\"\n[[line]]\nid = \"ticket\"\nkind = \"per_unit\"\n\
                     meter = \"ticket.created\"\nunit = \"1.20\"\n";
 
@@ -19,10 +20,7 @@ fn play(severity: &str, safety: bool, amount: &str) -> Json {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("faultgate.toml", "[gateway]\nrules = [\"rule.toml\"]\nplan = \"plan.toml\"\n");
-    write(
-        "rule.toml",
-        &RULE.replace("SEVERITY", severity).replace("SAFETY", &safety.to_string()),
-    );
+    write("rule.toml", &RULE.replace("SEVERITY", severity).replace("SAFETY", &safety.to_string()));
     write("plan.toml", PLAN);
     write("budgets.toml", &format!("[[budget]]\nid = \"all\"\namount = \"{amount}\"\n"));
     let mut recording = String::new();
@@ -79,8 +77,5 @@ fn check_wants_prices_for_a_budget_and_thresholds_that_go_up() {
     let found = found.as_array().unwrap().iter();
     let found: Vec<String> =
         found.map(|d| format!("{}:{} {}", d["line"], d["column"], d["code"])).collect();
-    assert_eq!(
-        found,
-        ["2:6 \"missing-key\"", "4:14 \"wrong-value\"", "7:10 \"wrong-type\""]
-    );
+    assert_eq!(found, ["2:6 \"missing-key\"", "4:14 \"wrong-value\"", "7:10 \"wrong-type\""]);
 }
