@@ -1,6 +1,7 @@
 //! Wiring: everything is built here once, in the order in which it works.
 
 pub mod backtest;
+pub mod billing;
 pub mod cores;
 mod dispatch;
 mod gateway;
@@ -190,6 +191,7 @@ pub async fn start(
     let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
     // Opening a store blocks, a large one for seconds.
     let (journal, stored) = block_in_place(|| open_store(config, &rules, options))?;
+    let journal = Arc::new(journal);
     let alive_at = stored.alive_at;
 
     let (listener, http) = web::listen(config.listen)
@@ -199,7 +201,8 @@ pub async fn start(
     let changes = desk.changes();
     let client = upstream::plain_client().context("webhooks of the desk")?;
     tasks.push(tokio::spawn(desk.clone().tell_webhooks(client, stopped.clone())));
-    let (desk, hosts) = (desk::router(desk), config.hosts.clone());
+    let desk = desk::router(desk).merge(web::books::router(Arc::clone(&journal)));
+    let hosts = config.hosts.clone();
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());
     tasks.push(tokio::spawn(web::serve(listener, asks, metrics, desk, hosts, stopped.clone())));
@@ -218,6 +221,10 @@ pub async fn start(
             let (there, told) = (Arc::clone(there), changes_told.clone());
             tasks.push(tokio::spawn(poll::run(there, every, since, told, stopped.clone())));
         }
+    }
+    if pace == Pace::Real {
+        let (config, journal) = (config.clone(), Arc::clone(&journal));
+        tasks.push(tokio::spawn(billing::run(config, journal, stopped.clone())));
     }
     let dispatcher = Dispatcher::new(upstreams, results);
     let clock = match pace {

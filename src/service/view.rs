@@ -91,6 +91,21 @@ pub fn answer(now: Timestamp, question: &Question, engine: &Engine, health: &Hea
                 "outbox": engine.outbox().depth(),
             })
         }
+        Question::Budgets => {
+            let held = engine.held_for_money();
+            let held = held.iter().map(|held| {
+                let episode = held.alarm.episode.as_ref();
+                json!({
+                    "alarm": held.alarm.id, "severity": episode.map(|episode| episode.severity),
+                    "raised_at": episode.map(|episode| episode.raised_at),
+                    "until": held.until, "token": held.token,
+                })
+            });
+            json!({
+                "budgets": engine.standings(), "closed": engine.books_are_closed(),
+                "held": held.collect::<Vec<_>>(),
+            })
+        }
         Question::Act { .. } => acted(false),
     }
 }

@@ -208,7 +208,7 @@ fn rank(offer: &Offer<'_>, months: &[Usage], tickets: Decimal) -> Result<Ranked,
     }
     let one_off: Decimal = plan.one_offs.iter().filter_map(|one_off| one_off.amount).sum();
     let run = plan.fixed(bills.iter().copied().sum::<Decimal>() + addons);
-    let total = run + one_off;
+    let total = plan.fixed(run + one_off);
     let per_ticket = (!tickets.is_zero()).then(|| plan.fixed(total / tickets));
     Ok(Ranked {
         rank: 0,

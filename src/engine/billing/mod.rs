@@ -19,7 +19,7 @@ pub use chargeback::{By, Share, chargeback, split};
 pub use compare::{Comparison, Offer, Ranked, Scenario, compare};
 pub use correct::{Correction, correct};
 pub use events::{event, row_of_event};
-pub use forecast::{Forecast, forecast};
+pub use forecast::{Forecast, Range, forecast};
 pub use print::{csv, html, text};
 pub use reconcile::{Class, Reconciled, Reconciliation, Theirs, read_invoice, reconcile};
 pub use statement::{Drafted, Statement, StatementError, StatementLine, Use, calendar, overdue};
