@@ -119,7 +119,7 @@ impl Accounts {
 #[derive(Debug)]
 pub enum Opened {
     /// Of a running gateway.
-    Running(Config),
+    Running(Box<Config>),
     /// Of one that is stopped.
     Stopped(Box<Journal>),
     /// Of a file.
@@ -135,7 +135,7 @@ impl Opened {
             return Ok(Opened::File(file.to_owned()));
         }
         if remote::is_running(config)? {
-            return Ok(Opened::Running(config.clone()));
+            return Ok(Opened::Running(Box::new(config.clone())));
         }
         let folder = config.gateway.data.join("gateway");
         if !folder.exists() {

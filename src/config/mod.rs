@@ -4,6 +4,7 @@
 
 mod csv;
 pub mod files;
+mod limits;
 pub mod report;
 pub mod rules;
 pub mod schema;
@@ -17,8 +18,8 @@ use chrono_tz::Tz;
 use device_sim::recording::CsvMapping;
 
 use crate::engine::decode::{self, Payload, Presence, SourceSpec, TopicPattern};
+use crate::engine::merge::StormPolicy;
 use crate::engine::pipeline::Settings;
-use crate::engine::register::UnknownDevices;
 use crate::engine::types::calendar::read_zone;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
@@ -27,6 +28,8 @@ use crate::engine::types::time::TimeSpan;
 use crate::io::mqtt::config::{self as mqtt, BrokerConfig, BrokerUrl, Transport};
 use crate::io::secret::Secret;
 use crate::io::upstream::UpstreamConfig;
+
+pub use limits::Limits;
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "faultgate.toml";
@@ -56,10 +59,10 @@ pub struct Config {
     pub desk_token: Option<Secret>,
     /// The ticket systems, the default one first.
     pub upstreams: Vec<UpstreamConfig>,
-    /// Most devices that are kept.
-    pub devices_max: usize,
-    /// What happens to devices that are not registered, where the register does not say.
-    pub unknown_devices: UnknownDevices,
+    /// Bounds.
+    pub limits: Limits,
+    /// When there is a storm.
+    pub storm: StormPolicy,
     /// Free space below which nothing more is accepted, in bytes.
     pub disk_free_min: u64,
 }
@@ -201,6 +204,8 @@ impl Config {
             language: self.gateway.language,
             zone: self.gateway.zone,
             upstream: upstream.name.clone(),
+            storm: self.storm,
+            shelve_max: self.limits.shelve_max,
             in_flight_max: self
                 .upstreams
                 .iter()
@@ -209,8 +214,8 @@ impl Config {
             lateness: TimeSpan::from_secs(10),
             restart_grace: TimeSpan::from_secs(600),
             resume_max: TimeSpan::from_secs(3_600),
-            unknown_devices: self.unknown_devices,
-            devices_max: self.devices_max,
+            unknown_devices: self.limits.unknown_devices,
+            devices_max: self.limits.devices_max,
             sources: self.sources.iter().map(|source| source.spec.clone()).collect(),
         })
     }
@@ -268,11 +273,6 @@ fn read(table: &Table<'_>) -> Option<Config> {
     for upstream in upstreams.iter_mut().filter(|upstream| upstream.is_own_desk()) {
         upstream.token = upstream.token.take().or_else(|| desk_token.clone());
     }
-    let limits = table.table("limits", |entry| {
-        let unknown = entry.optional("unknown_devices").map(|OneOf(unknown)| unknown);
-        Some((entry.or::<u32>("max_devices", DEVICES_MAX), unknown.unwrap_or_default()))
-    });
-    let (devices_max, unknown_devices) = limits.unwrap_or((DEVICES_MAX, UnknownDevices::default()));
     let disk_free_min = table.table("store", read_store);
     Some(Config {
         gateway,
@@ -282,14 +282,12 @@ fn read(table: &Table<'_>) -> Option<Config> {
         hosts,
         desk_token,
         upstreams,
-        devices_max: devices_max as usize,
-        unknown_devices,
+        limits: table.table("limits", |entry| Some(limits::read(entry))).unwrap_or_default(),
+        storm: table.table("storm", |entry| Some(limits::read_storm(entry))).unwrap_or_default(),
         disk_free_min: disk_free_min.unwrap_or(64 << 20),
     })
 }
 
-/// Most devices that are kept, where nothing is configured.
-const DEVICES_MAX: u32 = 200_000;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 fn default_gateway() -> GatewayConfig {

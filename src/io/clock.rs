@@ -87,7 +87,8 @@ impl Clock {
     }
 }
 
-fn forward(last: Timestamp, wall: Timestamp, elapsed: TimeSpan) -> Timestamp {
+/// What a clock says after `last` when `elapsed` has passed and the wall clock says `wall`.
+pub fn forward(last: Timestamp, wall: Timestamp, elapsed: TimeSpan) -> Timestamp {
     wall.max(last + TimeSpan::from_micros(elapsed.micros() / 2))
 }
 

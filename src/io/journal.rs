@@ -12,6 +12,7 @@
 //! | `d/DEVICE` | a device |
 //! | `l/SEQUENCE` | a ledger row |
 //! | `p/START` | the statement of a closed period |
+//! | `u/MICROSECOND/SUBJECT` | an act of a person |
 //! | `m/schema` | the schema's version |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/alive` | when the gateway was last known to run |
@@ -24,10 +25,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::store::{
-    Batch, KEY_BYTES_MAX, OpenNotes, Record, Scan, Store, StoreError, StoreOptions,
+    Batch, KEY_BYTES_MAX, OpenNotes, Record, Records, Scan, Store, StoreError, StoreOptions,
 };
 use crate::engine::billing::Statement;
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
+use crate::engine::types::audit::AuditRecord;
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
@@ -45,8 +47,8 @@ const QUARANTINE_BATCH: usize = 256;
 
 /// The engine's records on disk.
 #[derive(Debug)]
-pub struct Journal {
-    store: Store,
+pub struct Journal<S = Store> {
+    store: S,
 }
 
 /// Everything that the engine starts from.
@@ -88,37 +90,7 @@ impl Journal {
     /// Those of [`Store::open`], and [`StoreError::Newer`].
     pub fn open(dir: &Path, options: StoreOptions) -> Result<(Journal, OpenNotes), StoreError> {
         let (store, notes) = Store::open(dir, options)?;
-        match store.get(SCHEMA_KEY)? {
-            Some(found) => {
-                let found = read::<u32>("m/schema", &found)?;
-                if found > SCHEMA {
-                    let dir = dir.to_path_buf();
-                    let known = SCHEMA;
-                    return Err(StoreError::Newer { dir, found, known });
-                }
-            }
-            None => {
-                let schema = SCHEMA.to_string().into_bytes();
-                store.commit(vec![(SCHEMA_KEY.to_vec(), Some(schema))])?;
-            }
-        }
-        Ok((Journal { store }, notes))
-    }
-
-    /// The store below, for its free space and its directory.
-    pub fn store(&self) -> &Store {
-        &self.store
-    }
-
-    /// Stores all of `writes` or nothing; returns when they would survive a power cut. Blocks.
-    ///
-    /// # Errors
-    /// Those of [`Store::commit`].
-    pub fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
-        if writes.is_empty() {
-            return Ok(());
-        }
-        self.store.commit(batch(writes)?)
+        Ok((Journal::over(store, dir)?, notes))
     }
 
     /// As [`Journal::commit`], for async tasks.
@@ -130,36 +102,6 @@ impl Journal {
             return Ok(());
         }
         self.store.commit_async(batch(writes)?).await
-    }
-
-    /// Reads what the engine starts from. Blocks.
-    ///
-    /// # Errors
-    /// What the disk says; a record that cannot be read is no error.
-    pub fn load(&self) -> Result<Snapshot, StoreError> {
-        let mut lost = Vec::new();
-        let mut snapshot = Snapshot {
-            alarms: self.all("a/", &mut lost, read)?,
-            tickets: self.all("t/", &mut lost, read)?,
-            jobs: self.all("j/", &mut lost, read)?,
-            devices: self.all("d/", &mut lost, read)?,
-            received: self.all("r/", &mut lost, read_received)?,
-            ..Snapshot::default()
-        };
-        while let Some((key, value)) = self.store.last(b"l/")? {
-            match read::<LedgerRow>(&text(&key), &value) {
-                Ok(row) => {
-                    snapshot.last_ledger_row = Some(row);
-                    break;
-                }
-                Err(error) => self.quarantine(&mut lost, vec![(key, value, error)])?,
-            }
-        }
-        snapshot.last_ticket = self.last_ticket()?;
-        let alive = self.store.get(ALIVE_KEY)?;
-        snapshot.alive_at = alive.and_then(|value| read("m/alive", &value).ok());
-        snapshot.quarantined = lost;
-        Ok(snapshot)
     }
 
     /// The ledger from row `sequence` on, in order. A row that cannot be read is an error in its
@@ -217,6 +159,93 @@ impl Journal {
     /// The bytes of the ledger from row `sequence` on, in order.
     pub fn ledger_bytes(&self, sequence: u64) -> Scan<'_> {
         self.store.scan(b"l/", &ledger_key(sequence))
+    }
+
+    /// What people did since a time, in order; at most `most` of it. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says; an act that cannot be read is left out.
+    pub fn audit(&self, since: Timestamp, most: usize) -> Result<Vec<AuditRecord>, StoreError> {
+        let from = format!("u/{:020}", since.micros().max(0));
+        let mut acts = Vec::new();
+        for found in self.store.scan(b"u/", from.as_bytes()) {
+            let (key, value) = found?;
+            acts.extend(read::<AuditRecord>(&text(&key), &value).ok());
+            if acts.len() >= most {
+                break;
+            }
+        }
+        Ok(acts)
+    }
+}
+
+impl<S: Records> Journal<S> {
+    /// The journal in an open store, which is in `dir`.
+    ///
+    /// # Errors
+    /// What the disk says, and [`StoreError::Newer`].
+    pub fn over(store: S, dir: &Path) -> Result<Journal<S>, StoreError> {
+        match store.get(SCHEMA_KEY)? {
+            Some(found) => {
+                let found = read::<u32>("m/schema", &found)?;
+                if found > SCHEMA {
+                    let dir = dir.to_path_buf();
+                    let known = SCHEMA;
+                    return Err(StoreError::Newer { dir, found, known });
+                }
+            }
+            None => {
+                let schema = SCHEMA.to_string().into_bytes();
+                store.commit(vec![(SCHEMA_KEY.to_vec(), Some(schema))])?;
+            }
+        }
+        Ok(Journal { store })
+    }
+
+    /// The store below, for its free space and its directory.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Stores all of `writes` or nothing; returns when they would survive a power cut. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub fn commit(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit(batch(writes)?)
+    }
+
+    /// Reads what the engine starts from. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says; a record that cannot be read is no error.
+    pub fn load(&self) -> Result<Snapshot, StoreError> {
+        let mut lost = Vec::new();
+        let mut snapshot = Snapshot {
+            alarms: self.all("a/", &mut lost, read)?,
+            tickets: self.all("t/", &mut lost, read)?,
+            jobs: self.all("j/", &mut lost, read)?,
+            devices: self.all("d/", &mut lost, read)?,
+            received: self.all("r/", &mut lost, read_received)?,
+            ..Snapshot::default()
+        };
+        while let Some((key, value)) = self.store.last(b"l/")? {
+            match read::<LedgerRow>(&text(&key), &value) {
+                Ok(row) => {
+                    snapshot.last_ledger_row = Some(row);
+                    break;
+                }
+                Err(error) => self.quarantine(&mut lost, vec![(key, value, error)])?,
+            }
+        }
+        snapshot.last_ticket = self.last_ticket()?;
+        let alive = self.store.get(ALIVE_KEY)?;
+        snapshot.alive_at = alive.and_then(|value| read("m/alive", &value).ok());
+        snapshot.quarantined = lost;
+        Ok(snapshot)
     }
 
     fn all<T>(
@@ -303,6 +332,9 @@ fn key(write: &Write) -> Vec<u8> {
         Write::Ticket(ticket) => ticket_key(ticket.id),
         Write::Job(job) => job_key(job.key),
         Write::JobGone(key) => job_key(*key),
+        Write::Audit(act) => {
+            bounded(format!("u/{:020}/{}", act.signature.at.micros(), act.subject))
+        }
         Write::Ledger(row) => ledger_key(row.sequence),
         Write::Alive(_) => ALIVE_KEY.to_vec(),
         Write::Received { source, .. } => bounded(format!("r/{source}")),
@@ -315,6 +347,7 @@ fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
         Write::Alarm(alarm) => json(key, alarm),
         Write::Ticket(ticket) => json(key, ticket),
         Write::Job(job) => json(key, job),
+        Write::Audit(act) => json(key, act),
         Write::Ledger(row) => json(key, row),
         Write::Alive(at) => json(key, at),
         Write::Received { source, newest } => Ok(Some(received_bytes(source, newest))),

@@ -13,16 +13,17 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::cores;
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
-use super::view::{self, Health};
+use super::turn::{self, World};
+use super::view::{self, Health, Sight};
 use crate::engine::pipeline::Engine;
 use crate::engine::policy::Policy;
 use crate::engine::types::alarm::Signature;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::Input;
-use crate::engine::types::job::Delivered;
+use crate::engine::types::job::{Call, Delivered};
 use crate::engine::types::message::{Message, Publication};
 use crate::engine::types::question::Question;
-use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::engine::types::time::Timestamp;
 use crate::io::clock::{self, Clock};
 use crate::io::desk;
 use crate::io::journal::Journal;
@@ -39,8 +40,6 @@ pub const BATCH_MAX: usize = 512;
 const TICK_MAX: Duration = Duration::from_secs(1);
 /// How long to wait before a failed commit is tried again.
 const COMMIT_RETRY: Duration = Duration::from_secs(1);
-/// How often the store is told that the gateway runs, so that a restart knows how long it was down.
-const ALIVE_EVERY: TimeSpan = TimeSpan::from_secs(30);
 
 /// The loop's ends of its channels.
 #[derive(Debug)]
@@ -100,7 +99,8 @@ pub struct Gateway {
 struct Owed {
     acks: Vec<AckToken>,
     /// Questions, and whether the act that one asked for changed anything.
-    answers: Vec<(Ask, bool)>,
+    /// Questions, and why an act is not done.
+    answers: Vec<(Ask, Option<String>)>,
 }
 
 impl Gateway {
@@ -163,30 +163,21 @@ impl Gateway {
             self.step(now, Input::Delivered(delivered));
         }
         for ask in asked.drain(..) {
-            let before = self.effects.writes.len();
+            let mut refusal = None;
             if let Question::Act { action, signer } = &ask.question {
+                refusal = self.engine.refusal(action);
                 let input = Input::Operator { action: action.clone(), signature: signer.at(now) };
                 self.step(now, input);
             }
-            let acted = self.effects.writes.len() > before;
-            owed.answers.push((ask, acted));
+            owed.answers.push((ask, refusal));
         }
-        self.commit(now).await;
-        if !self.effects.calls.is_empty() {
-            for call in self.effects.calls.drain(..) {
-                self.dispatcher.send(call);
-            }
-            // A fault that is on its way comes before the rest of the batch.
-            tokio::task::yield_now().await;
-        }
-        for ack in owed.acks {
-            ack.ack();
-        }
-        for (ask, acted) in owed.answers {
+        self.settle(now, owed.acks).await;
+        for (ask, refusal) in owed.answers {
             let answer = if matches!(ask.question, Question::Act { .. }) {
-                view::acted(acted)
+                view::acted(refusal)
             } else {
-                view::answer(now, &ask.question, &self.engine, &self.health)
+                let Gateway { engine, journal, health, .. } = &*self;
+                view::answer(now, &ask.question, &Sight { engine, journal, health })
             };
             ask.answer(answer);
         }
@@ -273,19 +264,30 @@ impl Gateway {
         }
     }
 
-    /// Commits what was decided. While the disk refuses, nothing else goes on: messages wait with
-    /// their brokers, and the gateway says that it is not ready.
-    async fn commit(&mut self, now: Timestamp) {
-        if now.since(self.alive_at) >= ALIVE_EVERY {
-            self.effects.writes.push(Write::Alive(now));
-            self.alive_at = now;
-        }
-        self.engine.note_received(&mut self.effects);
-        if self.effects.writes.is_empty() {
-            return;
-        }
+    /// Ends the turn; see [`turn::settle`].
+    async fn settle(&mut self, now: Timestamp, acks: Vec<AckToken>) {
+        let Gateway { engine, alive_at, effects, journal, dispatcher, observer, health, .. } = self;
+        let mut world = Outside { journal, dispatcher, observer, health };
+        turn::settle(now, engine, alive_at, effects, acks, &mut world).await;
+    }
+}
+
+/// Where a turn ends: disk, upstreams, brokers.
+struct Outside<'a> {
+    journal: &'a Journal,
+    dispatcher: &'a mut Dispatcher,
+    observer: &'a mut Observer,
+    health: &'a mut Health,
+}
+
+impl World for Outside<'_> {
+    type Ack = AckToken;
+
+    /// While the disk refuses, nothing else goes on: messages wait with their brokers, and the
+    /// gateway says that it is not ready.
+    async fn commit(&mut self, writes: &[Write]) {
         let began = clock::monotonic();
-        while let Err(error) = self.journal.commit_async(&self.effects.writes).await {
+        while let Err(error) = self.journal.commit_async(writes).await {
             if self.health.store {
                 tracing::error!(%error, "The store refuses to write; nothing is taken in until it does.");
             }
@@ -299,5 +301,13 @@ impl Gateway {
             tracing::info!("The store writes again.");
             self.health.store = true;
         }
+    }
+
+    fn send(&mut self, call: Call) {
+        self.dispatcher.send(call);
+    }
+
+    fn acknowledge(&mut self, ack: AckToken) {
+        ack.ack();
     }
 }

@@ -10,6 +10,7 @@ pub mod observe;
 mod poll;
 mod reload;
 pub mod suggest;
+pub mod turn;
 pub mod view;
 
 use std::collections::BTreeMap;
@@ -201,11 +202,11 @@ pub async fn start(
     let changes = desk.changes();
     let client = upstream::plain_client().context("webhooks of the desk")?;
     tasks.push(tokio::spawn(desk.clone().tell_webhooks(client, stopped.clone())));
-    let desk = desk::router(desk).merge(web::books::router(Arc::clone(&journal)));
+    let pages = desk::router(desk).merge(web::books::router(Arc::clone(&journal)));
     let hosts = config.hosts.clone();
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());
-    tasks.push(tokio::spawn(web::serve(listener, asks, metrics, desk, hosts, stopped.clone())));
+    tasks.push(tokio::spawn(web::serve(listener, asks, metrics, pages, hosts, stopped.clone())));
     let (taken, policies) = mpsc::channel(1);
     tasks.push(tokio::spawn(reload::run(config.clone(), reloads, taken, stopped.clone())));
 
@@ -215,13 +216,7 @@ pub async fn start(
         tokio::spawn(check_upstream(Arc::clone(upstream)));
     }
     let since = alive_at.unwrap_or_else(clock::now);
-    let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
-    for upstream in &config.upstreams {
-        if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
-            let (there, told) = (Arc::clone(there), changes_told.clone());
-            tasks.push(tokio::spawn(poll::run(there, every, since, told, stopped.clone())));
-        }
-    }
+    let changed = poll_upstreams(config, &upstreams, since, &stopped, &mut tasks);
     if pace == Pace::Real {
         let (config, journal) = (config.clone(), Arc::clone(&journal));
         tasks.push(tokio::spawn(billing::run(config, journal, stopped.clone())));
@@ -296,6 +291,24 @@ fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<Strin
         .collect()
 }
 
+/// Asks the upstreams that are polled what people did there; what they did arrives at the receiver.
+fn poll_upstreams(
+    config: &Config,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+    since: Timestamp,
+    stop: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> mpsc::Receiver<(String, upstream::Change)> {
+    let (told, changed) = mpsc::channel(RESULTS_MAX);
+    for upstream in &config.upstreams {
+        if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
+            let (there, told) = (Arc::clone(there), told.clone());
+            tasks.push(tokio::spawn(poll::run(there, every, since, told, stop.clone())));
+        }
+    }
+    changed
+}
+
 /// Tells an operator at the start what would otherwise show with the first fault.
 async fn check_upstream(upstream: Arc<Upstream>) {
     let name = upstream.name();
@@ -354,16 +367,16 @@ fn tell_closed(error: &StoreError) {
     );
 }
 
-/// The engine of a gateway that does not run, for commands that look at its store.
+/// The engine and the store of a gateway that does not run, for commands that look at them.
 ///
 /// # Errors
 /// A store that is in use or cannot be read.
-pub fn restore_stopped(config: &Config, policy: Policy) -> anyhow::Result<Engine> {
+pub fn restore_stopped(config: &Config, policy: Policy) -> anyhow::Result<(Engine, Journal)> {
     let options = StoreOptions { min_free_bytes: 0, ..StoreOptions::default() };
     let (journal, _) = Journal::open(&config.gateway.data.join("gateway"), options)?;
     let stored = snapshot(journal.load()?);
     let (mut effects, now) = (Effects::default(), clock::now());
     let mut engine = Engine::restore(config.settings()?, policy, stored, now, &mut effects);
     rebook(&mut engine, &journal, now);
-    Ok(engine)
+    Ok((engine, journal))
 }

@@ -17,6 +17,7 @@ mod fuzz;
 mod gateway;
 mod lanes;
 mod layers;
+mod life_cycle;
 mod mosquitto;
 mod mqtt_tls;
 mod mqtt_traps;

@@ -62,7 +62,7 @@ fn row(n: u64, start: Timestamp, state: LedgerState) -> LedgerRow {
         action: "open".into(),
         device: format!("fz-{n}"),
         rule: "hot".into(),
-        site: ["上海", "北京"][usize::from(n % 3 == 0)].into(),
+        site: ["上海", "北京"][usize::from(n.is_multiple_of(3))].into(),
         customer: "acme".into(),
         region: String::new(),
         device_class: "freezer".into(),
@@ -183,9 +183,9 @@ fn every_row_of_an_invoice_is_in_one_class_and_the_classes_sum_to_the_difference
     let unknown = row(6_005, period.start, LedgerState::Ambiguous);
     rows.extend([before, refused, back, reversal, unknown]);
     let price = |n: u64| match n {
-        ..=1_000 => "0",
-        ..=2_000 => "0.60",
-        ..=5_000 => "0.45",
+        ..1_001 => "0",
+        1_001..=2_000 => "0.60",
+        2_001..=5_000 => "0.45",
         _ => "0.315",
     };
     let mut invoice =

@@ -9,6 +9,8 @@
 //! | returned | D | its ticket is over, or a person -> A; `when` holds again -> the next episode |
 //! | latched | - | a reset -> A; `when` holds again -> B, the same episode |
 //!
+//! A rise in severity, and the end of a shelf, take C back to B.
+//!
 //! An unknown condition changes nothing: it neither raises nor clears, and a delay that runs out
 //! while the condition is unknown waits for the next known value.
 //!
@@ -19,4 +21,6 @@ mod flapping;
 mod table;
 
 pub use flapping::{Past, calm_at, observe, recent, score};
-pub use table::{Event, Next, Observation, Policy, Truth, acknowledge, reset, ticket_over};
+pub use table::{
+    Event, Next, Observation, Policy, Truth, acknowledge, re_alarm, reset, ticket_over,
+};

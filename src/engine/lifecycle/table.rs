@@ -173,6 +173,20 @@ pub fn acknowledge(state: &AlarmState, signature: &Signature, at: Timestamp) -> 
     }
 }
 
+/// It is worse than what was taken, or back from its shelf: C -> B.
+pub fn re_alarm(state: &AlarmState) -> Option<Next> {
+    match state {
+        AlarmState::Acknowledged { clearing, .. } => {
+            Some(Next::to(AlarmState::Unacknowledged { clearing: *clearing }, Vec::new()))
+        }
+        AlarmState::Normal
+        | AlarmState::Pending { .. }
+        | AlarmState::Unacknowledged { .. }
+        | AlarmState::Returned { .. }
+        | AlarmState::Latched { .. } => None,
+    }
+}
+
 /// An operator lets a latched alarm go.
 pub fn reset(state: &AlarmState, at: Timestamp) -> Option<Next> {
     match state {

@@ -3,25 +3,22 @@
 
 use std::sync::Arc;
 
+use super::evidence::Entry;
 use super::suppression::Cause;
 use super::{Engine, Timer};
 use crate::engine::guard::{self, Admission, Course, Guard, LedgerEnd, Spender, Standing, Verdict};
 use crate::engine::merge;
-use crate::engine::ticket;
-use crate::engine::types::alarm::{AlarmId, AlarmRecord, Fingerprint, HeldBy};
+use crate::engine::types::alarm::{AlarmRecord, Fingerprint, HeldBy};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::job::{Action, JobState};
+use crate::engine::types::job::JobState;
 use crate::engine::types::ledger::{LedgerRow, Meter};
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::tariff::{Quantities, Tariff};
-use crate::engine::types::ticket::{TicketId, TicketRecord};
-use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::engine::types::ticket::TicketRecord;
+use crate::engine::types::time::Timestamp;
 use rust_decimal::Decimal;
-
-/// How often alarms that were folded into a ticket for money are written on it.
-const TALLY_EVERY: TimeSpan = TimeSpan::from_secs(60);
 
 /// What a new ticket moves at once: itself, the call that opens it and the one that resolves it.
 fn opening() -> Quantities {
@@ -119,26 +116,21 @@ impl Engine {
         self.set_period_timer();
     }
 
-    /// Where the ticket of a raised alarm goes: `Ok` with a group in place of its own, if any, or
-    /// why it has none.
+    /// Where the ticket of a raised alarm goes that would be opened in a group: `Ok` with a group
+    /// in its place, if any, or why nothing is opened.
     pub(super) fn course(
         &self,
-        now: Timestamp,
         id: DeviceId,
         spec: &RuleSpec,
-        alarm: &AlarmId,
         raised_at: Timestamp,
+        group: &str,
     ) -> Result<Option<String>, Cause> {
-        if let Some(cause) = self.suppressed(now, id, spec) {
-            return Err(cause);
-        }
         let Some(device) = self.devices.get(id.index()).filter(|_| self.guard.is_on()) else {
             return Ok(None);
         };
         let facts = &device.facts;
         let upstream = spec.ticket.upstream.as_ref().unwrap_or(&self.settings.upstream);
-        let group = merge::group(&spec.ticket, alarm, &facts.site, upstream);
-        let last = self.groups.get(&group).and_then(|id| self.tickets.get(id));
+        let last = self.groups.get(group).and_then(|id| self.tickets.get(id));
         if !matches!(merge::place(last, raised_at), merge::Placement::Open) {
             return Ok(None);
         }
@@ -196,26 +188,6 @@ impl Engine {
         }
     }
 
-    /// An alarm was folded into a ticket for money: its number is written on it now and then.
-    pub(super) fn tally(&mut self, now: Timestamp, ticket: TicketId) {
-        let count = self.tallies.entry(ticket).or_default();
-        *count += 1;
-        if *count == 1 {
-            self.timers.insert((now + TALLY_EVERY, Timer::Tally(ticket)));
-        }
-    }
-
-    /// Writes the number of alarms that were folded into a ticket since the last time.
-    pub(super) fn fire_tally(&mut self, now: Timestamp, id: TicketId, effects: &mut Effects) {
-        let Some(count) = self.tallies.remove(&id) else { return };
-        let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
-        if !ticket.status.is_over() {
-            let text = ticket::comment_tallied(self.speech(), count, ticket.alarms);
-            self.add_job(now, &mut ticket, Action::Comment { text }, effects);
-            self.put_ticket(ticket, effects);
-        }
-    }
-
     /// The alarms that have no ticket for want of money.
     pub fn held_for_money(&self) -> Vec<HeldAlarm<'_>> {
         let mut held = Vec::new();
@@ -253,7 +225,7 @@ impl Engine {
             if let Some(record) = self.record_mut(id, index) {
                 record.remember(now, now, format!("approved by {by}"));
             }
-            self.release(now, id, index, &alarm, None, effects);
+            self.enter_held(now, (id, index), &alarm, Entry::Approved, effects);
         }
     }
 }

@@ -45,7 +45,8 @@ impl Engine {
         self.tell(now, id, index, at, AlarmEvent::Steady, &what, effects);
     }
 
-    /// Adds a comment to the ticket of an alarm, if it has one that is open.
+    /// Adds a comment to the ticket of an alarm, if it has one that is open and nothing keeps it
+    /// from people.
     fn comment_on_alarm(
         &mut self,
         now: Timestamp,
@@ -54,8 +55,12 @@ impl Engine {
         text: String,
         effects: &mut Effects,
     ) {
-        let episode = self.alarm_of(id, index).and_then(|(_, record)| record.episode.as_ref());
-        let ticket = episode.and_then(|episode| self.tickets.get(&episode.ticket?));
+        let Some((rule, record)) = self.alarm_of(id, index) else { return };
+        let spec = rule.spec.for_key(&record.id.key);
+        if self.suppressed(now, id, index, &spec).is_some() {
+            return;
+        }
+        let ticket = record.episode.as_ref().and_then(|episode| self.tickets.get(&episode.ticket?));
         let Some(mut ticket) = ticket.filter(|ticket| !ticket.status.is_over()).cloned() else {
             return;
         };

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use super::profile::Profiles;
 use super::{Engine, Timer};
 use crate::engine::detect::Rule;
+use crate::engine::lifecycle;
 use crate::engine::policy::Policy;
+use crate::engine::ticket;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::names::MetricId;
 use crate::engine::types::time::Timestamp;
@@ -76,7 +78,10 @@ impl Engine {
         self.unknown = vec![0; self.policy.rules.len()];
         self.looks = self.unknown.clone();
         self.timers.retain(|(_, timer)| {
-            matches!(timer, Timer::Ladder(_) | Timer::Askers | Timer::Period | Timer::Tally(_))
+            matches!(
+                timer,
+                Timer::Ladder(_) | Timer::Askers | Timer::Groups | Timer::Untold(_) | Timer::Period
+            )
         });
         if old.budgets != self.policy.budgets || old.plan != self.policy.plan {
             self.set_budgets(now);
@@ -103,6 +108,7 @@ impl Engine {
             }
         }
         self.look_at_askers(now, effects);
+        self.note_severities(now, effects);
         let tickets: Vec<_> =
             self.tickets.values().filter(|ticket| ticket.ladder.is_some()).cloned().collect();
         tickets.iter().for_each(|ticket| self.set_ladder_timer(ticket));
@@ -117,6 +123,36 @@ impl Engine {
             {
                 record.on_remove = rule.spec.on_remove;
                 effects.writes.push(Write::Alarm(record.clone()));
+            }
+        }
+    }
+
+    /// A raised alarm whose rule calls it worse than it was when it was raised alarms again, on
+    /// the same ticket.
+    fn note_severities(&mut self, now: Timestamp, effects: &mut Effects) {
+        for id in self.device_ids() {
+            let count = self.devices.get(id.index()).map_or(0, |device| device.alarms.len());
+            for index in 0..count {
+                let Some((rule, record)) = self.alarm_of(id, index) else { continue };
+                let spec = rule.spec.for_key(&record.id.key);
+                let Some(episode) = &record.episode else { continue };
+                if !record.state.is_raised() || spec.severity >= episode.severity {
+                    continue;
+                }
+                let (alarm, ticket) = (record.id.clone(), episode.ticket);
+                let severity = spec.severity;
+                if let Some(record) = self.record_mut(id, index)
+                    && let Some(episode) = &mut record.episode
+                {
+                    episode.severity = severity;
+                    record.remember(now, now, format!("now {}: alarms again", severity.word()));
+                }
+                self.change(now, id, index, "", effects, |state, _| lifecycle::re_alarm(state));
+                self.write_alarm(id, index, effects);
+                if let Some(ticket) = ticket {
+                    let text = ticket::comment_worse(self.speech(), &alarm, severity);
+                    self.worsen(now, ticket, &rule, (severity, text), effects);
+                }
             }
         }
     }

@@ -76,9 +76,11 @@ impl Engine {
         for record in stored.alarms {
             engine.restore_alarm(record, resume, now);
         }
+        engine.restore_members();
         engine.settle_departed(now, effects);
         engine.recount_peers();
         engine.restore_suppression(now);
+        engine.restore_grouping(now);
         engine.wake_absence();
         for id in engine.device_ids() {
             engine.look_at_restored(now, id, effects);

@@ -4,20 +4,13 @@ use super::draft::{Evidence, Speech, fault_lines};
 use crate::engine::types::alarm::AlarmId;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::{Language, one_line};
+use crate::engine::types::ticket::Untold;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Another alarm joins a ticket that is open.
 pub fn comment_joined(speech: Speech, evidence: &Evidence<'_>) -> String {
     let head = speech.say("同一工单新增告警。", "Another alarm joins this ticket.");
     format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
-}
-
-/// Alarms were folded into a ticket for money, each without a comment of its own.
-pub fn comment_tallied(speech: Speech, count: u64, all: u64) -> String {
-    match speech.language {
-        Language::Chinese => format!("又有 {count} 条告警并入本工单，共 {all} 条。"),
-        Language::English => format!("{count} more alarms on this ticket, {all} in all."),
-    }
 }
 
 /// The fault is back after the ticket was over.
@@ -50,6 +43,37 @@ pub fn comment_left(
     }
 }
 
+/// What has happened to the members of a ticket since it was last told; `raised` are left.
+pub fn comment_members(speech: Speech, untold: &Untold, raised: u32) -> String {
+    let Untold { joined, first_at, names, returned, .. } = untold;
+    let first_at = speech.time(*first_at);
+    let names: Vec<String> = names.iter().map(|name| one_line(name)).collect();
+    let names = names.join(", ");
+    let mut lines = Vec::new();
+    match speech.language {
+        Language::Chinese => {
+            if *joined > 0 {
+                lines.push(format!("又有 {joined} 条告警，首条 {first_at}：{names}"));
+            }
+            if *returned > 0 {
+                lines.push(format!("{returned} 条已恢复"));
+            }
+            lines.push(format!("仍有 {raised} 条告警"));
+            lines.join("；") + "。"
+        }
+        Language::English => {
+            if *joined > 0 {
+                lines.push(format!("{joined} more alarms, first {first_at}: {names}"));
+            }
+            if *returned > 0 {
+                lines.push(format!("{returned} returned to normal"));
+            }
+            lines.push(format!("{raised} still raised"));
+            lines.join("; ") + "."
+        }
+    }
+}
+
 /// Everything that the ticket covers is over.
 pub fn comment_resolved(speech: Speech, at: Timestamp, lasted: TimeSpan) -> String {
     let lasted = whole_seconds(lasted);
@@ -75,6 +99,20 @@ pub fn comment_escalated(
             format!(
                 "Escalated, step {step}: nobody has taken this for {waited}. Severity: {severity}."
             )
+        }
+    }
+}
+
+/// An alarm is worse than it was when the ticket was taken.
+pub fn comment_worse(speech: Speech, alarm: &AlarmId, severity: Severity) -> String {
+    let (rule, device) = (&alarm.rule, one_line(&alarm.device));
+    let severity = severity.say(speech.language);
+    match speech.language {
+        Language::Chinese => {
+            format!("{rule} · {device} 的严重程度升为 {severity}，需重新受理。")
+        }
+        Language::English => {
+            format!("{rule} on {device} is {severity} now: somebody must take it again.")
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::engine::types::job::Draft;
 use crate::engine::types::message::Value;
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::text::{Language, cut_chars, one_line};
+use crate::engine::types::ticket::Storm;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Longest subject, in characters.
@@ -49,6 +50,8 @@ pub struct Evidence<'a> {
     pub sparkline: String,
     /// Other alarms of the device that are raised now.
     pub siblings: Vec<String>,
+    /// Alarms of other devices that open the ticket with it.
+    pub others: Vec<String>,
     /// The earlier ticket of this fault, with how it ended.
     pub earlier: Option<String>,
 }
@@ -101,6 +104,34 @@ pub fn compose(speech: Speech, evidence: &Evidence<'_>) -> Draft {
     }
 }
 
+/// The ticket that the alarms of a storm join; `evidence` is that of the one which opens it.
+pub fn compose_storm(speech: Speech, evidence: &Evidence<'_>, storm: &Storm) -> Draft {
+    let draft = compose(speech, evidence);
+    let (pool, first) = (one_line(&storm.pool), one_line(&storm.first));
+    let first_at = speech.time(storm.first_at);
+    let (title, head) = match speech.language {
+        Language::Chinese => (
+            format!("报警风暴 {pool} · 首发 {first}"),
+            format!(
+                "短时间内报警过多，后续报警并入本工单；紧急报警照常升级，安全报警仍单独开单。\n首发: {first}（{first_at}）\n风暴中的第一条:"
+            ),
+        ),
+        Language::English => (
+            format!("Alarm storm {pool} · first: {first}"),
+            format!(
+                "Too many alarms in a short time: those that follow join this ticket. Critical ones \
+                 still climb the ladder, safety ones still have tickets of their own.\n\
+                 First out: {first} ({first_at})\nThe one that opens this ticket:"
+            ),
+        ),
+    };
+    Draft {
+        title: cut_chars(&title, TITLE_CHARS_MAX).to_owned(),
+        body: format!("{head}\n{}", draft.body),
+        ..draft
+    }
+}
+
 /// The evidence, a line each.
 pub(super) fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     let (rule, device) = (evidence.rule, evidence.device);
@@ -149,6 +180,7 @@ pub(super) fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String
     };
     line("规则", "Rule", format!("{} @{}: {}{delay}", rule.id, rule.revision, rule.when));
     line("同设备告警", "Also raised here", evidence.siblings.join(", "));
+    line("同组告警", "With it", evidence.others.join(", "));
     line("上次工单", "Earlier ticket", evidence.earlier.clone().unwrap_or_default());
     line("标识", "Fingerprint", format!("{} #{}", evidence.fingerprint, evidence.episode));
     lines

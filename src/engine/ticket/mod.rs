@@ -8,8 +8,8 @@ mod draft;
 mod template;
 
 pub use comment::{
-    comment_escalated, comment_joined, comment_left, comment_reopened, comment_resolved,
-    comment_steady, comment_tallied, comment_unsteady,
+    comment_escalated, comment_joined, comment_left, comment_members, comment_reopened,
+    comment_resolved, comment_steady, comment_unsteady, comment_worse,
 };
-pub use draft::{Evidence, Speech, compose, sparkline};
+pub use draft::{Evidence, Speech, compose, compose_storm, sparkline};
 pub use template::{TemplateFault, check};

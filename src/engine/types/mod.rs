@@ -4,6 +4,7 @@
 //! Every stage may import from here; no stage imports another stage.
 
 pub mod alarm;
+pub mod audit;
 pub mod calendar;
 pub mod chain;
 pub mod code;

@@ -23,6 +23,11 @@ pub enum Question {
     Budgets,
     /// Whether the gateway can do its work.
     Health,
+    /// What people did since then.
+    Audit {
+        /// Gateway time.
+        since: Timestamp,
+    },
     /// Something to do, answered once it is on disk.
     Act {
         /// What.

@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread::JoinHandle;
 
+use super::log::Fold;
 use super::open::{self, Files, free_bytes, panic_text};
 use super::value::{self, FOLDED_KEY, Head};
 use super::wal::Entries;
@@ -27,7 +28,7 @@ pub(super) struct Shared {
 
 /// What is durable in the log and not in sled yet.
 #[derive(Debug, Default)]
-pub(super) struct Pending {
+pub struct Pending {
     /// Of the epoch that is written now.
     pub newest: Entries,
     /// Of the epoch before it, which is on its way.
@@ -149,7 +150,7 @@ fn closed() -> sled::Error {
 }
 
 /// An epoch and what it wrote.
-type Epoch = (u64, Arc<Entries>);
+pub type Epoch = (u64, Arc<Entries>);
 
 /// The thread that folds, one epoch at a time.
 #[derive(Debug)]
@@ -157,6 +158,7 @@ pub(super) struct Folder {
     epochs: Option<Sender<Epoch>>,
     results: Receiver<Result<(), StoreError>>,
     stage: Stage,
+    shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -173,11 +175,12 @@ impl Folder {
     pub fn start(shared: Arc<Shared>) -> std::io::Result<Folder> {
         let (epochs, queue) = channel::<Epoch>();
         let (told, results) = channel();
+        let worker = Arc::clone(&shared);
         let run = move || {
             for (epoch, entries) in queue {
-                let result = shared.fold(epoch, &entries);
+                let result = worker.fold(epoch, &entries);
                 if result.is_ok() {
-                    shared.pending_mut().folding = Arc::default();
+                    worker.pending_mut().folding = Arc::default();
                 }
                 if told.send(result).is_err() {
                     return;
@@ -185,39 +188,8 @@ impl Folder {
             }
         };
         let thread = std::thread::Builder::new().name("store-folder".to_owned()).spawn(run)?;
-        Ok(Folder { epochs: Some(epochs), results, stage: Stage::Idle, thread: Some(thread) })
-    }
-
-    /// Gives it the next epoch; nothing may be under way.
-    pub fn begin(&mut self, epoch: Epoch) {
-        self.stage = match self.epochs.as_ref().map(|epochs| epochs.send(epoch.clone())) {
-            Some(Ok(())) => Stage::UnderWay(epoch),
-            Some(Err(_)) | None => Stage::Failed(epoch),
-        };
-    }
-
-    /// Tells when what was under way has failed, and begins it again; does not wait.
-    pub fn look(&mut self) {
-        if let Ok(result) = self.results.try_recv() {
-            self.take(&result);
-            if let Err(error) = result {
-                tracing::warn!(%error, "The log of the store cannot be put into its place yet.");
-            }
-        }
-        self.begin_again();
-    }
-
-    /// Waits until nothing is under way.
-    pub fn wait(&mut self) -> Result<(), StoreError> {
-        self.begin_again();
-        match self.stage {
-            Stage::Idle => Ok(()),
-            Stage::UnderWay(_) | Stage::Failed(_) => {
-                let result = self.results.recv().unwrap_or(Err(StoreError::Closed));
-                self.take(&result);
-                result
-            }
-        }
+        let (epochs, thread) = (Some(epochs), Some(thread));
+        Ok(Folder { epochs, results, stage: Stage::Idle, shared, thread })
     }
 
     fn begin_again(&mut self) {
@@ -232,6 +204,46 @@ impl Folder {
             (Err(_), Stage::UnderWay(epoch) | Stage::Failed(epoch)) => Stage::Failed(epoch),
             (Ok(()), _) | (Err(_), Stage::Idle) => Stage::Idle,
         };
+    }
+}
+
+impl Fold for Folder {
+    fn pending(&self) -> RwLockWriteGuard<'_, Pending> {
+        self.shared.pending_mut()
+    }
+
+    fn failed(&self, error: &std::io::Error) -> StoreError {
+        self.shared.io(error)
+    }
+
+    fn begin(&mut self, epoch: Epoch) {
+        self.stage = match self.epochs.as_ref().map(|epochs| epochs.send(epoch.clone())) {
+            Some(Ok(())) => Stage::UnderWay(epoch),
+            Some(Err(_)) | None => Stage::Failed(epoch),
+        };
+    }
+
+    /// Tells when what was under way has failed, and begins it again.
+    fn look(&mut self) {
+        if let Ok(result) = self.results.try_recv() {
+            self.take(&result);
+            if let Err(error) = result {
+                tracing::warn!(%error, "The log of the store cannot be put into its place yet.");
+            }
+        }
+        self.begin_again();
+    }
+
+    fn wait(&mut self) -> Result<(), StoreError> {
+        self.begin_again();
+        match self.stage {
+            Stage::Idle => Ok(()),
+            Stage::UnderWay(_) | Stage::Failed(_) => {
+                let result = self.results.recv().unwrap_or(Err(StoreError::Closed));
+                self.take(&result);
+                result
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod error;
 mod fold;
+mod log;
 mod open;
 mod value;
 mod wal;
@@ -22,8 +23,11 @@ use std::thread::JoinHandle;
 use tokio::sync::{mpsc, oneshot};
 
 pub use error::StoreError;
+pub use fold::{Epoch, Pending};
+pub use log::{Fold, Log};
 pub use open::OpenNotes;
 pub use value::{CHUNK_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
+pub use wal::{Entries, LogFile, Wal};
 
 use fold::Shared;
 use value::Head;
@@ -39,6 +43,48 @@ const SCAN_PAGE: usize = 256;
 pub type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
 /// A key and its value.
 pub type Record = (Vec<u8>, Vec<u8>);
+
+/// Records under their keys, durable when a commit returns.
+pub trait Records {
+    /// The value under `key`.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The records whose keys begin with `prefix`, in the order of their keys, from `from` on.
+    fn scan(&self, prefix: &[u8], from: &[u8]) -> impl Iterator<Item = Result<Record, StoreError>>;
+
+    /// The last record whose key begins with `prefix`, which must not be empty.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn last(&self, prefix: &[u8]) -> Result<Option<Record>, StoreError>;
+
+    /// Stores `batch`, and returns when it would survive a power cut.
+    ///
+    /// # Errors
+    /// What the disk says; the same batch may be committed again.
+    fn commit(&self, batch: Batch) -> Result<(), StoreError>;
+}
+
+impl Records for Store {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Store::get(self, key)
+    }
+
+    fn scan(&self, prefix: &[u8], from: &[u8]) -> impl Iterator<Item = Result<Record, StoreError>> {
+        Store::scan(self, prefix, from)
+    }
+
+    fn last(&self, prefix: &[u8]) -> Result<Option<Record>, StoreError> {
+        Store::last(self, prefix)
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), StoreError> {
+        Store::commit(self, batch)
+    }
+}
 
 /// Sizes of the store.
 #[derive(Clone, Copy, Debug)]

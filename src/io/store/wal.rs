@@ -19,41 +19,106 @@ use std::path::Path;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Size of a half.
-const EPOCH_BYTES: usize = 2 << 20;
-const FILE_BYTES: usize = 2 * EPOCH_BYTES;
+pub(super) const EPOCH_BYTES: usize = 2 << 20;
 const FILE: &str = "wal";
 const HEADER_BYTES: usize = 28;
 const DELETED: u32 = u32::MAX;
 
 /// Values by key, `None` for those that are deleted.
-pub(super) type Entries = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+pub type Entries = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// The file of the log, as far as the log needs one.
+pub trait LogFile {
+    /// Everything in it.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn bytes(&self) -> io::Result<Vec<u8>>;
+
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn length(&self) -> io::Result<u64>;
+
+    /// Writes `bytes` at a place that is there already.
+    ///
+    /// # Errors
+    /// What the disk says; any part of `bytes` may have been written.
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()>;
+
+    /// Returns when what was written would survive a power cut.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Makes it so many zeros; returns when that would survive a power cut.
+    ///
+    /// # Errors
+    /// What the disk says.
+    fn clear(&self, bytes: usize) -> io::Result<()>;
+}
+
+impl LogFile for File {
+    fn bytes(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.length()?).unwrap_or(usize::MAX)];
+        self.read_exact_at(&mut bytes, 0)?;
+        Ok(bytes)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.metadata().map(|file| file.len())
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> io::Result<()> {
+        self.write_all_at(bytes, at)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn clear(&self, bytes: usize) -> io::Result<()> {
+        self.set_len(0)?;
+        (&*self).write_all(&vec![0; bytes])?;
+        self.sync_all()
+    }
+}
+
+/// The file of the log in `dir`, made if absent.
+pub(super) fn open_file(dir: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).open(dir.join(FILE))
+}
 
 /// The open log, and where the next frame goes.
 #[derive(Debug)]
-pub(super) struct Wal {
-    file: File,
+pub struct Wal<F> {
+    file: F,
+    epoch_bytes: usize,
     epoch: u64,
     number: u64,
     end: usize,
 }
 
-impl Wal {
-    /// Opens the log in `dir`, made if absent, and tells what it holds that sled does not: sled has
-    /// everything up to epoch `folded`. What it holds must go into sled, with the epoch before that
-    /// of the log, before anything is written.
-    pub fn open(dir: &Path, folded: u64) -> io::Result<(Wal, Entries)> {
-        let path = dir.join(FILE);
-        let mut options = OpenOptions::new();
-        let file = options.read(true).write(true).create(true).truncate(false).open(&path)?;
-        let bytes = std::fs::read(&path)?;
+impl<F: LogFile> Wal<F> {
+    /// Opens a log whose halves have `epoch_bytes`, and tells what it holds that sled does not:
+    /// sled has everything up to epoch `folded`. What it holds must go into sled, with the epoch
+    /// before that of the log, before anything is written.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn open(file: F, epoch_bytes: usize, folded: u64) -> io::Result<(Wal<F>, Entries)> {
+        let bytes = file.bytes()?;
         let mut entries = Entries::new();
         let mut epoch = folded.saturating_add(1);
         for _ in 0..2 {
-            if read_epoch(&bytes, epoch, &mut entries) {
+            if read_epoch(&bytes, half(epoch, epoch_bytes), epoch, &mut entries) {
                 epoch = epoch.saturating_add(1);
             }
         }
-        let wal = Wal { file, epoch, number: 0, end: 0 };
+        let wal = Wal { file, epoch_bytes, epoch, number: 0, end: 0 };
         if entries.is_empty() {
             wal.fill()?;
         }
@@ -66,47 +131,49 @@ impl Wal {
     }
 
     /// True when `frame` can be written without beginning a new epoch.
-    pub fn has_room(&self, frame: &Frame) -> bool {
-        self.end + frame.bytes.len() <= EPOCH_BYTES
+    pub(super) fn has_room(&self, frame: &Frame) -> bool {
+        self.end + frame.bytes.len() <= self.epoch_bytes
     }
 
     /// Writes a frame; returns when it would survive a power cut. After a failure it may be written
     /// again, or another one in its place.
-    pub fn append(&mut self, mut frame: Frame) -> io::Result<()> {
+    pub(super) fn append(&mut self, mut frame: Frame) -> io::Result<()> {
         frame.seal(self.epoch, self.number);
-        self.file.write_all_at(&frame.bytes, (half(self.epoch) + self.end) as u64)?;
-        self.file.sync_data()?;
+        let at = half(self.epoch, self.epoch_bytes) + self.end;
+        self.file.write_at(&frame.bytes, at as u64)?;
+        self.file.sync()?;
         self.end += frame.bytes.len();
         self.number += 1;
         Ok(())
     }
 
     /// Begins the next epoch; sled must have the one before this one.
-    pub fn begin_epoch(&mut self) {
+    pub(super) fn begin_epoch(&mut self) {
         self.epoch = self.epoch.saturating_add(1);
         self.number = 0;
         self.end = 0;
     }
 
     /// Gives the file its size, unless it has it.
+    ///
+    /// # Errors
+    /// What the disk says.
     pub fn fill(&self) -> io::Result<()> {
-        if self.file.metadata()?.len() == FILE_BYTES as u64 {
+        let bytes = 2 * self.epoch_bytes;
+        if self.file.length()? == bytes as u64 {
             return Ok(());
         }
-        self.file.set_len(0)?;
-        (&self.file).write_all(&vec![0; FILE_BYTES])?;
-        self.file.sync_all()
+        self.file.clear(bytes)
     }
 }
 
 /// Where the half of an epoch begins.
-fn half(epoch: u64) -> usize {
-    if epoch.is_multiple_of(2) { 0 } else { EPOCH_BYTES }
+fn half(epoch: u64, epoch_bytes: usize) -> usize {
+    if epoch.is_multiple_of(2) { 0 } else { epoch_bytes }
 }
 
-/// Reads the frames of an epoch; false when there are none.
-fn read_epoch(bytes: &[u8], epoch: u64, entries: &mut Entries) -> bool {
-    let mut at = half(epoch);
+/// Reads the frames of an epoch, the first of them at `at`; false when there are none.
+fn read_epoch(bytes: &[u8], mut at: usize, epoch: u64, entries: &mut Entries) -> bool {
     let mut number = 0;
     while let Some(body) = frame_at(bytes, at, epoch, number) {
         read_entries(body, entries);
@@ -202,26 +269,30 @@ mod tests {
         pairs.iter().map(|(key, value)| (bytes(key), value.map(bytes))).collect()
     }
 
-    fn append(wal: &mut Wal, pairs: &[(&str, Option<&str>)]) {
+    fn open(dir: &Path, folded: u64) -> (Wal<File>, Entries) {
+        Wal::open(open_file(dir).unwrap(), EPOCH_BYTES, folded).unwrap()
+    }
+
+    fn append(wal: &mut Wal<File>, pairs: &[(&str, Option<&str>)]) {
         wal.append(Frame::new(&entries(pairs))).unwrap();
     }
 
     #[test]
     fn what_was_appended_is_read_again_the_last_of_a_key_and_deletions_too() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut wal, found) = Wal::open(dir.path(), 0).unwrap();
+        let (mut wal, found) = open(dir.path(), 0);
         assert!(found.is_empty());
         append(&mut wal, &[("a", Some("1")), ("冷柜", Some(""))]);
         append(&mut wal, &[("a", Some("2")), ("b", None)]);
-        let (_, found) = Wal::open(dir.path(), 0).unwrap();
+        let (_, found) = open(dir.path(), 0);
         assert_eq!(found, entries(&[("a", Some("2")), ("冷柜", Some("")), ("b", None)]));
     }
 
     #[test]
     fn epochs_that_sled_has_are_not_read_again_and_the_two_that_it_lacks_are_read_in_order() {
         let dir = tempfile::tempdir().unwrap();
-        let found = |folded| Wal::open(dir.path(), folded).unwrap().1;
-        let (mut wal, _) = Wal::open(dir.path(), 0).unwrap();
+        let found = |folded| open(dir.path(), folded).1;
+        let (mut wal, _) = open(dir.path(), 0);
         append(&mut wal, &[("a", Some("1")), ("b", Some("1"))]);
         append(&mut wal, &[("c", Some("1"))]);
         wal.begin_epoch();
@@ -240,20 +311,20 @@ mod tests {
     #[test]
     fn a_frame_that_was_torn_ends_the_log_wherever_it_was_torn() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut wal, _) = Wal::open(dir.path(), 0).unwrap();
+        let (mut wal, _) = open(dir.path(), 0);
         append(&mut wal, &[("a", Some("1"))]);
-        let whole = half(1) + wal.end;
+        let whole = half(1, EPOCH_BYTES) + wal.end;
         append(&mut wal, &[("a", Some("2")), ("b", Some("22"))]);
         let path = dir.path().join(FILE);
         let mut bytes = std::fs::read(&path).unwrap();
-        for torn in whole..half(1) + wal.end {
+        for torn in whole..half(1, EPOCH_BYTES) + wal.end {
             bytes[torn] ^= 0x55;
             std::fs::write(&path, &bytes).unwrap();
-            let found = Wal::open(dir.path(), 0).unwrap().1;
+            let found = open(dir.path(), 0).1;
             assert_eq!(found, entries(&[("a", Some("1"))]), "byte {torn}");
             bytes[torn] ^= 0x55;
         }
         std::fs::write(&path, &bytes[..whole + 30]).unwrap();
-        assert_eq!(Wal::open(dir.path(), 0).unwrap().1, entries(&[("a", Some("1"))]));
+        assert_eq!(open(dir.path(), 0).1, entries(&[("a", Some("1"))]));
     }
 }

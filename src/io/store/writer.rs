@@ -1,8 +1,6 @@
 //! The one thread that writes: what waits while a commit runs is the next commit.
-//!
-//! A commit goes into the log in front of sled. When an epoch of the log is full, all of it goes
-//! into sled in one batch while the next epoch is written.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, RwLock};
@@ -10,8 +8,9 @@ use std::sync::{Arc, RwLock};
 use tokio::sync::mpsc;
 
 use super::fold::{Folder, Pending, Shared};
+use super::log::Log;
 use super::open::{self, free_bytes};
-use super::wal::{Entries, Frame, Wal};
+use super::wal::{self, Entries, Wal};
 use super::{Batch, OpenNotes, StoreError, StoreOptions};
 
 /// Batches that share a commit at most.
@@ -26,8 +25,7 @@ pub(super) struct Commit {
 /// Commits, one after another.
 pub(super) struct Writer {
     shared: Arc<Shared>,
-    wal: Wal,
-    folder: Folder,
+    log: Log<File, Folder>,
 }
 
 impl Writer {
@@ -37,7 +35,8 @@ impl Writer {
         let failed = |error| StoreError::io(dir, &error, free_bytes(dir));
         let sled = |error| StoreError::sled(dir, error, free_bytes(dir));
         let folded = files.folded().map_err(sled)?;
-        let (wal, found) = Wal::open(dir, folded).map_err(failed)?;
+        let file = wal::open_file(dir).map_err(failed)?;
+        let (wal, found) = Wal::open(file, wal::EPOCH_BYTES, folded).map_err(failed)?;
         let shared = Shared {
             dir: dir.to_path_buf(),
             options,
@@ -52,7 +51,7 @@ impl Writer {
         open::sync_dir(dir).map_err(failed)?;
         let shared = Arc::new(shared);
         let folder = Folder::start(Arc::clone(&shared)).map_err(failed)?;
-        Ok((Writer { shared, wal, folder }, notes))
+        Ok((Writer { shared, log: Log::new(wal, folder) }, notes))
     }
 
     /// What readers need.
@@ -76,52 +75,20 @@ impl Writer {
                 answer(result.clone());
             }
         }
-        let ended = self.begin_epoch().and_then(|()| self.folder.wait());
-        if let Err(error) = ended {
+        if let Err(error) = self.log.close() {
             tracing::warn!(%error, "The log of the store stays as it is; the next start reads it.");
         }
     }
 
     fn commit(&mut self, merged: Entries) -> Result<(), StoreError> {
-        if merged.is_empty() {
-            return Ok(());
-        }
         let free = free_bytes(&self.shared.dir);
-        if free < self.shared.options.min_free_bytes {
+        if !merged.is_empty() && free < self.shared.options.min_free_bytes {
             return Err(StoreError::StorageFull {
                 dir: self.shared.dir.clone(),
                 free_bytes: free,
                 needed_bytes: self.shared.options.min_free_bytes,
             });
         }
-        self.folder.look();
-        let frame = Frame::new(&merged);
-        if !self.wal.has_room(&frame) {
-            self.begin_epoch()?;
-        }
-        if !self.wal.has_room(&frame) {
-            // Larger than the log: straight into sled.
-            self.shared.pending_mut().newest.extend(merged);
-            self.begin_epoch()?;
-            return self.folder.wait();
-        }
-        self.wal.append(frame).map_err(|error| self.shared.io(&error))?;
-        self.shared.pending_mut().newest.extend(merged);
-        Ok(())
-    }
-
-    /// Has what is pending put into sled, and begins the next epoch of the log.
-    fn begin_epoch(&mut self) -> Result<(), StoreError> {
-        self.folder.wait()?;
-        let mut pending = self.shared.pending_mut();
-        if pending.newest.is_empty() {
-            return Ok(());
-        }
-        let entries = Arc::new(std::mem::take(&mut pending.newest));
-        pending.folding = Arc::clone(&entries);
-        drop(pending);
-        self.folder.begin((self.wal.epoch(), entries));
-        self.wal.begin_epoch();
-        Ok(())
+        self.log.commit(merged)
     }
 }

@@ -3,28 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Client, Method, StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde_json::Value as Json;
 use tokio::sync::Mutex;
 
-use super::config::{Rate, UpstreamConfig, own_url};
+use super::config::Rate;
+use super::wire::{Request, Response, Wire, WireError};
 use crate::engine::types::job::Outcome;
 use crate::engine::types::text::{cut_chars, one_line};
 use crate::engine::types::time::TimeSpan;
 use crate::io::clock;
 use crate::io::secret::SecretError;
 
-/// Time to connect.
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// Time without a byte.
-const IDLE_MAX: Duration = Duration::from_secs(15);
-/// Time for the whole request.
-const CALL_WITHIN: Duration = Duration::from_secs(30);
-/// Connections that are kept where nobody says how many calls go at a time.
-const KEPT_CONNECTIONS: usize = 8;
-/// Largest answer that is read, in bytes.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Longest reason that is kept, in characters.
 const REASON_CHARS_MAX: usize = 300;
 
@@ -43,28 +33,6 @@ pub enum ConnectError {
     /// The HTTP client cannot be built.
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
-}
-
-/// A client with deadlines, for calls that are not to an upstream.
-///
-/// # Errors
-/// When the system has no certificates, or no randomness.
-pub fn plain_client() -> Result<Client, reqwest::Error> {
-    client(HeaderMap::new(), KEPT_CONNECTIONS)
-}
-
-fn client(headers: HeaderMap, kept: usize) -> Result<Client, reqwest::Error> {
-    // The second call finds it installed already.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    Client::builder()
-        .default_headers(headers)
-        .connect_timeout(CONNECT_WITHIN)
-        .read_timeout(IDLE_MAX)
-        .timeout(CALL_WITHIN)
-        .pool_max_idle_per_host(kept)
-        .tcp_nodelay(true)
-        .redirect(reqwest::redirect::Policy::none())
-        .build()
 }
 
 /// What one attempt at a call has done so far.
@@ -97,7 +65,7 @@ impl Attempt {
 /// A client of one upstream.
 #[derive(Clone, Debug)]
 pub(super) struct Http {
-    client: Client,
+    wire: Arc<dyn Wire>,
     base: Url,
     bucket: Arc<Mutex<Bucket>>,
 }
@@ -112,31 +80,15 @@ pub(super) struct Answer {
 }
 
 impl Http {
-    pub fn for_desk(
-        config: &UpstreamConfig,
-        own: std::net::SocketAddr,
-    ) -> Result<Http, ConnectError> {
-        let base = config.url.clone().unwrap_or_else(|| own_url(own));
-        Http::new(config, &format!("{base}desk/api/v1/"), "Bearer ")
-    }
-
-    pub fn for_request_tracker(config: &UpstreamConfig) -> Result<Http, ConnectError> {
-        let base = config.url.clone().unwrap_or_default();
-        let base = if base.ends_with("REST/2.0/") { base } else { format!("{base}REST/2.0/") };
-        Http::new(config, &base, "token ")
-    }
-
-    fn new(config: &UpstreamConfig, base: &str, scheme: &str) -> Result<Http, ConnectError> {
+    /// A client whose requests go over `wire` to addresses below `base`.
+    pub fn new(wire: Arc<dyn Wire>, base: &str, rate: Rate) -> Result<Http, ConnectError> {
         let base = Url::parse(base).map_err(|_| ConnectError::Address(base.to_owned()))?;
-        let mut headers = HeaderMap::new();
-        if let Some(token) = &config.token {
-            let value = format!("{scheme}{}", token.resolve()?);
-            let mut value = HeaderValue::from_str(&value).map_err(|_| ConnectError::Token)?;
-            value.set_sensitive(true);
-            headers.insert(reqwest::header::AUTHORIZATION, value);
-        }
-        let bucket = Arc::new(Mutex::new(Bucket::new(config.rate)));
-        Ok(Http { client: client(headers, config.max_in_flight)?, base, bucket })
+        Ok(Http { wire, base, bucket: Arc::new(Mutex::new(Bucket::new(rate))) })
+    }
+
+    /// Lets time pass.
+    pub async fn pause(&self, time: Duration) {
+        self.wire.pause(time).await;
     }
 
     /// Sends one request. `Err` is the end of the attempt: certainly not carried out, or unknown.
@@ -152,53 +104,36 @@ impl Http {
         let wait = self.bucket.lock().await.take();
         // A timer rounds up to the next millisecond, even for no time at all.
         if !wait.is_zero() {
-            tokio::time::sleep(wait).await;
+            self.pause(wait).await;
         }
         let mut url = self.base.join(path).map_err(|error| rejected(&error.to_string()))?;
         if !query.is_empty() {
             url.query_pairs_mut().extend_pairs(query);
         }
         let writes = method != Method::GET;
-        let mut request = self.client.request(method, url);
-        if let Some(key) = key.and_then(|key| HeaderValue::from_str(key).ok()) {
-            request = request.header(HeaderName::from_static("idempotency-key"), key);
-        }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
-        let response = match request.send().await {
+        let key = key.map(str::to_owned);
+        let request = Request { method, url, key, body: body.cloned() };
+        let response = match self.wire.send(request).await {
             Ok(response) => response,
-            // Nothing was sent on a connection that never came about.
-            Err(error) if error.is_connect() || error.is_builder() => {
-                let reason = reason(&chain(&error));
-                return Err(Outcome::Later { reason, after: None });
+            Err(WireError::NotSent(why)) => {
+                return Err(Outcome::Later { reason: reason(&why), after: None });
             }
-            Err(error) => {
+            Err(WireError::Lost(why)) => {
                 attempt.requests += 1;
                 attempt.wrote |= writes;
-                return Err(Outcome::Unknown { reason: reason(&chain(&error)) });
+                return Err(Outcome::Unknown { reason: reason(&why) });
             }
         };
         attempt.requests += 1;
         attempt.wrote |= writes;
-        attempt.changed |= writes && response.status().is_success();
-        read_answer(response).await
+        attempt.changed |= writes && response.status.is_success();
+        read_answer(response)
     }
 }
 
-async fn read_answer(mut response: reqwest::Response) -> Result<Answer, Outcome> {
-    let status = response.status();
-    let retry_after = retry_after(response.headers());
-    let mut bytes = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(Some(chunk)) if bytes.len() + chunk.len() <= ANSWER_BYTES_MAX => {
-                bytes.extend_from_slice(&chunk);
-            }
-            Ok(Some(_) | None) => break,
-            Err(error) => return Err(Outcome::Unknown { reason: reason(&chain(&error)) }),
-        }
-    }
+fn read_answer(response: Response) -> Result<Answer, Outcome> {
+    let Response { status, retry_after, body } = response;
+    let bytes = body.map_err(|why| Outcome::Unknown { reason: reason(&why) })?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     let body = match serde_json::from_slice(&bytes) {
         Ok(body) => body,
@@ -209,6 +144,7 @@ async fn read_answer(mut response: reqwest::Response) -> Result<Answer, Outcome>
         }
         Err(_) => Json::Null,
     };
+    let retry_after = retry_after.as_deref().and_then(read_retry_after);
     Ok(Answer { status, body, text, retry_after })
 }
 
@@ -244,20 +180,8 @@ fn reason(text: &str) -> String {
     one_line(cut_chars(text, REASON_CHARS_MAX)).trim().to_owned()
 }
 
-/// An error with its causes, without the address: it may hold a secret.
-fn chain(error: &reqwest::Error) -> String {
-    let mut text = if error.is_timeout() { "timed out".to_owned() } else { "failed".to_owned() };
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
-}
-
 /// `Retry-After` in seconds or as an HTTP date.
-fn retry_after(headers: &HeaderMap) -> Option<TimeSpan> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?;
+fn read_retry_after(text: &str) -> Option<TimeSpan> {
     if let Ok(seconds) = text.trim().parse::<u32>() {
         return Some(TimeSpan::from_secs(i64::from(seconds)));
     }

@@ -7,19 +7,24 @@ mod config;
 mod desk;
 mod http;
 mod request_tracker;
+mod wire;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::engine::types::job::{Call, Delivered, Outcome};
 use crate::engine::types::ticket::TicketStatus;
 
-pub use config::{Kind, UpstreamConfig};
-pub use http::{ConnectError, plain_client};
+pub use config::{Kind, Rate, UpstreamConfig};
+pub use http::ConnectError;
 pub use request_tracker::Watch;
+pub use wire::{Request, Response, UnderWay, Wire, WireError, plain_client};
 
+use config::own_url;
 use desk::DeskClient;
 use http::{Attempt, Http};
 use request_tracker::RequestTracker;
+use wire::Network;
 
 /// One ticket system.
 #[derive(Debug)]
@@ -51,12 +56,36 @@ impl Upstream {
     /// # Errors
     /// A token that is not to be had, or an address that is none.
     pub fn connect(config: &UpstreamConfig, own: SocketAddr) -> Result<Upstream, ConnectError> {
+        let scheme = match config.kind {
+            Kind::Desk => "Bearer ",
+            Kind::RequestTracker => "token ",
+        };
+        let own = own_url(own);
+        Upstream::over(Arc::new(Network::new(config, scheme)?), config, &own)
+    }
+
+    /// A ticket system that is reached over `wire`; `own` is the address of this gateway's own
+    /// desk.
+    ///
+    /// # Errors
+    /// An address that is none.
+    pub fn over(
+        wire: Arc<dyn Wire>,
+        config: &UpstreamConfig,
+        own: &str,
+    ) -> Result<Upstream, ConnectError> {
+        let url = config.url.as_deref();
         let kind = match config.kind {
-            Kind::Desk => Connector::Desk(DeskClient::new(Http::for_desk(config, own)?)),
-            Kind::RequestTracker => Connector::RequestTracker(Box::new(RequestTracker::new(
-                Http::for_request_tracker(config)?,
-                config,
-            ))),
+            Kind::Desk => {
+                let base = format!("{}desk/api/v1/", url.unwrap_or(own));
+                Connector::Desk(DeskClient::new(Http::new(wire, &base, config.rate)?))
+            }
+            Kind::RequestTracker => {
+                let url = url.unwrap_or_default();
+                let end = if url.ends_with("REST/2.0/") { "" } else { "REST/2.0/" };
+                let http = Http::new(wire, &format!("{url}{end}"), config.rate)?;
+                Connector::RequestTracker(Box::new(RequestTracker::new(http, config)))
+            }
         };
         Ok(Upstream { name: config.name.clone(), kind })
     }

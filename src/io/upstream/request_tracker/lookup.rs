@@ -110,7 +110,7 @@ impl RequestTracker {
     ) -> Result<(), Outcome> {
         let mut found = self.find(key, attempt).await?;
         if found.is_none() {
-            tokio::time::sleep(SETTLE).await;
+            self.http.pause(SETTLE).await;
             found = self.find(key, attempt).await?;
         }
         let proof = if found.is_some() {

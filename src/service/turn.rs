@@ -1,0 +1,57 @@
+//! The end of a turn of the loop, in the one order that keeps the promises: what was decided is on
+//! disk before anything of it is sent (I3) or acknowledged to a broker (I2).
+//!
+//! What lies outside is behind [`World`], so that the simulation ends its turns here as well.
+
+use crate::engine::pipeline::Engine;
+use crate::engine::types::effect::{Effects, Write};
+use crate::engine::types::job::Call;
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// How often the store is told that the gateway runs, so that a restart knows how long it was down.
+const ALIVE_EVERY: TimeSpan = TimeSpan::from_secs(30);
+
+/// What a turn acts on.
+pub trait World {
+    /// What a message is acknowledged with.
+    type Ack;
+
+    /// Stores all of `writes`; returns when they would survive a power cut.
+    fn commit(&mut self, writes: &[Write]) -> impl Future<Output = ()>;
+
+    /// Sends a call; what comes of it is an input of a later turn.
+    fn send(&mut self, call: Call);
+
+    /// Tells a broker that a message need not come again.
+    fn acknowledge(&mut self, ack: Self::Ack);
+}
+
+/// Commits what was decided, then sends, then acknowledges. What is left of `effects` is to be
+/// told.
+pub async fn settle<W: World>(
+    now: Timestamp,
+    engine: &mut Engine,
+    alive_at: &mut Timestamp,
+    effects: &mut Effects,
+    acks: Vec<W::Ack>,
+    world: &mut W,
+) {
+    if now.since(*alive_at) >= ALIVE_EVERY {
+        effects.writes.push(Write::Alive(now));
+        *alive_at = now;
+    }
+    engine.note_received(effects);
+    if !effects.writes.is_empty() {
+        world.commit(&effects.writes).await;
+    }
+    if !effects.calls.is_empty() {
+        for call in effects.calls.drain(..) {
+            world.send(call);
+        }
+        // A fault that is on its way comes before the rest of the batch.
+        tokio::task::yield_now().await;
+    }
+    for ack in acks {
+        world.acknowledge(ack);
+    }
+}
