@@ -14,7 +14,7 @@ use faultgate::engine::types::severity::Severity;
 use faultgate::engine::types::ticket::TicketId;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use faultgate::io::journal::Journal;
-use faultgate::io::store::StoreOptions;
+use faultgate::io::store::{Store, StoreOptions};
 use faultgate::service::billing::close_overdue;
 use serde_json::Value as Json;
 
@@ -253,6 +253,37 @@ fn a_stopped_gateway_is_billed_from_its_store() {
     assert!(told(&changed).contains("14 days on tiered-standard"), "{}", told(&changed));
     let report = run(dir.path(), &["report", "service"]);
     assert!(told(&report).contains("all  0"), "{}", told(&report));
+}
+
+#[test]
+fn what_was_spent_before_a_restart_counts_and_a_ledger_that_cannot_be_read_closes_the_budgets() {
+    let dir = installation();
+    let payg = include_str!("../billing/plan-payg-ticket.toml");
+    std::fs::write(dir.path().join("plan.toml"), payg).unwrap();
+    let budgets = "[[budget]]\nid = \"all\"\namount = \"15.00\"\n[[budget]]\nid = \"上海\"\namount = \"15.00\"\nscope = { site = \"上海\" }\n";
+    std::fs::write(dir.path().join("budgets.toml"), budgets).unwrap();
+    let store = dir.path().join("data/gateway");
+    let end = {
+        let (journal, _) = Journal::open(&store, options()).unwrap();
+        let last = journal.load().unwrap().last_ledger_row.unwrap();
+        let today = rows((last.sequence, last.hash), &[(faultgate::io::clock::now(), 10)]);
+        write(&journal, &today);
+        today.last().unwrap().sequence
+    };
+    let stand = || json(&run(dir.path(), &["bill", "budgets", "--format", "json"]));
+    let budgets = stand();
+    assert_eq!(budgets["closed"], false);
+    assert_eq!(budgets["budgets"][0]["spent"], "12.00");
+    // 80 percent are spent; late in a month the forecast is red.
+    assert_ne!(budgets["budgets"][0]["rung"], "green");
+    assert_eq!(budgets["budgets"][1]["spent"], "6.00");
+    let (broken, _) = Store::open(&store, options()).unwrap();
+    let key = format!("l/{:020}", end - 1).into_bytes();
+    broken.commit(vec![(key, Some(b"no row".to_vec()))]).unwrap();
+    drop(broken);
+    assert_eq!(stand()["closed"], true);
+    let verified = run(dir.path(), &["ledger", "verify"]);
+    assert_eq!(verified.status.code(), Some(1), "{}", told(&verified));
 }
 
 #[test]

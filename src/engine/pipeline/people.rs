@@ -150,6 +150,9 @@ impl Engine {
         let act = format!("ticket {}", status.word());
         self.audit(&act, id.to_string(), signature, effects);
         ticket.status = status;
+        if status == TicketStatus::OnSite {
+            self.book_visit(now, &ticket, effects);
+        }
         if status.is_over() {
             ticket.ladder = None;
             self.close_members(now, &mut ticket, now, effects);

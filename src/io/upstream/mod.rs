@@ -6,6 +6,7 @@
 mod config;
 mod desk;
 mod http;
+mod reported;
 mod request_tracker;
 mod wire;
 

@@ -99,6 +99,8 @@ impl Network {
             let unsent = error.is_connect() || error.is_builder();
             if unsent { WireError::NotSent(chain(&error)) } else { WireError::Lost(chain(&error)) }
         })?;
+        let host = response.url().host_str().unwrap_or_default();
+        super::reported::note(host, response.headers());
         let retry_after = response.headers().get(RETRY_AFTER);
         let retry_after = retry_after.and_then(|value| value.to_str().ok()).map(str::to_owned);
         let body = read(&mut response).await.map_err(|error| chain(&error));
