@@ -128,9 +128,9 @@ struct LetterAct {
     reason: String,
 }
 
-/// `faultgate audit`.
+/// `faultgate audit`, `faultgate digest`.
 #[derive(Debug, clap::Args)]
-pub struct AuditArgs {
+pub struct SinceArgs {
     /// From when on, in RFC 3339: 2026-04-11T00:00:00+08:00
     #[arg(long, value_name = "TIME", default_value = "1970-01-01T00:00:00Z")]
     since: String,
@@ -140,15 +140,30 @@ pub struct AuditArgs {
 }
 
 /// Tells what people did.
-pub fn audit(args: &AuditArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+pub fn audit(args: &SinceArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let columns = ["at", "act", "subject", "by", "via", "reason"];
+    since(args, globals, "audit", &columns, |since| Question::Audit { since })
+}
+
+/// Tells what was worth no ticket.
+pub fn digest(args: &SinceArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let columns = ["at", "severity", "raised_at", "returned_at", "title"];
+    since(args, globals, "digest", &columns, |since| Question::Digest { since })
+}
+
+fn since(
+    args: &SinceArgs,
+    globals: &Globals,
+    what: &str,
+    columns: &[&str],
+    make: impl FnOnce(Timestamp) -> Question,
+) -> anyhow::Result<ExitCode> {
     let since = Timestamp::parse_rfc3339(&args.since)
         .ok_or_else(|| anyhow::anyhow!("`{}` is no time in RFC 3339", args.since))?;
-    let answer =
-        remote::ask(globals, &format!("/api/v1/audit?since={since}"), &Question::Audit { since })?;
-    let columns = ["at", "act", "subject", "by", "via", "reason"];
+    let answer = remote::ask(globals, &format!("/api/v1/{what}?since={since}"), &make(since))?;
     let list = ListArgs { all: true, format: args.format };
-    print(&list, &answer, "audit", &columns, |act| {
-        Some(columns.map(|column| text(&act[column])).into())
+    print(&list, &answer, what, columns, |record| {
+        Some(columns.iter().map(|column| text(&record[*column])).collect())
     })
 }
 

@@ -99,7 +99,9 @@ enum Command {
     /// List and handle what could not be delivered
     DeadLetters(lists::DeadLetterArgs),
     /// Tell what people did: who, when, from where and why
-    Audit(lists::AuditArgs),
+    Audit(lists::SinceArgs),
+    /// Tell which faults came and went while nobody could be told
+    Digest(lists::SinceArgs),
     /// Accepted rule sets: list, compare, go back
     Rules(rules::Args),
     /// What use costs: rate, invoice, forecast, compare, reconcile, share
@@ -137,6 +139,7 @@ pub fn main() -> ExitCode {
         Command::Devices(args) => lists::devices(args, globals),
         Command::DeadLetters(args) => lists::dead_letters(args, globals),
         Command::Audit(args) => lists::audit(args, globals),
+        Command::Digest(args) => lists::digest(args, globals),
         Command::Rules(args) => rules::run(args, globals),
         Command::Bill(args) => bill::run(args, globals),
         Command::Ledger(args) => ledger::run(args, globals),

@@ -88,6 +88,8 @@ pub struct GatewayConfig {
     pub rules_by_default: bool,
     /// Data folder.
     pub data: PathBuf,
+    /// How long nothing is sent after a restart.
+    pub settle: TimeSpan,
 }
 
 /// `[[source]]`.
@@ -213,6 +215,7 @@ impl Config {
                 .collect(),
             lateness: TimeSpan::from_secs(10),
             restart_grace: TimeSpan::from_secs(600),
+            settle: self.gateway.settle,
             resume_max: TimeSpan::from_secs(3_600),
             unknown_devices: self.limits.unknown_devices,
             devices_max: self.limits.devices_max,
@@ -301,6 +304,7 @@ fn default_gateway() -> GatewayConfig {
         budgets: DEFAULT_BUDGETS.into(),
         rules_by_default: true,
         data: "data".into(),
+        settle: TimeSpan::from_secs(15),
     }
 }
 
@@ -318,6 +322,7 @@ fn read_gateway(table: &Table<'_>) -> GatewayConfig {
         budgets: table.optional::<String>("budgets").map_or(default.budgets, PathBuf::from),
         rules: rules.map_or(default.rules, |rules| rules.into_iter().map(PathBuf::from).collect()),
         data: table.optional::<String>("data").map_or(default.data, PathBuf::from),
+        settle: table.or("settle", default.settle),
     }
 }
 

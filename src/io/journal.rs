@@ -13,6 +13,7 @@
 //! | `l/SEQUENCE` | a ledger row |
 //! | `p/START` | the statement of a closed period |
 //! | `u/MICROSECOND/SUBJECT` | an act of a person |
+//! | `n/MICROSECOND/TICKET` | a line of the digest |
 //! | `m/schema` | the schema's version |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/alive` | when the gateway was last known to run |
@@ -31,6 +32,7 @@ use crate::engine::billing::Statement;
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
 use crate::engine::types::audit::AuditRecord;
 use crate::engine::types::device::DeviceFacts;
+use crate::engine::types::digest::DigestLine;
 use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
 use crate::engine::types::ledger::LedgerRow;
@@ -166,16 +168,33 @@ impl Journal {
     /// # Errors
     /// What the disk says; an act that cannot be read is left out.
     pub fn audit(&self, since: Timestamp, most: usize) -> Result<Vec<AuditRecord>, StoreError> {
-        let from = format!("u/{:020}", since.micros().max(0));
-        let mut acts = Vec::new();
-        for found in self.store.scan(b"u/", from.as_bytes()) {
+        self.since("u/", since, most)
+    }
+
+    /// The digest since a time, in order; at most `most` lines. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says; a line that cannot be read is left out.
+    pub fn digest(&self, since: Timestamp, most: usize) -> Result<Vec<DigestLine>, StoreError> {
+        self.since("n/", since, most)
+    }
+
+    fn since<T: DeserializeOwned>(
+        &self,
+        kind: &str,
+        since: Timestamp,
+        most: usize,
+    ) -> Result<Vec<T>, StoreError> {
+        let from = format!("{kind}{:020}", since.micros().max(0));
+        let mut records = Vec::new();
+        for found in self.store.scan(kind.as_bytes(), from.as_bytes()) {
             let (key, value) = found?;
-            acts.extend(read::<AuditRecord>(&text(&key), &value).ok());
-            if acts.len() >= most {
+            records.extend(read::<T>(&text(&key), &value).ok());
+            if records.len() >= most {
                 break;
             }
         }
-        Ok(acts)
+        Ok(records)
     }
 }
 
@@ -332,6 +351,7 @@ fn key(write: &Write) -> Vec<u8> {
         Write::Ticket(ticket) => ticket_key(ticket.id),
         Write::Job(job) => job_key(job.key),
         Write::JobGone(key) => job_key(*key),
+        Write::Digest(line) => format!("n/{:020}/{}", line.at.micros(), line.ticket).into_bytes(),
         Write::Audit(act) => {
             bounded(format!("u/{:020}/{}", act.signature.at.micros(), act.subject))
         }
@@ -347,6 +367,7 @@ fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
         Write::Alarm(alarm) => json(key, alarm),
         Write::Ticket(ticket) => json(key, ticket),
         Write::Job(job) => json(key, job),
+        Write::Digest(line) => json(key, line),
         Write::Audit(act) => json(key, act),
         Write::Ledger(row) => json(key, row),
         Write::Alive(at) => json(key, at),

@@ -94,6 +94,7 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
         Outcome::Done { found: true, .. } => "found",
         Outcome::Rejected { .. } => "rejected",
         Outcome::Later { .. } => "later",
+        Outcome::Held { .. } => "held",
         Outcome::Unknown { .. } => "unknown",
     }
 }

@@ -1,5 +1,6 @@
 //! The read model: questions about the state, answered between two batches of the loop.
 
+use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use crate::engine::pipeline::Engine;
@@ -9,6 +10,7 @@ use crate::engine::types::question::Question;
 use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::Timestamp;
 use crate::io::journal::Journal;
+use crate::io::store::StoreError;
 
 /// Whether each part can do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -119,7 +121,8 @@ pub fn answer(now: Timestamp, question: &Question, sight: &Sight<'_>) -> Json {
                 "held": held.collect::<Vec<_>>(),
             })
         }
-        Question::Audit { since } => audit(journal, *since),
+        Question::Audit { since } => kept("audit", journal.audit(*since, RECORDS_MAX)),
+        Question::Digest { since } => kept("digest", journal.digest(*since, RECORDS_MAX)),
         Question::Act { .. } => Json::Null,
     }
 }
@@ -129,14 +132,14 @@ pub fn acted(refusal: Option<String>) -> Json {
     json!({ "done": refusal.is_none(), "error": refusal })
 }
 
-/// Most acts in one answer.
-const ACTS_MAX: usize = 1_000;
+/// Most records of the store in one answer.
+const RECORDS_MAX: usize = 1_000;
 
-/// What people did, from the store.
-fn audit(journal: &Journal, since: Timestamp) -> Json {
-    match journal.audit(since, ACTS_MAX) {
-        Ok(acts) => json!({ "audit": acts }),
-        Err(error) => json!({ "audit": [], "error": error.to_string() }),
+/// What the store has kept, under its name.
+fn kept<T: Serialize>(name: &str, records: Result<Vec<T>, StoreError>) -> Json {
+    match records {
+        Ok(records) => json!({ name: records }),
+        Err(error) => json!({ name: [], "error": error.to_string() }),
     }
 }
 

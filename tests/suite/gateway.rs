@@ -30,8 +30,9 @@ impl Home {
         std::fs::write(folder.path().join("rules/rules.toml"), rules).expect("written");
         let broker =
             if extra.contains("[broker]") { "" } else { "[broker]\nlisten = \"127.0.0.1:0\"\n" };
+        let settle = if extra.contains("[gateway]") { "" } else { "[gateway]\nsettle = \"0s\"\n" };
         let storm = if extra.contains("[storm]") { "" } else { "[storm]\nenabled = false\n" };
-        let config = format!("[http]\nlisten = \"127.0.0.1:0\"\n{broker}{storm}{extra}\n");
+        let config = format!("[http]\nlisten = \"127.0.0.1:0\"\n{settle}{broker}{storm}{extra}\n");
         std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
         Home { folder }
     }

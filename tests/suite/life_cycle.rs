@@ -1,17 +1,19 @@
 //! What `alarms.md` promises of an alarm beyond raise and return: flapping, groups, storms,
 //! shelves, and a rise in severity, with what an upstream is told.
 
-use faultgate::engine::pipeline::{Engine, Settings};
+use std::collections::BTreeMap;
+
+use faultgate::engine::pipeline::{Engine, Settings, Snapshot};
 use faultgate::engine::policy;
-use faultgate::engine::types::alarm::{AlarmId, HeldBy, Signature};
+use faultgate::engine::types::alarm::{AlarmId, AlarmRecord, HeldBy, Signature};
 use faultgate::engine::types::device::DeviceFacts;
 use faultgate::engine::types::diagnostic::{Report, Source};
 use faultgate::engine::types::effect::{Effects, Write};
 use faultgate::engine::types::input::{Input, OperatorAction};
-use faultgate::engine::types::job::{Action, Call, Delivered, Outcome};
+use faultgate::engine::types::job::{Action, Call, Delivered, JobKey, JobRecord, Outcome};
 use faultgate::engine::types::message::{Reading, Value};
 use faultgate::engine::types::text::Language;
-use faultgate::engine::types::ticket::TicketRecord;
+use faultgate::engine::types::ticket::{TicketId, TicketRecord};
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
 /// An engine, an upstream that does at once what it is asked, and what it was asked.
@@ -24,6 +26,22 @@ struct Plant {
     calls: Vec<(i64, String, &'static str, String)>,
     /// Acts that were kept.
     acts: Vec<String>,
+    /// Lines of the digest.
+    digest: Vec<String>,
+    /// The upstream does not answer.
+    is_down: bool,
+    /// Calls that were made while it did not.
+    in_vain: usize,
+    /// What is on disk.
+    stored: Stored,
+}
+
+#[derive(Default)]
+struct Stored {
+    alarms: BTreeMap<AlarmId, AlarmRecord>,
+    tickets: BTreeMap<TicketId, TicketRecord>,
+    jobs: BTreeMap<JobKey, JobRecord>,
+    devices: BTreeMap<String, DeviceFacts>,
 }
 
 fn settings() -> Settings {
@@ -52,10 +70,28 @@ impl Plant {
             now: start,
             calls: Vec::new(),
             acts: Vec::new(),
+            digest: Vec::new(),
+            is_down: false,
+            in_vain: 0,
+            stored: Stored::default(),
         }
     }
 
-    /// Goes on in another process from what was written.
+    /// Goes on in another process from what is on disk.
+    fn restart(&mut self, text: &str) {
+        let stored = Snapshot {
+            devices: self.stored.devices.values().cloned().collect(),
+            alarms: self.stored.alarms.values().cloned().collect(),
+            tickets: self.stored.tickets.values().cloned().collect(),
+            jobs: self.stored.jobs.values().cloned().collect(),
+            alive_at: Some(self.now),
+            ..Snapshot::default()
+        };
+        let (settings, rules) = (self.engine.settings().clone(), rules(text));
+        self.engine = Engine::restore(settings, rules, stored, self.now, &mut self.effects);
+        self.carry_out();
+    }
+
     fn second(&self) -> i64 {
         self.now.since(self.start).micros() / 1_000_000
     }
@@ -68,9 +104,23 @@ impl Plant {
     fn carry_out(&mut self) {
         loop {
             for write in self.effects.writes.drain(..) {
-                if let Write::Audit(act) = write {
-                    let by = &act.signature.by;
-                    self.acts.push(format!("{} {} by {by}", act.act, act.subject));
+                match write {
+                    Write::Audit(act) => {
+                        let by = &act.signature.by;
+                        self.acts.push(format!("{} {} by {by}", act.act, act.subject));
+                    }
+                    Write::Digest(line) => self.digest.push(line.title),
+                    Write::Alarm(alarm) => {
+                        drop(self.stored.alarms.insert(alarm.id.clone(), *alarm))
+                    }
+                    Write::Ticket(ticket) => drop(self.stored.tickets.insert(ticket.id, *ticket)),
+                    Write::Job(job) => drop(self.stored.jobs.insert(job.key, *job)),
+                    Write::JobGone(key) => drop(self.stored.jobs.remove(&key)),
+                    Write::Device(device) => {
+                        self.stored.devices.insert(device.id.clone(), *device);
+                    }
+                    Write::AlarmGone(alarm) => drop(self.stored.alarms.remove(&alarm)),
+                    Write::Ledger(_) | Write::Alive(_) | Write::Received { .. } => {}
                 }
             }
             let calls: Vec<Call> = self.effects.calls.drain(..).collect();
@@ -79,6 +129,15 @@ impl Plant {
                 return;
             }
             for call in calls {
+                if self.is_down {
+                    self.in_vain += 1;
+                    let outcome = Outcome::Later { reason: "503".into(), after: None };
+                    let delivered =
+                        Delivered { key: call.key, attempt: call.attempt, requests: 1, outcome };
+                    let input = Input::Delivered(delivered);
+                    self.engine.step(self.now, input, &mut self.effects);
+                    continue;
+                }
                 let text = match &call.action {
                     Action::Open(draft) => format!("{}\n{}", draft.title, draft.body),
                     Action::Comment { text }
@@ -392,4 +451,116 @@ fn a_rule_that_is_made_worse_alarms_again_on_the_same_ticket() {
     assert_eq!(plant.words().last(), Some(&(0, "tk-1", "escalate")));
     let record = plant.engine.alarms().next().expect("an alarm");
     assert_eq!(record.state.word(), "unacknowledged");
+}
+
+const SOME_CRITICAL: &str = r#"
+[[rule]]
+id = "warm"
+match = { device = "a-*" }
+when = "temp_c > -12"
+severity = "minor"
+[[rule]]
+id = "hot"
+match = { device = "b-*" }
+when = "temp_c > -12"
+severity = "critical"
+"#;
+
+#[test]
+fn an_upstream_that_was_away_for_a_day_is_told_what_is_left_and_nothing_twice() {
+    let mut own = settings();
+    own.storm.enabled = false;
+    let mut plant = Plant::with(SOME_CRITICAL, own);
+    plant.say(0, ("s", "a-known"), "temp_c", -5.0);
+    plant.is_down = true;
+    let temperature = |at: i64, device: &str, plant: &mut Plant, value: f64| {
+        plant.say(at, ("s", device), "temp_c", value);
+    };
+    temperature(100, "a-known", &mut plant, -20.0);
+    temperature(200, "a-known", &mut plant, -5.0);
+    for number in 0..30 {
+        temperature(1_000 + number, &format!("a-{number}"), &mut plant, -5.0);
+        temperature(2_000 + number, &format!("b-{number}"), &mut plant, -5.0);
+    }
+    for number in 0..20 {
+        temperature(40_000 + number, &format!("a-{number}"), &mut plant, -20.0);
+        temperature(50_000 + number, &format!("b-{number}"), &mut plant, -20.0);
+    }
+    plant.until(86_400);
+    assert!(plant.in_vain < 1_000, "{} calls in vain", plant.in_vain);
+    plant.is_down = false;
+    plant.until(86_400 + 900);
+    assert_eq!(plant.digest.len(), 20);
+    assert!(plant.digest.iter().all(|title| title.starts_with("warm")));
+    let since = plant.calls.iter().filter(|(at, ..)| *at > 86_000);
+    let since: Vec<(String, &str, String)> =
+        since.map(|(_, ticket, word, text)| (ticket.clone(), *word, text.clone())).collect();
+    let opened = |critical: bool| {
+        let rule = if critical { "Rule: hot" } else { "Rule: warm" };
+        since.iter().filter(|(_, word, text)| *word == "open" && text.contains(rule)).count()
+    };
+    assert_eq!((opened(true), opened(false)), (30, 10), "critical ones have tickets in any case");
+    assert_eq!(since.iter().filter(|(_, word, _)| *word == "resolve").count(), 20);
+    // The known one: a resolve and a reopen come down to one comment.
+    let known: Vec<_> = since.iter().filter(|(ticket, ..)| ticket == "tk-1").collect();
+    assert_eq!(known.len(), 1);
+    assert_eq!(known[0].1, "comment");
+    let words: Vec<&str> = since
+        .iter()
+        .filter(|(_, word, _)| *word == "open")
+        .map(|(_, _, text)| if text.contains("Severity: critical") { "critical" } else { "minor" })
+        .collect();
+    // One had to try whether the upstream answers.
+    assert!(words[1..31].iter().filter(|word| **word == "critical").count() >= 29, "{words:?}");
+    let late = since.iter().find(|(_, word, text)| *word == "open" && text.contains("b-25"));
+    assert!(late.expect("b-25").2.contains("Late: by 23h"), "{late:?}");
+    let open = plant.engine.tickets().filter(|ticket| !ticket.status.is_over()).count();
+    assert_eq!(open, 1 + 10 + 10);
+}
+
+#[test]
+fn after_a_restart_nothing_is_sent_until_inhibition_has_seen_all_of_it() {
+    let text = r#"
+[[rule]]
+id = "power"
+when = "power == 0"
+severity = "critical"
+[[rule]]
+id = "warm"
+when = "temp_c > -12"
+[[inhibit]]
+source = { rule = "power" }
+target = { severity = ["major"] }
+equal = ["site"]
+"#;
+    let mut plant = Plant::new(text);
+    plant.say(0, ("sh-1", "冷柜-1"), "temp_c", -20.0);
+    plant.until(60);
+    plant.restart(text);
+    plant.say(61, ("sh-1", "冷柜-1"), "temp_c", -5.0);
+    plant.say(64, ("sh-1", "ups"), "power", 0.0);
+    plant.until(74);
+    assert!(plant.calls.is_empty());
+    plant.until(80);
+    assert_eq!(plant.words(), [(75, "tk-1", "open")]);
+    assert!(plant.text(0).contains("power"), "{}", plant.text(0));
+    assert_eq!(plant.held_by("冷柜-1"), Some(HeldBy::Inhibit));
+}
+
+#[test]
+fn a_storm_and_its_members_go_on_after_a_restart() {
+    let mut plant = Plant::new(WARM);
+    for number in 0..15 {
+        plant.say(number, ("sh-1", &format!("d-{number}")), "temp_c", -5.0);
+    }
+    let parent = plant.ticket(11).clone();
+    assert_eq!(parent.raised, 5);
+    plant.restart(WARM);
+    assert_eq!(plant.ticket(11).raised, 5);
+    plant.say(100, ("sh-1", "d-15"), "temp_c", -5.0);
+    assert_eq!(plant.held_by("d-15"), Some(HeldBy::Storm));
+    for number in 10..16 {
+        plant.say(200, ("sh-1", &format!("d-{number}")), "temp_c", -20.0);
+    }
+    assert_eq!(plant.words().last(), Some(&(200, "tk-11", "resolve")));
 }

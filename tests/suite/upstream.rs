@@ -381,6 +381,6 @@ async fn nothing_is_opened_at_a_request_tracker_that_does_not_keep_the_key() {
 
 async fn is_held(upstream: &Upstream, call: &Call) {
     let outcome = upstream.perform(call).await.outcome;
-    let held = matches!(&outcome, Outcome::Later { reason, .. } if reason.starts_with("held"));
+    let held = matches!(&outcome, Outcome::Held { reason, .. } if reason.starts_with("held"));
     assert!(held, "{outcome:?}");
 }

@@ -43,6 +43,12 @@ pub(super) const FILE: &[Key] = &[
 
 const GATEWAY: &[Key] = &[
     key(
+        "settle",
+        Kind::Duration,
+        "How long nothing is sent after a restart, so that inhibition and groups see all of it; default 15s",
+        "重启后多久不发送任何内容，以便抑制与合并掌握全局；默认 15s",
+    ),
+    key(
         "id",
         Kind::Text,
         "Name in the ledger and in messages; default: host name",

@@ -106,13 +106,13 @@ pub fn settle(
         Outcome::Done { .. } => Some(LedgerState::Committed),
         Outcome::Rejected { .. } => Some(LedgerState::Released),
         Outcome::Unknown { .. } => Some(LedgerState::Ambiguous),
-        Outcome::Later { .. } => None,
+        Outcome::Later { .. } | Outcome::Held { .. } => None,
     };
     if let (Some(meter), Some(state)) = (billed_action(&job.action), action) {
         book.add(meter, Decimal::ONE, state, None);
     }
     match &delivered.outcome {
-        Outcome::Later { .. } | Outcome::Unknown { .. } => {
+        Outcome::Later { .. } | Outcome::Held { .. } | Outcome::Unknown { .. } => {
             let next = Some(delivered.attempt.saturating_add(1));
             book.add(Meter::ApiCall, Decimal::ONE, LedgerState::Reserved, next);
         }

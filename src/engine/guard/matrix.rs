@@ -56,11 +56,9 @@ pub fn decide(
     let wanted = on_rung(severity, rung, admission, open);
     let is_free = match wanted {
         Verdict::Merge => open.same_device,
-        Verdict::Join
-        | Verdict::DigestJoin
-        | Verdict::Hold
-        | Verdict::Notify
-        | Verdict::Count => true,
+        Verdict::Join | Verdict::DigestJoin | Verdict::Hold | Verdict::Notify | Verdict::Count => {
+            true
+        }
         Verdict::Create | Verdict::CreateOverspent | Verdict::Digest | Verdict::Ask => false,
     };
     // What cannot be paid is not created, whatever the rung says.

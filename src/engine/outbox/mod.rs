@@ -5,6 +5,7 @@
 //! upstream refuses for good is set aside where an operator sees it and blocks nothing but what
 //! cannot be done without it (I10).
 
+mod breaker;
 mod retry;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
 
+use breaker::Breaker;
 pub use retry::retry_at;
 
 /// Calls that may be under way at a time to an upstream of which nothing else is said.
@@ -30,6 +32,10 @@ pub struct Outbox {
     in_flight: BTreeMap<JobKey, String>,
     /// Calls that may be under way at a time, by upstream.
     in_flight_max: BTreeMap<String, usize>,
+    /// Nothing is sent before then.
+    held_until: Option<Timestamp>,
+    /// Upstreams that answer again, and since when they had not.
+    back: Vec<(String, Timestamp)>,
 }
 
 /// What goes to one upstream.
@@ -39,6 +45,7 @@ struct Lane {
     ready: BTreeSet<(Severity, Timestamp, JobKey)>,
     /// Calls that are under way.
     in_flight: usize,
+    breaker: Breaker,
 }
 
 /// What became of a job after a call.
@@ -92,9 +99,33 @@ impl Outbox {
         self.jobs.len() - self.dead.len()
     }
 
-    /// When the next delayed job is due.
+    /// When the next job is due that waits for a time.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
-        self.delayed.first().map(|(at, _)| *at)
+        let delayed = self.delayed.first().map(|(at, _)| *at);
+        let ready = self.lanes.values().filter(|lane| !lane.ready.is_empty());
+        let open = ready.clone().filter_map(|lane| lane.breaker.opens_at()).min();
+        let held = self.held_until.filter(|_| ready.count() > 0);
+        let first = [delayed, open].into_iter().flatten().min();
+        match self.held_until {
+            Some(until) => first.map(|at| at.max(until)).into_iter().chain(held).min(),
+            None => first,
+        }
+    }
+
+    /// Sends nothing before `until`: what is known after a restart is not all yet.
+    pub fn hold(&mut self, until: Timestamp) {
+        self.held_until = Some(until);
+    }
+
+    /// Upstreams that have begun to answer again since the last question, with the time since which
+    /// they had not.
+    pub fn take_back(&mut self) -> Vec<(String, Timestamp)> {
+        std::mem::take(&mut self.back)
+    }
+
+    /// Since when an upstream has not answered.
+    pub fn down_since(&self, upstream: &str) -> Option<Timestamp> {
+        self.lanes.get(upstream)?.breaker.down_since()
     }
 
     /// The calls to make now. `external` tells the upstream's id of a ticket.
@@ -103,6 +134,10 @@ impl Outbox {
         now: Timestamp,
         external: impl Fn(TicketId) -> Option<String>,
     ) -> Vec<Call> {
+        if self.held_until.is_some_and(|until| now < until) {
+            return Vec::new();
+        }
+        self.held_until = None;
         while let Some((at, key)) = self.delayed.first().copied().filter(|(at, _)| *at <= now) {
             self.delayed.remove(&(at, key));
             if let Some(job) = self.jobs.get(&key) {
@@ -114,11 +149,13 @@ impl Outbox {
         for (upstream, lane) in &mut self.lanes {
             let most = self.in_flight_max.get(upstream).copied().unwrap_or(IN_FLIGHT_DEFAULT);
             while lane.in_flight < most
+                && lane.breaker.may_call(now)
                 && let Some((_, _, key)) = lane.ready.pop_first()
             {
                 if let Some(job) = self.jobs.get(&key) {
                     self.in_flight.insert(key, upstream.clone());
                     lane.in_flight += 1;
+                    lane.breaker.called();
                     calls.push(call(job, external(key.ticket)));
                 }
             }
@@ -131,6 +168,18 @@ impl Outbox {
         let upstream = self.in_flight.remove(&delivered.key)?;
         if let Some(lane) = self.lanes.get_mut(&upstream) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
+            match &delivered.outcome {
+                Outcome::Done { .. } | Outcome::Rejected { .. } => {
+                    let down = lane.breaker.answered();
+                    self.back.extend(down.map(|since| (upstream.clone(), since)));
+                }
+                // It says nothing of the upstream.
+                Outcome::Held { .. } => {
+                    lane.breaker.answered();
+                }
+                Outcome::Later { after, .. } => lane.breaker.failed(now, &upstream, *after),
+                Outcome::Unknown { .. } => lane.breaker.failed(now, &upstream, None),
+            }
         }
         let mut job = self.jobs.remove(&delivered.key)?;
         let ticket = job.key.ticket;
@@ -143,7 +192,7 @@ impl Outbox {
                 self.jobs.insert(job.key, job.clone());
                 Fate::Dead(job)
             }
-            Outcome::Later { reason, after } => {
+            Outcome::Later { reason, after } | Outcome::Held { reason, after } => {
                 let at = retry_at(now, &job.idempotency_key, delivered.attempt, *after);
                 self.again(job, now, delivered, reason, at, false)
             }
@@ -188,6 +237,46 @@ impl Outbox {
         let dropped = keys.iter().filter_map(|key| self.jobs.remove(key)).collect();
         self.promote(key.ticket);
         dropped
+    }
+
+    /// The jobs to an upstream that wait, by ticket; tickets with a call under way are left out.
+    pub fn waiting(&self, upstream: &str) -> BTreeMap<TicketId, Vec<JobRecord>> {
+        let busy: BTreeSet<TicketId> = self.in_flight.keys().map(|key| key.ticket).collect();
+        let mut waiting: BTreeMap<TicketId, Vec<JobRecord>> = BTreeMap::new();
+        for job in self.jobs.values().filter(|job| job.upstream == upstream) {
+            let waits = matches!(job.state, JobState::Waiting { .. });
+            if waits && !busy.contains(&job.key.ticket) {
+                waiting.entry(job.key.ticket).or_default().push(job.clone());
+            }
+        }
+        waiting
+    }
+
+    /// Takes out a job that waits: there is no need for it any more.
+    pub fn withdraw(&mut self, key: JobKey) -> Option<JobRecord> {
+        let job = self.jobs.remove(&key)?;
+        self.dequeue(&job);
+        self.promote(key.ticket);
+        Some(job)
+    }
+
+    /// Puts a job in place of the one with its key, which waits.
+    pub fn replace(&mut self, job: JobRecord) {
+        if let Some(old) = self.jobs.get(&job.key).cloned() {
+            self.dequeue(&old);
+        }
+        let ticket = job.key.ticket;
+        self.jobs.insert(job.key, job);
+        self.promote(ticket);
+    }
+
+    fn dequeue(&mut self, job: &JobRecord) {
+        if let Some(lane) = self.lanes.get_mut(&job.upstream) {
+            lane.ready.remove(&(job.severity, job.created_at, job.key));
+        }
+        if let JobState::Waiting { not_before, .. } = &job.state {
+            self.delayed.remove(&(*not_before, job.key));
+        }
     }
 
     fn again(

@@ -72,7 +72,9 @@ impl Engine {
         let event = match (&fate, &delivered.outcome) {
             (
                 Fate::Again(_, until),
-                Outcome::Later { reason, .. } | Outcome::Unknown { reason },
+                Outcome::Later { reason, .. }
+                | Outcome::Held { reason, .. }
+                | Outcome::Unknown { reason },
             ) => TicketEvent::Delayed { action, reason: reason.clone(), until: *until },
             (_, Outcome::Rejected { reason }) => {
                 TicketEvent::DeadLettered { action, reason: reason.clone() }
@@ -80,9 +82,12 @@ impl Engine {
             (_, Outcome::Done { external, found }) => {
                 TicketEvent::Delivered { action, external: external.clone(), found: *found }
             }
-            (_, Outcome::Later { reason, .. } | Outcome::Unknown { reason }) => {
-                TicketEvent::Delayed { action, reason: reason.clone(), until: now }
-            }
+            (
+                _,
+                Outcome::Later { reason, .. }
+                | Outcome::Held { reason, .. }
+                | Outcome::Unknown { reason },
+            ) => TicketEvent::Delayed { action, reason: reason.clone(), until: now },
         };
         effects.decisions.push(Decision::Ticket { id, event, at: now });
         match fate {

@@ -17,7 +17,7 @@ use crate::engine::types::decision::AlarmEvent;
 use crate::engine::types::effect::Effects;
 use crate::engine::types::job::Action;
 use crate::engine::types::names::DeviceId;
-use crate::engine::types::rule::Mode;
+use crate::engine::types::rule::{Mode, RuleSpec};
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::{TicketId, TicketRecord, Untold};
 use crate::engine::types::time::{TimeSpan, Timestamp};
@@ -115,9 +115,8 @@ impl Engine {
                 group.storm = Some(storm);
             }
             None => {
-                let wait = merge::group_wait(&spec);
-                if wait > TimeSpan::ZERO && !self.is_open(&group.key) && entry == Entry::New {
-                    let until = now + wait;
+                let until = self.waits_until(now, &spec);
+                if until > now && !self.is_open(&group.key) && entry == Entry::New {
                     return Placed::Waits(self.wait_for_group(group.key, alarm.clone(), until));
                 }
             }
@@ -139,6 +138,13 @@ impl Engine {
             (false, true) => Placed::Joined(ticket, HeldBy::Group),
             (false, false) => Placed::Own(ticket),
         }
+    }
+
+    /// Until when a raised alarm waits for others of its group, or for what is not known yet after
+    /// a restart.
+    fn waits_until(&self, raised_at: Timestamp, spec: &RuleSpec) -> Timestamp {
+        let until = raised_at + merge::group_wait(spec);
+        if spec.safety { until } else { until.max(self.settles_until) }
     }
 
     fn is_open(&self, group: &str) -> bool {
@@ -177,8 +183,17 @@ impl Engine {
 
     /// Opens the ticket of a group with everything that waited for it.
     fn open_group(&mut self, now: Timestamp, key: &str, alarms: &[AlarmId], effects: &mut Effects) {
-        let raised = alarms.iter().filter_map(|alarm| self.find_waiting(alarm));
-        let raised: Vec<(DeviceId, usize, Arc<Rule>, Episode)> = raised.collect();
+        let mut raised = Vec::new();
+        for found in alarms.iter().filter_map(|alarm| self.find_waiting(alarm)).collect::<Vec<_>>()
+        {
+            let (id, index, rule, _) = &found;
+            let key = self.alarm_of(*id, *index).map(|(_, record)| record.id.key.clone());
+            let spec = rule.spec.for_key(key.as_deref().unwrap_or(&[]));
+            match self.suppressed(now, *id, *index, &spec) {
+                Some(cause) => self.hold_group(now, vec![found], &cause, effects),
+                None => raised.push(found),
+            }
+        }
         let Some((first, _, rule, _)) = raised.first() else { return };
         let storm = self.devices.get(first.index()).and_then(|device| {
             let policy = &self.settings.storm;
@@ -386,7 +401,7 @@ impl Engine {
                     let upstream = self.upstream_of(rule);
                     let site = &device.facts.site;
                     let group = merge::group(&spec.ticket, &record.id, site, &upstream);
-                    let until = episode.raised_at + merge::group_wait(&spec);
+                    let until = self.waits_until(episode.raised_at, &spec);
                     waiting.push((group, record.id.clone(), until));
                 }
             }

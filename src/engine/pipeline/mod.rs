@@ -11,6 +11,7 @@
 
 mod budgets;
 mod calls;
+mod catch_up;
 mod counterfactual;
 mod departed;
 mod devices;
@@ -92,6 +93,8 @@ pub struct Settings {
     pub lateness: TimeSpan,
     /// How long after a start, or after a lost path is back, `absent` is held back.
     pub restart_grace: TimeSpan,
+    /// How long nothing is sent after a restart, so that inhibition and groups see all of it.
+    pub settle: TimeSpan,
     /// After this much down-time pending delays start again.
     pub resume_max: TimeSpan,
     /// What happens to devices that are not registered, where the register does not say.
@@ -130,6 +133,8 @@ pub struct Engine {
     /// `absent` is held back until then, by source; the end of time while the path is down.
     absence_held_until: Timestamp,
     paths_down: BTreeSet<usize>,
+    /// What is raised before then waits until then.
+    settles_until: Timestamp,
     redelivery: Redelivery,
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
@@ -192,6 +197,7 @@ impl Engine {
             ladder_timers: BTreeMap::new(),
             absence_held_until,
             paths_down: BTreeSet::new(),
+            settles_until: now,
             redelivery: Redelivery::default(),
             unknown,
             rejected: RejectedSamples::default(),
@@ -224,7 +230,10 @@ impl Engine {
                 }
             }
             Input::Tick => {}
-            Input::Delivered(delivered) => self.take_delivered(now, &delivered, effects),
+            Input::Delivered(delivered) => {
+                self.take_delivered(now, &delivered, effects);
+                self.catch_up(now, effects);
+            }
             Input::Operator { action, signature } => {
                 self.take_operator(now, action, &signature, effects);
             }

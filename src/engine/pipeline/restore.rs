@@ -48,6 +48,10 @@ impl Engine {
         let down = stored.alive_at.map_or(TimeSpan::ZERO, |alive| now.since(alive));
         let resume = down <= settings.resume_max;
         let mut engine = Engine::new(settings, policy, now);
+        if stored.alive_at.is_some() {
+            engine.settles_until = now + engine.settings.settle;
+            engine.outbox.hold(engine.settles_until);
+        }
         engine.redelivery = Redelivery::restore(stored.received);
         engine.ledger = stored.ledger;
         engine.guard.set_blind(true);

@@ -117,6 +117,19 @@ pub fn comment_worse(speech: Speech, alarm: &AlarmId, severity: Severity) -> Str
     }
 }
 
+/// Why a ticket comes so late.
+pub fn late_note(speech: Speech, since: Timestamp, until: Timestamp, late: TimeSpan) -> String {
+    let (since, until, late) = (speech.time(since), speech.time(until), whole_seconds(late));
+    match speech.language {
+        Language::Chinese => {
+            format!("迟到: {late}（工单系统 {since} 至 {until} 无法访问）")
+        }
+        Language::English => format!(
+            "Late: by {late} (the ticket system could not be reached from {since} to {until})"
+        ),
+    }
+}
+
 /// An alarm changes too often: nothing more is said until it is steady.
 pub fn comment_unsteady(speech: Speech, alarm: &AlarmId, changes: u32, score: f64) -> String {
     let (rule, device) = (&alarm.rule, one_line(&alarm.device));

@@ -4,6 +4,7 @@ use super::alarm::{AlarmId, AlarmRecord};
 use super::audit::AuditRecord;
 use super::decision::Decision;
 use super::device::DeviceFacts;
+use super::digest::DigestLine;
 use super::job::{Call, JobKey, JobRecord};
 use super::ledger::LedgerRow;
 use super::message::Publication;
@@ -23,6 +24,8 @@ pub enum Write {
     Job(Box<JobRecord>),
     /// Delete a job that is done or dropped.
     JobGone(JobKey),
+    /// Append to the digest.
+    Digest(Box<DigestLine>),
     /// Append to the audit trail.
     Audit(Box<AuditRecord>),
     /// Append a ledger row.

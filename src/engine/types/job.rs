@@ -188,6 +188,13 @@ pub enum Outcome {
         /// The upstream asks to wait this long (`Retry-After`).
         after: Option<TimeSpan>,
     },
+    /// Not carried out, though the upstream is well: it must wait for something of its own.
+    Held {
+        /// For what.
+        reason: String,
+        /// For how long; `None` for as long as a failure would.
+        after: Option<TimeSpan>,
+    },
     /// It may or may not have been carried out (time-out, connection lost after sending).
     Unknown {
         /// What went wrong.

@@ -11,6 +11,7 @@ pub mod code;
 pub mod decision;
 pub mod device;
 pub mod diagnostic;
+pub mod digest;
 pub mod document;
 pub mod effect;
 pub mod glob;

@@ -82,7 +82,7 @@ impl Calendar {
         let candidates = [month + months, month, month - months].map(|month| self.begins(month));
         let first = candidates.into_iter().find(|day| first_instant(self.zone, *day) <= at);
         let first = first.unwrap_or(local);
-        self.beginning(first)
+        self.beginning_on(first)
     }
 
     /// The period after another one.
@@ -102,7 +102,7 @@ impl Calendar {
         Some(self.period(first_instant(self.zone, day)))
     }
 
-    fn beginning(&self, first: NaiveDate) -> Period {
+    fn beginning_on(&self, first: NaiveDate) -> Period {
         let months = i32::try_from(self.unit.months()).unwrap_or(1);
         let after = self.begins(month_number(first) + months);
         Period {

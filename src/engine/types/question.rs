@@ -23,6 +23,11 @@ pub enum Question {
     Budgets,
     /// Whether the gateway can do its work.
     Health,
+    /// What was worth no ticket since then.
+    Digest {
+        /// Gateway time.
+        since: Timestamp,
+    },
     /// What people did since then.
     Audit {
         /// Gateway time.

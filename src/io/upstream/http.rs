@@ -52,11 +52,14 @@ impl Attempt {
     /// have happened.
     pub fn end(&self, outcome: Outcome) -> Outcome {
         match outcome {
-            Outcome::Later { reason, .. } if self.changed => Outcome::Unknown { reason },
+            Outcome::Later { reason, .. } | Outcome::Held { reason, .. } if self.changed => {
+                Outcome::Unknown { reason }
+            }
             Outcome::Unknown { reason } if !self.wrote => Outcome::Later { reason, after: None },
             other @ (Outcome::Done { .. }
             | Outcome::Rejected { .. }
             | Outcome::Later { .. }
+            | Outcome::Held { .. }
             | Outcome::Unknown { .. }) => other,
         }
     }

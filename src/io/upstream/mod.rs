@@ -146,6 +146,7 @@ fn why(outcome: Outcome) -> String {
         Outcome::Done { .. } => String::new(),
         Outcome::Rejected { reason }
         | Outcome::Later { reason, .. }
+        | Outcome::Held { reason, .. }
         | Outcome::Unknown { reason } => reason,
     }
 }

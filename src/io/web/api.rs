@@ -51,6 +51,7 @@ pub(super) fn router(asker: Asker, reloader: Reloader, metrics: PrometheusHandle
         .route("/api/v1/alarms/out-of-service", post(take_out_of_service))
         .route("/api/v1/alarms/in-service", post(put_into_service))
         .route("/api/v1/audit", get(audit))
+        .route("/api/v1/digest", get(digest))
         .route("/api/v1/tickets/{id}/ack", post(acknowledge_ticket))
         .route("/api/v1/dead-letters/{ticket}/{number}/retry", post(retry))
         .route("/api/v1/dead-letters/{ticket}/{number}/drop", post(drop_letter))
@@ -213,13 +214,25 @@ struct Since {
     since: Option<String>,
 }
 
-async fn audit(State(served): State<Served>, Query(asked): Query<Since>) -> Response {
+async fn audit(served: State<Served>, asked: Query<Since>) -> Response {
+    ask_since(served, asked, |since| Question::Audit { since }).await
+}
+
+async fn digest(served: State<Served>, asked: Query<Since>) -> Response {
+    ask_since(served, asked, |since| Question::Digest { since }).await
+}
+
+async fn ask_since(
+    State(served): State<Served>,
+    Query(asked): Query<Since>,
+    make: impl FnOnce(Timestamp) -> Question,
+) -> Response {
     let since = match asked.since.as_deref() {
         Some(since) => Timestamp::parse_rfc3339(since),
         None => Some(Timestamp::EPOCH),
     };
     match since {
-        Some(since) => answer(served.asker.ask(Question::Audit { since }).await),
+        Some(since) => answer(served.asker.ask(make(since)).await),
         None => refuse(StatusCode::UNPROCESSABLE_ENTITY, "`since` is no time in RFC 3339"),
     }
 }

@@ -210,7 +210,7 @@ impl RequestTracker {
 
 /// Held until somebody mends what is wrong; the outbox tries again by itself.
 fn held(why: &str) -> Outcome {
-    Outcome::Later { reason: format!("held, since it could be sent twice: {why}"), after: None }
+    Outcome::Held { reason: format!("held, since it could be sent twice: {why}"), after: None }
 }
 
 /// A text in a query.
