@@ -18,7 +18,7 @@ use faultgate::io::store::{Store, StoreOptions};
 use faultgate::service::billing::close_overdue;
 use serde_json::Value as Json;
 
-use crate::gateway::binary;
+use crate::gateway::{HOT, Home, binary, report};
 
 const DIR: &str = "FAULTGATE_TEST_CLOSING_DIR";
 const PLAN: &str = include_str!("../billing/plan-tiered-standard.toml");
@@ -327,4 +327,37 @@ fn a_bundle_is_verified_row_by_row_and_comes_back_as_a_store() {
     let broken = run(dir.path(), &["ledger", "verify", "--ledger", "out/ledger.jsonl"]);
     assert_eq!(broken.status.code(), Some(1));
     assert!(told(&broken).contains("row 1 is not what was written"), "{}", told(&broken));
+}
+
+#[tokio::test]
+async fn a_running_gateway_answers_out_of_its_own_ledger() {
+    let home = Home::new(HOT, "[gateway]\nsettle = \"0s\"\nplan = \"plan.toml\"\n");
+    let put = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    put("plan.toml", include_str!("../billing/plan-payg-ticket.toml"));
+    put("budgets.toml", "[[budget]]\nid = \"all\"\namount = \"100.00\"\n");
+    let gateway = home.start();
+    gateway.ready().await;
+    gateway.publish(&[report("m-1", "{\"temp_c\": 90}")]).await;
+    gateway.ticket_until(|ticket| ticket["usage"]["ticket.created"] == "1").await;
+    let config = format!(
+        "[gateway]\nid = \"sh-01\"\nplan = \"plan.toml\"\n[http]\nlisten = \"{}\"\n",
+        gateway.http
+    );
+    put("here.toml", &config);
+    let ask = |arguments: &[&str]| run(home.path(), &[&["-c", "here.toml"], arguments].concat());
+    let budgets = json(&ask(&["bill", "budgets", "--format", "json"]));
+    assert_eq!(
+        (&budgets["closed"], &budgets["budgets"][0]["spent"]),
+        (&Json::Bool(false), &"1.20".into())
+    );
+    assert_eq!(json(&ask(&["bill", "invoice", "--format", "json"]))["total"], "1.20");
+    let verified = json(&ask(&["ledger", "verify", "--format", "json"]));
+    assert_eq!(verified["intact"], true, "{verified}");
+    let exported = told(&ask(&["ledger", "export"]));
+    let first: Json = serde_json::from_str(exported.lines().next().unwrap()).unwrap();
+    assert_eq!(first["source"], "urn:faultgate:gw:sh-01");
+    assert_eq!(first["data"]["rule"], "hot");
+    let refused = ask(&["bill", "approve", "000000000000"]);
+    assert_eq!(refused.status.code(), Some(2), "{}", told(&refused));
+    assert!(told(&refused).contains("bill budgets"), "{}", told(&refused));
 }
