@@ -78,6 +78,20 @@ fn a_safety_fault_is_opened_whatever_the_budget_says() {
 }
 
 #[test]
+fn check_says_what_a_budget_pays_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = include_str!("../billing/plan-tiered-standard.toml");
+    std::fs::write(folder.path().join("plan.toml"), plan).unwrap();
+    let budgets = "[[budget]]\nid = \"all\"\namount = \"1000.00\"\n";
+    std::fs::write(folder.path().join("budgets.toml"), budgets).unwrap();
+    let output = run(folder.path(), &["check", "budgets.toml", "plan.toml"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let wanted =
+        "budget `all`: 1000.00 CNY pay for 1835 tickets a period on plan `tiered-standard`";
+    assert!(told.contains(wanted), "{told}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn check_wants_prices_for_a_budget_and_thresholds_that_go_up() {
     let folder = tempfile::tempdir().unwrap();
     let budgets = "[[budget]]\nid = \"all\"\namount = \"3000.00\"\nthresholds = { amber = 95 }\n[[budget]]\nid = \"all\"\namount = 3000.0\n";
