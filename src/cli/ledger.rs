@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 
 use super::books::Opened;
-use super::{Format, Globals};
+use super::{Format, Globals, remote};
 use crate::config::{self, Config};
 use crate::engine::billing::event;
 use crate::engine::types::chain::{Break, Chain};
@@ -33,6 +33,14 @@ enum Verb {
         #[arg(long, value_enum, default_value = "text")]
         format: Format,
     },
+    /// Take back a committed row that should not be there: a row with the opposite quantity
+    Correct {
+        /// Number of the row
+        row: u64,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
     /// Write every row as a CloudEvent, one JSON object a line
     Export {
         /// Where to; standard output without it
@@ -51,6 +59,12 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         Verb::Verify { ledger, format } => {
             let books = Opened::open(&config, ledger.as_deref())?;
             tell(verify(&books)?, *format)
+        }
+        Verb::Correct { row, reason } => {
+            let path = format!("/api/v1/ledger/{row}/take-back");
+            remote::act(globals, &path, &remote::signed(reason))?;
+            println!("row {row} is taken back");
+            Ok(ExitCode::SUCCESS)
         }
         Verb::Export { output } => {
             let books = Opened::open(&config, None)?;

@@ -202,7 +202,7 @@ pub async fn start(
     let changes = desk.changes();
     let client = upstream::plain_client().context("webhooks of the desk")?;
     tasks.push(tokio::spawn(desk.clone().tell_webhooks(client, stopped.clone())));
-    let pages = desk::router(desk).merge(web::books::router(Arc::clone(&journal)));
+    let pages = desk::router(desk).merge(web::books::router(Arc::clone(&journal), asker.clone()));
     let hosts = config.hosts.clone();
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());

@@ -357,6 +357,17 @@ async fn a_running_gateway_answers_out_of_its_own_ledger() {
     let first: Json = serde_json::from_str(exported.lines().next().unwrap()).unwrap();
     assert_eq!(first["source"], "urn:faultgate:gw:sh-01");
     assert_eq!(first["data"]["rule"], "hot");
+    let rows = exported.lines().filter_map(|line| serde_json::from_str::<Json>(line).ok());
+    let mut rows = rows.map(|event| event["data"].clone());
+    let opened =
+        rows.find(|row| row["meter"] == "ticket.created" && row["state"] == "committed").unwrap();
+    let number = opened["sequence"].to_string();
+    let correct = || ask(&["ledger", "correct", &number, "--reason", "cancelled in time"]);
+    let first = correct();
+    assert!(first.status.success(), "{}", told(&first));
+    assert!(told(&correct()).contains("was taken back before"));
+    assert_eq!(json(&ask(&["bill", "invoice", "--format", "json"]))["total"], "0.00");
+    assert_eq!(json(&ask(&["ledger", "verify", "--format", "json"]))["intact"], true);
     let refused = ask(&["bill", "approve", "000000000000"]);
     assert_eq!(refused.status.code(), Some(2), "{}", told(&refused));
     assert!(told(&refused).contains("bill budgets"), "{}", told(&refused));

@@ -238,3 +238,20 @@ pub fn visit(
     };
     append(end, now, movement, on)
 }
+
+/// The row that takes another one back: the same movement with the opposite quantity, at its time,
+/// so that it counts in its period.
+pub fn take_back(end: &mut LedgerEnd, now: Timestamp, taken: &LedgerRow) -> LedgerRow {
+    let mut row = LedgerRow {
+        sequence: end.sequence + 1,
+        qty: -taken.qty,
+        idem: format!("{}#taken-back", taken.idem),
+        reverses: Some(taken.sequence),
+        recorded: now,
+        ..taken.clone()
+    };
+    row.seal(&end.hash);
+    end.sequence = row.sequence;
+    end.hash = row.hash.clone();
+    row
+}

@@ -120,7 +120,7 @@ async fn ask(State(served): State<Served>, question: Question) -> Response {
     answer(served.asker.ask(question).await)
 }
 
-fn answer(answered: Result<Value, NoAnswer>) -> Response {
+pub(super) fn answer(answered: Result<Value, NoAnswer>) -> Response {
     match answered {
         Ok(Value::Null) => refuse(StatusCode::NOT_FOUND, "nothing has this id"),
         Ok(answer) if answer["done"] == Value::Bool(false) => {
