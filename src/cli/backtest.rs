@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use device_sim::recording::{self, Recorded as Line, Recording};
 use indicatif::ProgressBar;
+use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::console::{cut, table};
@@ -13,13 +15,14 @@ use super::{Format, Globals};
 use crate::config::rules::{self, Refused, RuleSet};
 use crate::config::{self, Config, files, report};
 use crate::engine::policy::Policy;
-use crate::engine::rating::{self, Plan};
+use crate::engine::rating::{self, Plan, Usage};
 use crate::engine::types::diagnostic::Report;
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::message::{Delivery, Message};
 use crate::engine::types::time::Timestamp;
 use crate::service::backtest::{
-    AlarmDifference, Backtest, CostDifference, Difference, Outcome, Recorded, RuleDifference,
+    AlarmDifference, Backtest, CostDifference, Difference, MonthDifference, Outcome, Recorded,
+    RuleDifference,
 };
 
 /// Widest name in a table, so that it fits 100 columns.
@@ -36,9 +39,16 @@ pub struct Args {
     /// Rules to compare with: what the others would have done
     #[arg(long, value_name = "DIR")]
     against: Option<PathBuf>,
-    /// Price plans
+    /// Price plans; the one in force by default
     #[arg(long, num_args = 1.., value_name = "FILE")]
     plan: Vec<PathBuf>,
+    /// A month of use that the difference to `--against` is priced on: one JSON object as for
+    /// `bill rate`; without it the month of the recording alone
+    #[arg(long, value_name = "FILE", requires = "against")]
+    month: Option<PathBuf>,
+    /// Exit with 1 where the month gets dearer by more than this; the least of the budgets by default
+    #[arg(long, value_name = "AMOUNT", requires = "against")]
+    max_monthly_cost_delta: Option<Decimal>,
     /// How to report
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -56,9 +66,14 @@ struct Both<'a> {
 /// Plays and reports.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let config = config::require(globals.config.as_deref())?;
-    let plans = args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut plans =
+        args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
     let rules =
         if args.rules.is_empty() { config.gateway.rules.clone() } else { args.rules.clone() };
+    let money = read_policy(&config, &rules)?;
+    if plans.is_empty() {
+        plans.extend(money.plan.as_ref().map(|active| active.plan().clone()));
+    }
     let play_rules =
         |paths: &[PathBuf]| play(&args.input, &config, read_policy(&config, paths)?, &plans);
     let (outcome, recording) = play_rules(&rules)?;
@@ -66,17 +81,83 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         Some(against) => Some(play_rules(std::slice::from_ref(against))?.0),
         None => None,
     };
+    let dearest = match &before {
+        Some(before) => dearest(args, &plans, before, &outcome)?,
+        None => None,
+    };
     match (args.format, before) {
         (Format::Json, None) => println!("{}", serde_json::to_string_pretty(&outcome)?),
         (Format::Json, Some(before)) => {
-            let difference = Difference::between(&before, &outcome);
+            let difference = difference(args, &plans, &before, &outcome)?;
             let both = Both { new: &outcome, against: &before, difference };
             println!("{}", serde_json::to_string_pretty(&both)?);
         }
-        (Format::Text, before) => print_text(&outcome, before.as_ref()),
+        (Format::Text, Some(before)) => {
+            print_text(&outcome, Some(&before));
+            print_difference(&difference(args, &plans, &before, &outcome)?);
+        }
+        (Format::Text, None) => print_text(&outcome, None),
     }
     let is_whole = recordings::tell_notes(&recording);
-    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let budgets = money.budgets.iter().filter_map(|budget| budget.max_monthly_cost_delta).min();
+    let too_dear = dearest.zip(args.max_monthly_cost_delta.or(budgets));
+    let too_dear = too_dear.filter(|(delta, most)| delta > most);
+    if let Some((delta, most)) = too_dear {
+        eprintln!("the month gets dearer by {delta}, and `max_monthly_cost_delta` is {most}");
+    }
+    let good = is_whole && too_dear.is_none();
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Old against new, with the month that the change is priced on.
+fn difference<'a>(
+    args: &Args,
+    plans: &[Plan],
+    before: &'a Outcome,
+    after: &'a Outcome,
+) -> anyhow::Result<Difference<'a>> {
+    let mut difference = Difference::between(before, after);
+    if args.month.is_some() {
+        for (cost, month) in difference.cost.iter_mut().zip(months(args, plans, before, after)?) {
+            cost.month = Some(month);
+        }
+    }
+    Ok(difference)
+}
+
+/// The greatest rise of a month over all plans.
+fn dearest(
+    args: &Args,
+    plans: &[Plan],
+    before: &Outcome,
+    after: &Outcome,
+) -> anyhow::Result<Option<Decimal>> {
+    let months = months(args, plans, before, after)?;
+    Ok(months.into_iter().map(|month| month.delta).max())
+}
+
+fn months(
+    args: &Args,
+    plans: &[Plan],
+    before: &Outcome,
+    after: &Outcome,
+) -> anyhow::Result<Vec<MonthDifference>> {
+    let mut month = match &args.month {
+        Some(file) => {
+            let text = files::read(file)?;
+            Usage::from_json(&text.text).with_context(|| text.file.clone())?
+        }
+        None => {
+            let mut month = Usage::default();
+            before.usage.iter().for_each(|(meter, quantity)| month.set(meter, *quantity));
+            month
+        }
+    };
+    if month.days_in_period().is_none() {
+        month.set("days_in_period", Decimal::from(30));
+    }
+    let of = |plan| Ok(MonthDifference::of(plan, &month, before, after)?);
+    plans.iter().map(of).collect()
 }
 
 /// Reads a set of rules, or fails with every mistake rendered.
@@ -175,7 +256,6 @@ fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
     if let Some(before) = before {
         let (alarms, tickets, cost) = figures(before);
         println!("against: {alarms} alarms raised, {tickets} tickets; {cost}");
-        print_difference(&Difference::between(before, outcome));
         return;
     }
     let rows: Vec<Vec<String>> = outcome.ticket_rows();
@@ -196,9 +276,13 @@ pub fn print_difference(difference: &Difference<'_>) {
         print!("{}", table(&["rule", "raised", "tickets"], &rows));
     }
     println!("{} of {} rules do the same", rules.len() - changed.len(), rules.len());
-    for CostDifference { plan, currency, old, new, delta } in &difference.cost {
+    for CostDifference { plan, currency, old, new, delta, month } in &difference.cost {
         let sign = if delta.is_sign_positive() { "+" } else { "" };
         println!("{}: {old} -> {new} {currency} ({sign}{delta})", cut(plan, RULE_WIDTH_MAX));
+        if let Some(MonthDifference { old, new, delta }) = month {
+            let sign = if delta.is_sign_positive() { "+" } else { "" };
+            println!("  the month: {old} -> {new} {currency} ({sign}{delta})");
+        }
     }
     let AlarmDifference { only_old, only_new } = &difference.alarms;
     println!("{} alarms only in the old set, {} only in the new", only_old.len(), only_new.len());

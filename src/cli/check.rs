@@ -10,11 +10,14 @@ use anyhow::Context;
 use super::console::{cut, table};
 use super::{Format, Globals};
 use crate::config::{self, files, report};
+use crate::engine::billing::forecast;
 use crate::engine::detect::{self, Rule};
 use crate::engine::policy::{self, Policy};
 use crate::engine::rating::{self, Plan};
 use crate::engine::types::diagnostic::{Diagnostic, Level, Report, Source};
 use crate::engine::types::document::{Place, read_document};
+use crate::engine::types::period::Calendar;
+use crate::io::clock;
 
 /// Widest cell that says what a rule keeps.
 const KEEPS_WIDTH_MAX: usize = 50;
@@ -59,6 +62,9 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
             );
             let warnings = diagnostics.len() - errors;
             println!("{} checked: {errors} errors, {warnings} warnings", files_of(sources.len()));
+            if let Some(policy) = &policy {
+                print_budgets(policy);
+            }
             if let Some(policy) = policy.filter(|policy| !policy.rules.is_empty()) {
                 print_cost(&policy, args.cost);
             }
@@ -128,6 +134,26 @@ fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
         "put it in force with `[gateway] plan` and bound it with a `[[budget]]` in budgets.toml";
     let head = place.source.text.find("[plan]").unwrap_or(0);
     place.warning(head..head + "[plan]".len(), "unbounded-price", message, hint);
+}
+
+/// What the budgets of the whole gateway pay for, from nothing on.
+fn print_budgets(policy: &Policy) {
+    let Some(active) = &policy.plan else { return };
+    let zone = active.plan().period.map_or(chrono_tz::Tz::UTC, |calendar| calendar.zone);
+    for budget in policy.budgets.iter().filter(|budget| budget.scope.is_whole()) {
+        let calendar = Calendar { unit: budget.period, ..Calendar::months(zone) };
+        let (period, amount) = (calendar.period(clock::now()), budget.amount);
+        let start = period.start;
+        let told = forecast(active, &period, start, zone, Some(amount), std::iter::empty());
+        println!(
+            "budget `{}`: {amount} {} pay for {} tickets a period on plan `{}`, the first at {}",
+            budget.id,
+            told.currency,
+            told.tickets_left.unwrap_or(0),
+            active.plan().id,
+            told.next_ticket
+        );
+    }
 }
 
 fn print_cost(policy: &Policy, each: bool) {

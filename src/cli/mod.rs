@@ -4,16 +4,20 @@
 
 mod backtest;
 mod bill;
+mod books;
+mod bundle;
 mod check;
 mod console;
 mod demo;
 mod explain;
 mod generate;
+mod ledger;
 mod lists;
 mod record;
 mod recordings;
 mod remote;
 mod replay;
+mod report;
 mod rules;
 mod run;
 mod schema;
@@ -100,8 +104,16 @@ enum Command {
     Digest(lists::SinceArgs),
     /// Accepted rule sets: list, compare, go back
     Rules(rules::Args),
-    /// Rate usage on a price plan
+    /// What use costs: rate, invoice, forecast, compare, reconcile, share
     Bill(bill::Args),
+    /// Verify or export the ledger
+    Ledger(ledger::Args),
+    /// Write everything that is yours in open formats
+    Export(bundle::ExportArgs),
+    /// Read a bundle, and hold it against its own hashes
+    Import(bundle::ImportArgs),
+    /// Figures of the service
+    Report(report::Args),
     /// Print the JSON Schema of a kind of file, so that editors complete and check it
     Schema(schema::Args),
     /// Print shell completions or the man page
@@ -129,7 +141,11 @@ pub fn main() -> ExitCode {
         Command::Audit(args) => lists::audit(args, globals),
         Command::Digest(args) => lists::digest(args, globals),
         Command::Rules(args) => rules::run(args, globals),
-        Command::Bill(args) => bill::run(args),
+        Command::Bill(args) => bill::run(args, globals),
+        Command::Ledger(args) => ledger::run(args, globals),
+        Command::Export(args) => bundle::export(args, globals),
+        Command::Import(args) => bundle::import(args),
+        Command::Report(args) => report::run(args, globals),
         Command::Schema(args) => schema::run(args),
         Command::Generate(args) => generate::run(args),
     };

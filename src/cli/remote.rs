@@ -55,6 +55,22 @@ pub fn try_post(config: &Config, path: &str) -> anyhow::Result<Option<Json>> {
     })
 }
 
+/// True when the gateway of this configuration answers.
+pub fn is_running(config: &Config) -> anyhow::Result<bool> {
+    runtime()?.block_on(async { Ok(get(config, "/healthz").await?.is_some()) })
+}
+
+/// The bytes that the running gateway answers with.
+pub fn get_bytes(config: &Config, path: &str) -> anyhow::Result<Vec<u8>> {
+    runtime()?.block_on(async {
+        let url = format!("http://{}{path}", config.listen);
+        let answer = upstream::plain_client()?.get(&url).send().await;
+        let answer = answer.context("the gateway does not answer")?;
+        let answer = answer.error_for_status().context("the gateway refused")?;
+        Ok(answer.bytes().await.context("the answer broke off")?.to_vec())
+    })
+}
+
 /// Who is asking, for the record: `$SUDO_USER`, `$USER`, else `cli`.
 pub fn who() -> String {
     let name = std::env::var("SUDO_USER").or_else(|_| std::env::var("USER"));

@@ -1,4 +1,5 @@
 //! The pure core: (state, input, now) -> effects.
+pub mod billing;
 pub mod decode;
 pub mod detect;
 pub mod escalate;

@@ -11,6 +11,7 @@
 //! | `j/TICKET/NUMBER` | a job of the outbox |
 //! | `d/DEVICE` | a device |
 //! | `l/SEQUENCE` | a ledger row |
+//! | `p/START` | the statement of a closed period |
 //! | `u/MICROSECOND/SUBJECT` | an act of a person |
 //! | `n/MICROSECOND/TICKET` | a line of the digest |
 //! | `m/schema` | the schema's version |
@@ -27,6 +28,7 @@ use serde::de::DeserializeOwned;
 use super::store::{
     Batch, KEY_BYTES_MAX, OpenNotes, Record, Records, Scan, Store, StoreError, StoreOptions,
 };
+use crate::engine::billing::Statement;
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
 use crate::engine::types::audit::AuditRecord;
 use crate::engine::types::device::DeviceFacts;
@@ -131,6 +133,29 @@ impl Journal {
             }
         }
         Ok(self.ledger(low))
+    }
+
+    /// Every statement that was closed, in the order of their periods.
+    ///
+    /// # Errors
+    /// What the disk says, and one that cannot be read: none is left out.
+    pub fn statements(&self) -> Result<Vec<Statement>, StoreError> {
+        let found = self.store.scan(b"p/", b"");
+        found.map(|found| found.and_then(|(key, value)| read(&text(&key), &value))).collect()
+    }
+
+    /// Keeps a closed statement; one that is there already is never written over. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] where its period is closed already, and those of [`Store::commit`].
+    pub fn put_statement(&self, statement: &Statement) -> Result<(), StoreError> {
+        let key = statement_key(statement);
+        if self.store.get(&key)?.is_some() {
+            let cause = "its period is closed already".to_owned();
+            return Err(StoreError::Unreadable { key: text(&key), cause });
+        }
+        let value = json(&key, statement)?;
+        self.store.commit(vec![(key, value)])
     }
 
     /// The bytes of the ledger from row `sequence` on, in order.
@@ -403,6 +428,10 @@ fn ticket_key(id: TicketId) -> Vec<u8> {
 
 fn job_key(key: JobKey) -> Vec<u8> {
     format!("j/{:020}/{:010}", key.ticket.0, key.number).into_bytes()
+}
+
+fn statement_key(statement: &Statement) -> Vec<u8> {
+    format!("p/{:020}", statement.period.start.micros().max(0)).into_bytes()
 }
 
 fn ledger_key(sequence: u64) -> Vec<u8> {

@@ -20,7 +20,9 @@ use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
 
-pub use difference::{AlarmDifference, CostDifference, Difference, RuleDifference};
+pub use difference::{
+    AlarmDifference, CostDifference, Difference, MonthDifference, RuleDifference,
+};
 
 /// What `backtest --format json` prints.
 #[derive(Debug, Serialize)]

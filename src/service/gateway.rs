@@ -4,6 +4,7 @@
 //! commit runs, the next batch gathers in the channel. What a batch decided is neither
 //! acknowledged to a broker nor sent to an upstream before it is on disk (I2, I3).
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::histogram;
@@ -72,7 +73,7 @@ pub struct Gateway {
     /// Decides.
     pub engine: Engine,
     /// Keeps.
-    pub journal: Journal,
+    pub journal: Arc<Journal>,
     /// Sends.
     pub dispatcher: Dispatcher,
     /// Tells.

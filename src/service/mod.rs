@@ -1,6 +1,7 @@
 //! Wiring: everything is built here once, in the order in which it works.
 
 pub mod backtest;
+pub mod billing;
 pub mod cores;
 mod dispatch;
 mod gateway;
@@ -191,6 +192,7 @@ pub async fn start(
     let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
     // Opening a store blocks, a large one for seconds.
     let (journal, stored) = block_in_place(|| open_store(config, &rules, options))?;
+    let journal = Arc::new(journal);
     let alive_at = stored.alive_at;
 
     let (listener, http) = web::listen(config.listen)
@@ -203,10 +205,11 @@ pub async fn start(
     let upstreams = upstreams(config, http)?;
     let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
     let hooks = upstream::hooks(upstreams.clone(), changes_told.clone());
-    let (desk, hosts) = (desk::router(desk).merge(hooks), config.hosts.clone());
+    let pages = desk::router(desk).merge(web::books::router(Arc::clone(&journal), asker.clone()));
+    let (pages, hosts) = (pages.merge(hooks), config.hosts.clone());
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());
-    tasks.push(tokio::spawn(web::serve(listener, asks, metrics, desk, hosts, stopped.clone())));
+    tasks.push(tokio::spawn(web::serve(listener, asks, metrics, pages, hosts, stopped.clone())));
     let (taken, policies) = mpsc::channel(1);
     tasks.push(tokio::spawn(reload::run(config.clone(), reloads, taken, stopped.clone())));
 
@@ -215,11 +218,10 @@ pub async fn start(
         tokio::spawn(check_upstream(Arc::clone(upstream)));
     }
     let since = alive_at.unwrap_or_else(clock::now);
-    for upstream in &config.upstreams {
-        if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
-            let (there, told) = (Arc::clone(there), changes_told.clone());
-            tasks.push(tokio::spawn(poll::run(there, every, since, told, stopped.clone())));
-        }
+    poll_upstreams(config, &upstreams, since, &changes_told, &stopped, &mut tasks);
+    if pace == Pace::Real {
+        let (config, journal) = (config.clone(), Arc::clone(&journal));
+        tasks.push(tokio::spawn(billing::run(config, journal, stopped.clone())));
     }
     let dispatcher = Dispatcher::new(upstreams, results);
     let clock = match pace {
@@ -289,6 +291,23 @@ fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<Strin
             Ok((upstream.name.clone(), Arc::new(connected)))
         })
         .collect()
+}
+
+/// Asks the upstreams that are polled what people did there; what they did is `told`.
+fn poll_upstreams(
+    config: &Config,
+    upstreams: &BTreeMap<String, Arc<Upstream>>,
+    since: Timestamp,
+    told: &mpsc::Sender<(String, upstream::Change)>,
+    stop: &watch::Receiver<bool>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) {
+    for upstream in &config.upstreams {
+        if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
+            let (there, told) = (Arc::clone(there), told.clone());
+            tasks.push(tokio::spawn(poll::run(there, every, since, told, stop.clone())));
+        }
+    }
 }
 
 /// Tells an operator at the start what would otherwise show with the first fault.

@@ -106,6 +106,21 @@ pub fn answer(now: Timestamp, question: &Question, sight: &Sight<'_>) -> Json {
                 "outbox": engine.outbox().depth(),
             })
         }
+        Question::Budgets => {
+            let held = engine.held_for_money();
+            let held = held.iter().map(|held| {
+                let episode = held.alarm.episode.as_ref();
+                json!({
+                    "alarm": held.alarm.id, "severity": episode.map(|episode| episode.severity),
+                    "raised_at": episode.map(|episode| episode.raised_at),
+                    "until": held.until, "token": held.token,
+                })
+            });
+            json!({
+                "budgets": engine.standings(), "closed": engine.books_are_closed(),
+                "held": held.collect::<Vec<_>>(),
+            })
+        }
         Question::Audit { since } => kept("audit", journal.audit(*since, RECORDS_MAX)),
         Question::Digest { since } => kept("digest", journal.digest(*since, RECORDS_MAX)),
         Question::Act { .. } => Json::Null,

@@ -3,6 +3,16 @@
 use std::path::Path;
 use std::process::Output;
 
+use faultgate::config;
+use faultgate::engine::policy;
+use faultgate::engine::rehearsal::Rehearsal;
+use faultgate::engine::types::alarm::Signature;
+use faultgate::engine::types::decision::{Decision, TicketEvent};
+use faultgate::engine::types::device::DeviceFacts;
+use faultgate::engine::types::diagnostic::{Report, Source};
+use faultgate::engine::types::input::{Input, OperatorAction};
+use faultgate::engine::types::message::{Reading, Value};
+use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use serde_json::Value as Json;
 
 const RULE: &str =
@@ -68,6 +78,20 @@ fn a_safety_fault_is_opened_whatever_the_budget_says() {
 }
 
 #[test]
+fn check_says_what_a_budget_pays_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = include_str!("../billing/plan-tiered-standard.toml");
+    std::fs::write(folder.path().join("plan.toml"), plan).unwrap();
+    let budgets = "[[budget]]\nid = \"all\"\namount = \"1000.00\"\n";
+    std::fs::write(folder.path().join("budgets.toml"), budgets).unwrap();
+    let output = run(folder.path(), &["check", "budgets.toml", "plan.toml"]);
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    let wanted =
+        "budget `all`: 1000.00 CNY pay for 1835 tickets a period on plan `tiered-standard`";
+    assert!(told.contains(wanted), "{told}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn check_wants_prices_for_a_budget_and_thresholds_that_go_up() {
     let folder = tempfile::tempdir().unwrap();
     let budgets = "[[budget]]\nid = \"all\"\namount = \"3000.00\"\nthresholds = { amber = 95 }\n[[budget]]\nid = \"all\"\namount = 3000.0\n";
@@ -78,4 +102,139 @@ fn check_wants_prices_for_a_budget_and_thresholds_that_go_up() {
     let found: Vec<String> =
         found.map(|d| format!("{}:{} {}", d["line"], d["column"], d["code"])).collect();
     assert_eq!(found, ["2:6 \"missing-key\"", "4:14 \"wrong-value\"", "7:10 \"wrong-type\""]);
+}
+
+/// Two sets of rules on 750 faults: the old one opens nothing, the new one a ticket each.
+fn dearer(month: &str, more: &[&str]) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write("plan.toml", include_str!("../billing/plan-tiered-standard.toml"));
+    write("old.toml", "[[rule]]\nid = \"hot\"\nwhen = \"t > 99\"\n");
+    write("new.toml", "[[rule]]\nid = \"hot\"\nwhen = \"t > 8\"\n");
+    write("month.json", &format!("{{\"ticket.created\": \"{month}\"}}"));
+    let mut recording = String::new();
+    for device in 0..750 {
+        // One every ten minutes: no storm.
+        let ts = at("2026-03-02T08:00:00Z") + TimeSpan::from_secs(device * 600);
+        recording.push_str(&format!(
+            "{{\"ts\":\"{ts}\",\"topic\":\"plant/a/freezer/fz-{device}/telemetry\",\"payload\":\"{{\\\"t\\\":9}}\"}}\n"
+        ));
+    }
+    write("in.jsonl", &recording);
+    let fixed = [
+        "backtest",
+        "--input",
+        "in.jsonl",
+        "--rules",
+        "new.toml",
+        "--against",
+        "old.toml",
+        "--plan",
+        "plan.toml",
+        "--month",
+        "month.json",
+        "--format",
+        "json",
+    ];
+    run(folder.path(), &[&fixed[..], more].concat())
+}
+
+#[test]
+fn the_same_tickets_cost_what_the_month_makes_of_them() {
+    for (month, wanted) in [("1000", "450.00"), ("4800", "263.25"), ("80000", "0.00")] {
+        let output = dearer(month, &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let told: Json = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["difference"]["cost"][0]["month"]["delta"], wanted, "{month}");
+    }
+    let refused = dearer("1000", &["--max-monthly-cost-delta", "100"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(told.contains("dearer by 450.00"), "{told}");
+    assert!(dearer("1000", &["--max-monthly-cost-delta", "450"]).status.success());
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).unwrap()
+}
+
+/// An engine with one rule on a budget, that some freezers get too warm under.
+fn rehearse(severity: &str, amount: &str, devices: u32) -> Rehearsal {
+    let rule = RULE.replace("SEVERITY", severity).replace("SAFETY", "false");
+    let budgets = format!("[[budget]]\nid = \"all\"\namount = \"{amount}\"\n");
+    let texts = [("rule.toml", rule), ("plan.toml", PLAN.to_owned()), ("budgets.toml", budgets)];
+    let sources = texts.map(|(file, text)| Source { file: file.into(), text });
+    let report = Report::default();
+    let policy = policy::compile(&sources, &["desk"], &report);
+    let policy = policy.unwrap_or_else(|| panic!("{:?}", report.into_sorted()));
+    let settings = config::defaults().unwrap().settings().unwrap();
+    let start = at("2026-03-02T08:00:00Z");
+    let mut rehearsal = Rehearsal::new(settings, policy, start);
+    for device in 0..devices {
+        let facts = DeviceFacts {
+            id: format!("冷柜-{device}"),
+            class: "freezer".into(),
+            site: "上海".into(),
+            ..DeviceFacts::default()
+        };
+        let reading = Reading::Good(Value::Float(9.0));
+        let now = start + TimeSpan::from_secs(i64::from(device));
+        let readings = vec![("t".to_owned(), reading)];
+        rehearsal.receive(now, Input::Readings { facts, at: now, readings });
+    }
+    rehearsal
+}
+
+#[test]
+fn a_critical_fault_beyond_the_budget_is_opened_with_its_token_once() {
+    let mut rehearsal = rehearse("critical", "1.20", 2);
+    assert_eq!(rehearsal.engine().tickets().count(), 1);
+    let held = rehearsal.engine().held_for_money();
+    assert_eq!(held.len(), 1);
+    let token = held[0].token.clone().expect("a critical one can be approved");
+    drop(held);
+    for given in ["000000000000", token.as_str(), token.as_str()] {
+        let now = at("2026-03-02T09:00:00Z");
+        let (by, via, reason) = ("李工".to_owned(), "cli".to_owned(), String::new());
+        let signature = Signature { by, at: now, via, reason };
+        let action = OperatorAction::Approve(given.to_owned());
+        rehearsal.receive(now, Input::Operator { action, signature });
+    }
+    assert_eq!(rehearsal.engine().tickets().count(), 2);
+    assert!(rehearsal.engine().held_for_money().is_empty());
+    let overspent = |decision: &&Decision| matches!(decision, Decision::Overspent { .. });
+    assert_eq!(rehearsal.decisions.iter().filter(overspent).count(), 1);
+}
+
+#[test]
+fn what_is_held_is_told_in_time_and_opened_when_a_period_begins() {
+    let mut rehearsal = rehearse("major", "1.20", 2);
+    let told = |rehearsal: &Rehearsal| {
+        let late = |decision: &&Decision| matches!(decision, Decision::HeldTooLong { .. });
+        rehearsal.decisions.iter().filter(late).count()
+    };
+    rehearsal.advance(at("2026-03-02T11:59:00Z"));
+    assert_eq!((told(&rehearsal), rehearsal.engine().tickets().count()), (0, 1));
+    rehearsal.advance(at("2026-03-03T00:00:00Z"));
+    assert_eq!((told(&rehearsal), rehearsal.engine().tickets().count()), (1, 1));
+    rehearsal.advance(at("2026-04-01T12:00:00Z"));
+    assert_eq!((told(&rehearsal), rehearsal.engine().tickets().count()), (1, 2));
+    assert!(rehearsal.engine().held_for_money().is_empty());
+}
+
+#[test]
+fn alarms_that_are_folded_for_money_are_written_on_their_ticket_once_a_minute() {
+    let mut rehearsal = rehearse("minor", "4.80", 40);
+    rehearsal.advance(at("2026-03-02T08:05:00Z"));
+    // Three tickets of their own; the digest is the fourth, and the rest is told only.
+    assert_eq!(rehearsal.engine().tickets().count(), 4);
+    let mut rehearsal = rehearse("minor", "6.80", 7);
+    rehearsal.advance(at("2026-03-02T08:05:00Z"));
+    let opened = |decision: &&Decision| {
+        matches!(decision, Decision::Ticket { event: TicketEvent::Opened, .. })
+    };
+    assert_eq!(rehearsal.decisions.iter().filter(opened).count(), 5);
+    let digest = rehearsal.engine().tickets().last().expect("a digest");
+    // Opened, and the one comment that counts what joined it: no call for each alarm.
+    assert_eq!((digest.alarms, digest.next_effect), (3, 3));
 }

@@ -4,6 +4,8 @@ use rust_decimal::Decimal;
 
 use crate::engine::types::job::{Action, Delivered, JobRecord, JobState, Outcome};
 use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter, Rung};
+use crate::engine::types::severity::Severity;
+use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
 
 /// The end of the chain: what the next row builds on.
@@ -120,7 +122,7 @@ pub fn settle(
 }
 
 /// The meter that an action moves besides the requests that it takes.
-pub(super) fn billed_action(action: &Action) -> Option<Meter> {
+fn billed_action(action: &Action) -> Option<Meter> {
     match action {
         Action::Open(_) => Some(Meter::TicketCreated),
         Action::Escalate { .. } => Some(Meter::TicketEscalated),
@@ -154,35 +156,102 @@ impl Book<'_> {
         if let Some(attempt) = attempt {
             idem.push_str(&format!("#{attempt}"));
         }
-        let mut row = LedgerRow {
-            sequence: self.end.sequence + 1,
+        let movement = Movement {
             meter,
             qty,
             state,
             idem,
             ticket: self.job.key.ticket,
-            upstream_ticket: self.on.upstream_ticket.clone(),
-            external_ref: self.job.fingerprint.0.clone(),
-            action: self.job.action.word().to_owned(),
-            device: self.on.device.clone(),
-            rule: self.on.rule.clone(),
-            site: self.on.site.clone(),
-            customer: self.on.customer.clone(),
-            region: self.on.region.clone(),
-            device_class: self.on.device_class.clone(),
-            revision: self.on.revision.clone(),
-            plan: self.on.plan.clone(),
-            budget_rung: self.on.rung,
-            reverses: None,
+            external_ref: &self.job.fingerprint.0,
+            action: self.job.action.word(),
             severity: self.job.severity,
             time: self.time(),
-            recorded: self.now,
-            prev_hash: String::new(),
-            hash: String::new(),
         };
-        row.seal(&self.end.hash);
-        self.end.sequence = row.sequence;
-        self.end.hash = row.hash.clone();
-        self.rows.push(row);
+        self.rows.push(append(self.end, self.now, movement, self.on));
     }
+}
+
+/// What a row says besides whom it is booked on.
+struct Movement<'a> {
+    meter: Meter,
+    qty: Decimal,
+    state: LedgerState,
+    idem: String,
+    ticket: TicketId,
+    external_ref: &'a str,
+    action: &'static str,
+    severity: Severity,
+    time: Timestamp,
+}
+
+fn append(end: &mut LedgerEnd, now: Timestamp, movement: Movement<'_>, on: &Account) -> LedgerRow {
+    let mut row = LedgerRow {
+        sequence: end.sequence + 1,
+        meter: movement.meter,
+        qty: movement.qty,
+        state: movement.state,
+        idem: movement.idem,
+        ticket: movement.ticket,
+        upstream_ticket: on.upstream_ticket.clone(),
+        external_ref: movement.external_ref.to_owned(),
+        action: movement.action.to_owned(),
+        device: on.device.clone(),
+        rule: on.rule.clone(),
+        site: on.site.clone(),
+        customer: on.customer.clone(),
+        region: on.region.clone(),
+        device_class: on.device_class.clone(),
+        revision: on.revision.clone(),
+        plan: on.plan.clone(),
+        budget_rung: on.rung,
+        reverses: None,
+        severity: movement.severity,
+        time: movement.time,
+        recorded: now,
+        prev_hash: String::new(),
+        hash: String::new(),
+    };
+    row.seal(&end.hash);
+    end.sequence = row.sequence;
+    end.hash = row.hash.clone();
+    row
+}
+
+/// The row of a visit: an engineer came to the ticket's site. Each arrival is one.
+pub fn visit(
+    end: &mut LedgerEnd,
+    now: Timestamp,
+    ticket: &TicketRecord,
+    on: &Account,
+) -> LedgerRow {
+    let (meter, fingerprint) = (Meter::ServiceVisit, &ticket.fingerprint);
+    let movement = Movement {
+        meter,
+        qty: Decimal::ONE,
+        state: LedgerState::Committed,
+        idem: format!("{fingerprint}-visit-{}/{}", now.micros(), meter.name()),
+        ticket: ticket.id,
+        external_ref: &fingerprint.0,
+        action: "visit",
+        severity: ticket.severity,
+        time: now,
+    };
+    append(end, now, movement, on)
+}
+
+/// The row that takes another one back: the same movement with the opposite quantity, at its time,
+/// so that it counts in its period.
+pub fn take_back(end: &mut LedgerEnd, now: Timestamp, taken: &LedgerRow) -> LedgerRow {
+    let mut row = LedgerRow {
+        sequence: end.sequence + 1,
+        qty: -taken.qty,
+        idem: format!("{}#taken-back", taken.idem),
+        reverses: Some(taken.sequence),
+        recorded: now,
+        ..taken.clone()
+    };
+    row.seal(&end.hash);
+    end.sequence = row.sequence;
+    end.hash = row.hash.clone();
+    row
 }

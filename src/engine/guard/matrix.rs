@@ -53,8 +53,23 @@ pub fn decide(
             Admission::Reserve | Admission::Refused | Admission::Blind => Verdict::CreateOverspent,
         };
     }
+    let wanted = on_rung(severity, rung, admission, open);
+    let is_free = match wanted {
+        Verdict::Merge => open.same_device,
+        Verdict::Join | Verdict::DigestJoin | Verdict::Hold | Verdict::Notify | Verdict::Count => {
+            true
+        }
+        Verdict::Create | Verdict::CreateOverspent | Verdict::Digest | Verdict::Ask => false,
+    };
     // What cannot be paid is not created, whatever the rung says.
-    let rung = if admission == Admission::Ordinary { rung } else { Rung::Stop };
+    if is_free || admission == Admission::Ordinary {
+        wanted
+    } else {
+        on_rung(severity, Rung::Stop, admission, open)
+    }
+}
+
+fn on_rung(severity: Severity, rung: Rung, admission: Admission, open: Course) -> Verdict {
     match severity {
         Severity::Critical => critical(rung, admission, open),
         Severity::Major => major(rung, open),

@@ -12,7 +12,7 @@ use crate::engine::types::alarm::{AlarmRecord, Fingerprint, HeldBy};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::JobState;
-use crate::engine::types::ledger::{LedgerRow, Meter};
+use crate::engine::types::ledger::{LedgerRow, Meter, Rung};
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::tariff::{Quantities, Tariff};
@@ -106,6 +106,18 @@ impl Engine {
         }
     }
 
+    /// An engineer has come.
+    pub(super) fn book_visit(
+        &mut self,
+        now: Timestamp,
+        ticket: &TicketRecord,
+        effects: &mut Effects,
+    ) {
+        let account = self.account(ticket);
+        let row = guard::visit(&mut self.ledger, now, ticket, &account);
+        self.book(now, vec![row], effects);
+    }
+
     /// A period begins: its money is there, and what was held is looked at again.
     pub(super) fn begin_period(&mut self, now: Timestamp, effects: &mut Effects) {
         if self.guard.roll(now) {
@@ -143,6 +155,9 @@ impl Engine {
         };
         let rung = self.guard.rung(spender).unwrap_or_default();
         let admission = self.guard.admission(spender, &opening());
+        if rung == Rung::Green && admission == Admission::Ordinary {
+            return Ok(None);
+        }
         let same = self.open_ticket_of(&facts.id, upstream);
         let digest = format!("{upstream}/digest/{}/{}", facts.site, facts.class);
         let has_digest = self.groups.get(&digest).and_then(|id| self.tickets.get(id));

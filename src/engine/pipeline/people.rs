@@ -1,6 +1,7 @@
 //! What people do: in the console or on the command line, and in the upstream.
 
 use super::Engine;
+use crate::engine::guard;
 use crate::engine::lifecycle::{self, Next};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, Shelf, ShelfKind, Signature};
 use crate::engine::types::audit::AuditRecord;
@@ -58,6 +59,10 @@ impl Engine {
             OperatorAction::Retry(key) => self.retry_job(now, key, effects),
             OperatorAction::Drop(key) => self.drop_job(now, key, effects),
             OperatorAction::Approve(token) => self.approve(now, &token, &signature.by, effects),
+            OperatorAction::TakeBack(row) => {
+                let row = guard::take_back(&mut self.ledger, now, &row);
+                self.book(now, vec![row], effects);
+            }
         }
     }
 
@@ -117,6 +122,8 @@ impl Engine {
                 let asked = held.iter().any(|held| held.token.as_deref() == Some(given));
                 (!asked).then(|| format!("no alarm waits for the approval `{given}`"))
             }
+            OperatorAction::TakeBack(row) => (row.committed().is_zero() || row.reverses.is_some())
+                .then(|| format!("row {} commits nothing", row.sequence)),
             OperatorAction::Retry(job) | OperatorAction::Drop(job) => {
                 let dead = self
                     .outbox
@@ -150,6 +157,9 @@ impl Engine {
         let act = format!("ticket {}", status.word());
         self.audit(&act, id.to_string(), signature, effects);
         ticket.status = status;
+        if status == TicketStatus::OnSite {
+            self.book_visit(now, &ticket, effects);
+        }
         if status.is_over() {
             ticket.ladder = None;
             self.close_members(now, &mut ticket, now, effects);

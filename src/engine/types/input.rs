@@ -3,6 +3,7 @@
 use super::alarm::{AlarmId, Signature};
 use super::device::DeviceFacts;
 use super::job::{Delivered, JobKey};
+use super::ledger::LedgerRow;
 use super::message::{Message, Reading};
 use super::ticket::{TicketId, TicketStatus};
 use super::time::{TimeSpan, Timestamp};
@@ -80,6 +81,8 @@ pub enum OperatorAction {
     Drop(JobKey),
     /// Pay for an alarm that the budget does not hold, by its token.
     Approve(String),
+    /// Take back a row of the ledger that was committed and should not have been.
+    TakeBack(Box<LedgerRow>),
 }
 
 impl OperatorAction {
@@ -95,6 +98,7 @@ impl OperatorAction {
             OperatorAction::Retry(_) => "retry",
             OperatorAction::Drop(_) => "drop",
             OperatorAction::Approve(_) => "approve",
+            OperatorAction::TakeBack(_) => "take-back",
         }
     }
 
@@ -112,6 +116,7 @@ impl OperatorAction {
                 format!("{}/{}", job.ticket, job.number)
             }
             OperatorAction::Approve(token) => token.clone(),
+            OperatorAction::TakeBack(row) => format!("ledger row {}", row.sequence),
         }
     }
 }

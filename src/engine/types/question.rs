@@ -19,6 +19,8 @@ pub enum Question {
     Explain(String),
     /// The first message of each kind that was refused.
     Rejected,
+    /// How the budgets stand, and what is held for want of money.
+    Budgets,
     /// Whether the gateway can do its work.
     Health,
     /// What was worth no ticket since then.

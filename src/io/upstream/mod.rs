@@ -9,6 +9,7 @@ mod desk;
 mod hooks;
 mod http;
 mod http_api;
+mod reported;
 mod wire;
 
 use std::net::SocketAddr;

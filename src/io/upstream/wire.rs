@@ -132,6 +132,8 @@ impl Network {
             let unsent = error.is_connect() || error.is_builder();
             if unsent { WireError::NotSent(chain(&error)) } else { WireError::Lost(chain(&error)) }
         })?;
+        let host = response.url().host_str().unwrap_or_default();
+        super::reported::note(host, response.headers());
         let headers = response.headers().iter().filter_map(|(name, value)| {
             value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
         });

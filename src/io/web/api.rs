@@ -40,6 +40,8 @@ pub(super) fn router(asker: Asker, reloader: Reloader, metrics: PrometheusHandle
         .route("/api/v1/tickets", get(async |state| ask(state, Question::Tickets).await))
         .route("/api/v1/devices", get(async |state| ask(state, Question::Devices).await))
         .route("/api/v1/dead-letters", get(async |state| ask(state, Question::DeadLetters).await))
+        .route("/api/v1/budgets", get(async |state| ask(state, Question::Budgets).await))
+        .route("/api/v1/budgets/approve/{token}", post(approve))
         .route("/api/v1/rejected", get(async |state| ask(state, Question::Rejected).await))
         .route("/api/v1/explain/{*id}", get(explain))
         .route("/api/v1/alarms/ack", post(acknowledge))
@@ -118,7 +120,7 @@ async fn ask(State(served): State<Served>, question: Question) -> Response {
     answer(served.asker.ask(question).await)
 }
 
-fn answer(answered: Result<Value, NoAnswer>) -> Response {
+pub(super) fn answer(answered: Result<Value, NoAnswer>) -> Response {
     match answered {
         Ok(Value::Null) => refuse(StatusCode::NOT_FOUND, "nothing has this id"),
         Ok(answer) if answer["done"] == Value::Bool(false) => {
@@ -251,6 +253,15 @@ async fn acknowledge_ticket(
         }
         Err(wrong) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &wrong),
     }
+}
+
+async fn approve(
+    State(served): State<Served>,
+    Path(token): Path<String>,
+    Json(act): Json<Act>,
+) -> Response {
+    let action = OperatorAction::Approve(token);
+    answer(served.asker.ask(Question::Act { action, signer: act.signer() }).await)
 }
 
 async fn retry(

@@ -6,6 +6,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use super::{AlarmLine, Outcome};
+use crate::engine::rating::{Plan, RatingError, Usage, rate};
 use crate::engine::types::time::Timestamp;
 
 /// What `backtest --against --format json` adds under `difference`; old first.
@@ -53,6 +54,45 @@ pub struct CostDifference {
     /// New less old.
     #[serde(serialize_with = "as_text")]
     pub delta: Decimal,
+    /// The month that the change is priced on, as it stands and with what the new set does otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub month: Option<MonthDifference>,
+}
+
+/// A month rated as a whole: what more tickets cost depends on how many there are.
+#[derive(Debug, Serialize)]
+pub struct MonthDifference {
+    /// As it stands.
+    #[serde(serialize_with = "as_text")]
+    pub old: Decimal,
+    /// With the change.
+    #[serde(serialize_with = "as_text")]
+    pub new: Decimal,
+    /// New less old.
+    #[serde(serialize_with = "as_text")]
+    pub delta: Decimal,
+}
+
+impl MonthDifference {
+    /// Rates `month`, and `month` with the difference of the two sets, whole.
+    ///
+    /// # Errors
+    /// A plan that cannot rate it.
+    pub fn of(
+        plan: &Plan,
+        month: &Usage,
+        old: &Outcome,
+        new: &Outcome,
+    ) -> Result<MonthDifference, RatingError> {
+        let mut changed = month.clone();
+        for (meter, quantity) in &new.usage {
+            let before = old.usage.get(meter).copied().unwrap_or_default();
+            let then = month.quantity(meter) + quantity - before;
+            changed.set(meter, then.max(Decimal::ZERO));
+        }
+        let (old, new) = (rate(plan, month)?.total, rate(plan, &changed)?.total);
+        Ok(MonthDifference { old, new, delta: new - old })
+    }
 }
 
 /// Episodes without a counterpart: one of the same rule, device and key that is raised at some
@@ -84,6 +124,7 @@ impl<'a> Difference<'a> {
                     old: old.total,
                     new: new.total,
                     delta: new.total - old.total,
+                    month: None,
                 })
                 .collect(),
             alarms: AlarmDifference {
