@@ -1,7 +1,8 @@
 //! The loop: receive, step, commit, acknowledge, deliver.
 //!
-//! One task owns the engine; nothing else touches it, so that there is no lock around it. While a
-//! commit runs, the next batch gathers in the channel. What a batch decided is neither
+//! One task owns the engine; nothing else touches it, so that there is no lock around it. It has a
+//! thread of its own (`service/own_thread.rs`), on which it also commits: while a commit runs, the
+//! next batch gathers in the sockets. What a batch decided is neither
 //! acknowledged to a broker nor sent to an upstream before it is on disk (I2, I3).
 
 use std::time::Duration;
@@ -102,6 +103,15 @@ struct Owed {
     answers: Vec<(Ask, bool)>,
 }
 
+/// Takes what waits, up to [`BATCH_MAX`], without waiting.
+fn fill<T>(batch: &mut Vec<T>, inlet: &mut mpsc::Receiver<T>) {
+    while batch.len() < BATCH_MAX
+        && let Ok(taken) = inlet.try_recv()
+    {
+        batch.push(taken);
+    }
+}
+
 impl Gateway {
     /// Runs until `stop` says so and everything that was taken in is committed.
     pub async fn run(mut self, mut inlets: Inlets, mut stop: watch::Receiver<bool>) -> Ended {
@@ -131,6 +141,10 @@ impl Gateway {
                 _ = inlets.arrivals.recv_many(&mut arrivals, BATCH_MAX) => {}
                 () = tokio::time::sleep(wait) => {}
             }
+            // One commit covers everything that is there by now.
+            fill(&mut delivered, &mut inlets.delivered);
+            fill(&mut asked, &mut inlets.asked);
+            fill(&mut arrivals, &mut inlets.arrivals);
         }
         self.dispatcher.finish(&mut inlets.delivered, &mut delivered).await;
         self.take(&mut arrivals, &mut delivered, &mut asked).await;
@@ -283,7 +297,7 @@ impl Gateway {
             return;
         }
         let began = clock::monotonic();
-        while let Err(error) = self.journal.commit_async(&self.effects.writes).await {
+        while let Err(error) = self.journal.commit(&self.effects.writes) {
             if self.health.store {
                 tracing::error!(%error, "The store refuses to write; nothing is taken in until it does.");
             }

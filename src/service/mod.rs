@@ -6,6 +6,7 @@ mod dispatch;
 mod gateway;
 mod load;
 pub mod observe;
+mod own_thread;
 mod poll;
 mod reload;
 pub mod suggest;
@@ -17,7 +18,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 
 use crate::config::Config;
@@ -43,6 +45,7 @@ use crate::io::web::{self, Asker, Reloader};
 use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
 use observe::{Observer, Story};
+use own_thread::{OwnThread, Work};
 use view::Health;
 
 /// Results of calls that may wait for the loop.
@@ -60,7 +63,7 @@ pub struct Running {
     reloader: Reloader,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    ended: JoinHandle<Ended>,
+    ended: oneshot::Receiver<Ended>,
     brokers: Brokers,
 }
 
@@ -68,13 +71,14 @@ pub struct Running {
 #[derive(Debug)]
 struct Brokers {
     embedded: Option<Broker>,
-    _external: Vec<Subscriber>,
+    external: Vec<Subscriber>,
     /// By source; `None` for those that are no Sparkplug hosts.
     hosts: Vec<Option<Host>>,
 }
 
 impl Brokers {
-    async fn start(config: &Config, inbox: &Inbox) -> anyhow::Result<Brokers> {
+    /// Starts them; what reads the sockets of external brokers runs on `runtime`.
+    async fn start(config: &Config, inbox: &Inbox, runtime: &Handle) -> anyhow::Result<Brokers> {
         let max_payload = config.broker.max_payload;
         let mut embedded = if config.broker.enabled {
             let bounds = LogBounds::default();
@@ -96,13 +100,11 @@ impl Brokers {
             }
             let password = source.password.as_ref().map(Secret::resolve).transpose();
             let password = password.with_context(|| format!("source `{name}`: password"))?;
-            let subscriber = Subscriber::start(
-                index,
-                &source.transport,
-                password.as_deref(),
-                max_payload,
-                inbox.clone(),
-            );
+            let subscriber = {
+                let _entered = runtime.enter();
+                let (transport, password) = (&source.transport, password.as_deref());
+                Subscriber::start(index, transport, password, max_payload, inbox.clone())
+            };
             external.push(subscriber.with_context(|| format!("source `{name}`"))?);
             let host = source.spec.host_id();
             let host = host.map(|id| Host::connect(&source.transport, password.as_deref(), id));
@@ -111,7 +113,7 @@ impl Brokers {
         if let Some(broker) = &mut embedded {
             broker.open().await?;
         }
-        Ok(Brokers { embedded, _external: external, hosts })
+        Ok(Brokers { embedded, external, hosts })
     }
 
     fn address(&self) -> Option<SocketAddr> {
@@ -145,10 +147,12 @@ impl Running {
         for task in self.tasks {
             tell(task.await);
         }
-        if !self.ended.is_finished() {
-            tell(self.ended.await.map(|_| ()));
+        if !self.ended.is_terminated()
+            && let Err(error) = self.ended.await
+        {
+            tracing::error!(%error, "The gateway's loop has failed.");
         }
-        // Only now: acknowledgements of the last batch went through them.
+        // Only now: acknowledgements of the last batch went through it.
         drop(self.brokers);
     }
 }
@@ -206,17 +210,20 @@ pub async fn start(
     let (taken, policies) = mpsc::channel(1);
     tasks.push(tokio::spawn(reload::run(config.clone(), reloads, taken, stopped.clone())));
 
+    let own_thread = OwnThread::start().await?;
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
     let upstreams = upstreams(config, http)?;
     for upstream in upstreams.values() {
-        tokio::spawn(check_upstream(Arc::clone(upstream)));
+        own_thread.runtime.spawn(check_upstream(Arc::clone(upstream)));
     }
     let since = alive_at.unwrap_or_else(clock::now);
     let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
     for upstream in &config.upstreams {
         if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
             let (there, told) = (Arc::clone(there), changes_told.clone());
-            tasks.push(tokio::spawn(poll::run(there, every, since, told, stopped.clone())));
+            let polling = poll::run(there, every, since, told, stopped.clone());
+            // Ends with the runtime at the latest.
+            drop(own_thread.runtime.spawn(polling));
         }
     }
     let dispatcher = Dispatcher::new(upstreams, results);
@@ -233,8 +240,9 @@ pub async fn start(
     let observer = Observer::new(names.clone());
     let stories = observer.stories();
     let (inbox, arrivals) = mqtt::inbox();
-    let mut brokers = Brokers::start(config, &inbox).await?;
+    let mut brokers = Brokers::start(config, &inbox, &own_thread.runtime).await?;
     let hosts = std::mem::take(&mut brokers.hosts);
+    let subscribers = std::mem::take(&mut brokers.external);
     let mqtt = brokers.address();
     let gateway = Gateway {
         engine,
@@ -250,7 +258,7 @@ pub async fn start(
         hosts,
     };
     let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies };
-    let ended = tokio::spawn(gateway.run(inlets, stopped));
+    let ended = own_thread.run(Work { gateway, inlets, stop: stopped, subscribers });
     Ok(Running { http, mqtt, stories, reloader, stop, tasks, ended, brokers })
 }
 
