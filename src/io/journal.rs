@@ -119,6 +119,17 @@ impl Journal {
         self.store.commit(batch(writes)?)
     }
 
+    /// As [`Journal::commit`], for a task whose thread has something else to do meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub async fn commit_async(&self, writes: &[Write]) -> Result<(), StoreError> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.store.commit_async(batch(writes)?).await
+    }
+
     /// Reads what the engine starts from. Blocks.
     ///
     /// # Errors

@@ -1,8 +1,8 @@
 //! The loop: receive, step, commit, acknowledge, deliver.
 //!
 //! One task owns the engine; nothing else touches it, so that there is no lock around it. It has a
-//! thread of its own (`service/own_thread.rs`), on which it also commits: while a commit runs, the
-//! next batch gathers in the sockets. What a batch decided is neither
+//! thread of its own (`service/own_thread.rs`), on which it also commits where nothing else is under
+//! way: while a commit runs, the next batch gathers. What a batch decided is neither
 //! acknowledged to a broker nor sent to an upstream before it is on disk (I2, I3).
 
 use std::time::Duration;
@@ -28,6 +28,7 @@ use crate::io::desk;
 use crate::io::journal::Journal;
 use crate::io::mqtt::host::Host;
 use crate::io::mqtt::{AckToken, Arrival, Incoming, MqttEvent};
+use crate::io::store::StoreError;
 use crate::io::systemd;
 use crate::io::upstream::Change;
 use crate::io::web::Ask;
@@ -285,6 +286,16 @@ impl Gateway {
         }
     }
 
+    /// Writes on this thread while nobody else needs it: that wakes no other. While calls are under
+    /// way, the store's thread waits for the disk, and this one goes on with the calls.
+    async fn write(&mut self) -> Result<(), StoreError> {
+        if self.dispatcher.is_idle() {
+            self.journal.commit(&self.effects.writes)
+        } else {
+            self.journal.commit_async(&self.effects.writes).await
+        }
+    }
+
     /// Commits what was decided. While the disk refuses, nothing else goes on: messages wait with
     /// their brokers, and the gateway says that it is not ready.
     async fn commit(&mut self, now: Timestamp) {
@@ -297,7 +308,7 @@ impl Gateway {
             return;
         }
         let began = clock::monotonic();
-        while let Err(error) = self.journal.commit(&self.effects.writes) {
+        while let Err(error) = self.write().await {
             if self.health.store {
                 tracing::error!(%error, "The store refuses to write; nothing is taken in until it does.");
             }

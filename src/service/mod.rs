@@ -226,7 +226,7 @@ pub async fn start(
             drop(own_thread.runtime.spawn(polling));
         }
     }
-    let dispatcher = Dispatcher::new(upstreams, results);
+    let dispatcher = Dispatcher::new(upstreams, results, Handle::current());
     let clock = match pace {
         Pace::Real => Clock::starting_at(alive_at.unwrap_or_default()),
         Pace::Fast { origin, speed } => Clock::fast(origin, speed),

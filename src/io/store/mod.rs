@@ -51,7 +51,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { cache_bytes: 8 << 20, min_free_bytes: 64 << 20 }
+        StoreOptions { cache_bytes: 4 << 20, min_free_bytes: 64 << 20 }
     }
 }
 
