@@ -159,6 +159,8 @@ impl Reader {
         waiting: &mut mpsc::UnboundedReceiver<Ack>,
     ) -> Result<Closed, End> {
         self.connected(connection, session_present)?;
+        // What came together with the broker's answer.
+        self.take_packets(connection)?;
         let closed = inbox.closed();
         tokio::pin!(closed);
         let mut acks = Vec::with_capacity(TOGETHER_MAX);
@@ -191,9 +193,7 @@ impl Reader {
                 received = connection.receive(), if is_reading => {
                     received?;
                     was_heard = true;
-                    while let Some(packet) = connection.next_packet()? {
-                        self.packet(packet);
-                    }
+                    self.take_packets(connection)?;
                 }
             }
         }
@@ -247,6 +247,13 @@ impl Reader {
         connection.put(&Packet::Subscribe(subscribe))?;
         if !session_present && std::mem::take(&mut self.is_known) {
             self.tell(MqttEvent::SessionLost);
+        }
+        Ok(())
+    }
+
+    fn take_packets(&mut self, connection: &mut Connection) -> Result<(), ConnectionError> {
+        while let Some(packet) = connection.next_packet()? {
+            self.packet(packet);
         }
         Ok(())
     }
@@ -310,3 +317,6 @@ impl Reader {
         self.arrived.push_back(Arrival::Event { source: Some(self.source), event });
     }
 }
+
+#[cfg(test)]
+mod tests;
