@@ -1,11 +1,15 @@
 //! Delivery: every call that the engine asks for is made in a task of its own, and what came of it
 //! goes back into the loop. The engine bounds how many are under way.
+//!
+//! The first calls are made on the thread of the loop, which need not wake another for them; when
+//! there are many, they are made on the others.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use metrics::histogram;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -16,29 +20,45 @@ use crate::io::upstream::Upstream;
 /// How long a stop waits for calls that are under way.
 const FINISH_WITHIN: Duration = Duration::from_secs(6);
 
+/// Calls under way past which further ones are made on other threads.
+const OWN_CALLS_MAX: usize = 2;
+
 /// Makes the calls.
 #[derive(Debug)]
 pub struct Dispatcher {
     upstreams: BTreeMap<String, Arc<Upstream>>,
     results: mpsc::Sender<Delivered>,
     calls: JoinSet<()>,
+    others: Handle,
 }
 
 impl Dispatcher {
-    /// A dispatcher to these upstreams; what comes of the calls goes to `results`.
+    /// A dispatcher to these upstreams; what comes of the calls goes to `results`. Where there are
+    /// many, they are made on the threads of `others`.
     pub fn new(
         upstreams: BTreeMap<String, Arc<Upstream>>,
         results: mpsc::Sender<Delivered>,
+        others: Handle,
     ) -> Dispatcher {
-        Dispatcher { upstreams, results, calls: JoinSet::new() }
+        Dispatcher { upstreams, results, calls: JoinSet::new(), others }
+    }
+
+    /// True while no call is under way.
+    pub fn is_idle(&mut self) -> bool {
+        self.forget_ended();
+        self.calls.is_empty()
+    }
+
+    fn forget_ended(&mut self) {
+        while self.calls.try_join_next().is_some() {}
     }
 
     /// Makes one call.
     pub fn send(&mut self, call: Call) {
-        while self.calls.try_join_next().is_some() {}
+        self.forget_ended();
         let upstream = self.upstreams.get(&call.upstream).cloned();
         let results = self.results.clone();
-        self.calls.spawn(async move {
+        let calling = async move {
             let delivered = match upstream {
                 Some(upstream) => {
                     let began = clock::monotonic();
@@ -63,7 +83,12 @@ impl Dispatcher {
             };
             // The loop is gone only when the gateway stops; the job is still in the outbox then.
             drop(results.send(delivered).await);
-        });
+        };
+        if self.calls.len() < OWN_CALLS_MAX {
+            self.calls.spawn(calling);
+        } else {
+            self.calls.spawn_on(calling, &self.others);
+        }
     }
 
     /// Waits for the calls that are under way, at most [`FINISH_WITHIN`]; what came of them goes to

@@ -1,7 +1,8 @@
 //! The loop: receive, step, commit, acknowledge, deliver.
 //!
-//! One task owns the engine; nothing else touches it, so that there is no lock around it. While a
-//! commit runs, the next batch gathers in the channel. What a batch decided is neither
+//! One task owns the engine; nothing else touches it, so that there is no lock around it. It has a
+//! thread of its own (`service/own_thread.rs`), on which it also commits where nothing else is under
+//! way: while a commit runs, the next batch gathers. What a batch decided is neither
 //! acknowledged to a broker nor sent to an upstream before it is on disk (I2, I3).
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use crate::io::desk;
 use crate::io::journal::Journal;
 use crate::io::mqtt::host::Host;
 use crate::io::mqtt::{AckToken, Arrival, Incoming, MqttEvent};
+use crate::io::store::StoreError;
 use crate::io::systemd;
 use crate::io::upstream::Change;
 use crate::io::web::Ask;
@@ -103,6 +105,15 @@ struct Owed {
     answers: Vec<(Ask, Option<String>)>,
 }
 
+/// Takes what waits, up to [`BATCH_MAX`], without waiting.
+fn fill<T>(batch: &mut Vec<T>, inlet: &mut mpsc::Receiver<T>) {
+    while batch.len() < BATCH_MAX
+        && let Ok(taken) = inlet.try_recv()
+    {
+        batch.push(taken);
+    }
+}
+
 impl Gateway {
     /// Runs until `stop` says so and everything that was taken in is committed.
     pub async fn run(mut self, mut inlets: Inlets, mut stop: watch::Receiver<bool>) -> Ended {
@@ -132,6 +143,10 @@ impl Gateway {
                 _ = inlets.arrivals.recv_many(&mut arrivals, BATCH_MAX) => {}
                 () = tokio::time::sleep(wait) => {}
             }
+            // One commit covers everything that is there by now.
+            fill(&mut delivered, &mut inlets.delivered);
+            fill(&mut asked, &mut inlets.asked);
+            fill(&mut arrivals, &mut inlets.arrivals);
         }
         self.dispatcher.finish(&mut inlets.delivered, &mut delivered).await;
         self.take(&mut arrivals, &mut delivered, &mut asked).await;
@@ -280,6 +295,18 @@ struct Outside<'a> {
     health: &'a mut Health,
 }
 
+impl Outside<'_> {
+    /// Writes on this thread while nobody else needs it: that wakes no other. While calls are under
+    /// way, the store's thread waits for the disk, and this one goes on with the calls.
+    async fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        if self.dispatcher.is_idle() {
+            self.journal.commit(writes)
+        } else {
+            self.journal.commit_async(writes).await
+        }
+    }
+}
+
 impl World for Outside<'_> {
     type Ack = AckToken;
 
@@ -287,7 +314,7 @@ impl World for Outside<'_> {
     /// gateway says that it is not ready.
     async fn commit(&mut self, writes: &[Write]) {
         let began = clock::monotonic();
-        while let Err(error) = self.journal.commit_async(writes).await {
+        while let Err(error) = self.write(writes).await {
             if self.health.store {
                 tracing::error!(%error, "The store refuses to write; nothing is taken in until it does.");
             }

@@ -7,6 +7,7 @@ mod dispatch;
 mod gateway;
 mod load;
 pub mod observe;
+mod own_thread;
 mod poll;
 mod reload;
 pub mod suggest;
@@ -19,7 +20,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::runtime::Handle;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, block_in_place};
 
 use crate::config::Config;
@@ -45,6 +47,7 @@ use crate::io::web::{self, Asker, Reloader};
 use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
 use observe::{Observer, Story};
+use own_thread::{OwnThread, Work};
 use view::Health;
 
 /// Results of calls that may wait for the loop.
@@ -62,7 +65,7 @@ pub struct Running {
     reloader: Reloader,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
-    ended: JoinHandle<Ended>,
+    ended: oneshot::Receiver<Ended>,
     brokers: Brokers,
 }
 
@@ -70,13 +73,14 @@ pub struct Running {
 #[derive(Debug)]
 struct Brokers {
     embedded: Option<Broker>,
-    _external: Vec<Subscriber>,
+    external: Vec<Subscriber>,
     /// By source; `None` for those that are no Sparkplug hosts.
     hosts: Vec<Option<Host>>,
 }
 
 impl Brokers {
-    async fn start(config: &Config, inbox: &Inbox) -> anyhow::Result<Brokers> {
+    /// Starts them; what reads the sockets of external brokers runs on `runtime`.
+    async fn start(config: &Config, inbox: &Inbox, runtime: &Handle) -> anyhow::Result<Brokers> {
         let max_payload = config.broker.max_payload;
         let mut embedded = if config.broker.enabled {
             let bounds = LogBounds::default();
@@ -98,13 +102,11 @@ impl Brokers {
             }
             let password = source.password.as_ref().map(Secret::resolve).transpose();
             let password = password.with_context(|| format!("source `{name}`: password"))?;
-            let subscriber = Subscriber::start(
-                index,
-                &source.transport,
-                password.as_deref(),
-                max_payload,
-                inbox.clone(),
-            );
+            let subscriber = {
+                let _entered = runtime.enter();
+                let (transport, password) = (&source.transport, password.as_deref());
+                Subscriber::start(index, transport, password, max_payload, inbox.clone())
+            };
             external.push(subscriber.with_context(|| format!("source `{name}`"))?);
             let host = source.spec.host_id();
             let host = host.map(|id| Host::connect(&source.transport, password.as_deref(), id));
@@ -113,7 +115,7 @@ impl Brokers {
         if let Some(broker) = &mut embedded {
             broker.open().await?;
         }
-        Ok(Brokers { embedded, _external: external, hosts })
+        Ok(Brokers { embedded, external, hosts })
     }
 
     fn address(&self) -> Option<SocketAddr> {
@@ -147,10 +149,12 @@ impl Running {
         for task in self.tasks {
             tell(task.await);
         }
-        if !self.ended.is_finished() {
-            tell(self.ended.await.map(|_| ()));
+        if !self.ended.is_terminated()
+            && let Err(error) = self.ended.await
+        {
+            tracing::error!(%error, "The gateway's loop has failed.");
         }
-        // Only now: acknowledgements of the last batch went through them.
+        // Only now: acknowledgements of the last batch went through it.
         drop(self.brokers);
     }
 }
@@ -213,17 +217,19 @@ pub async fn start(
     let (taken, policies) = mpsc::channel(1);
     tasks.push(tokio::spawn(reload::run(config.clone(), reloads, taken, stopped.clone())));
 
+    let own_thread = OwnThread::start().await?;
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
     for upstream in upstreams.values() {
-        tokio::spawn(check_upstream(Arc::clone(upstream)));
+        own_thread.runtime.spawn(check_upstream(Arc::clone(upstream)));
     }
     let since = alive_at.unwrap_or_else(clock::now);
-    poll_upstreams(config, &upstreams, since, &changes_told, &stopped, &mut tasks);
+    let polls = (&changes_told, &own_thread.runtime);
+    poll_upstreams(config, &upstreams, since, polls, &stopped);
     if pace == Pace::Real {
         let (config, journal) = (config.clone(), Arc::clone(&journal));
         tasks.push(tokio::spawn(billing::run(config, journal, stopped.clone())));
     }
-    let dispatcher = Dispatcher::new(upstreams, results);
+    let dispatcher = Dispatcher::new(upstreams, results, Handle::current());
     let clock = match pace {
         Pace::Real => Clock::starting_at(alive_at.unwrap_or_default()),
         Pace::Fast { origin, speed } => Clock::fast(origin, speed),
@@ -238,8 +244,9 @@ pub async fn start(
     let observer = Observer::new(names.clone());
     let stories = observer.stories();
     let (inbox, arrivals) = mqtt::inbox();
-    let mut brokers = Brokers::start(config, &inbox).await?;
+    let mut brokers = Brokers::start(config, &inbox, &own_thread.runtime).await?;
     let hosts = std::mem::take(&mut brokers.hosts);
+    let subscribers = std::mem::take(&mut brokers.external);
     let mqtt = brokers.address();
     let gateway = Gateway {
         engine,
@@ -255,7 +262,7 @@ pub async fn start(
         hosts,
     };
     let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies };
-    let ended = tokio::spawn(gateway.run(inlets, stopped));
+    let ended = own_thread.run(Work { gateway, inlets, stop: stopped, subscribers });
     Ok(Running { http, mqtt, stories, reloader, stop, tasks, ended, brokers })
 }
 
@@ -293,19 +300,19 @@ fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<Strin
         .collect()
 }
 
-/// Asks the upstreams that are polled what people did there; what they did is `told`.
+/// Asks the upstreams that are polled what people did there; what they did is `told`. Ends with the
+/// runtime at the latest.
 fn poll_upstreams(
     config: &Config,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
     since: Timestamp,
-    told: &mpsc::Sender<(String, upstream::Change)>,
+    (told, runtime): (&mpsc::Sender<(String, upstream::Change)>, &Handle),
     stop: &watch::Receiver<bool>,
-    tasks: &mut Vec<JoinHandle<()>>,
 ) {
     for upstream in &config.upstreams {
         if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
             let (there, told) = (Arc::clone(there), told.clone());
-            tasks.push(tokio::spawn(poll::run(there, every, since, told, stop.clone())));
+            drop(runtime.spawn(poll::run(there, every, since, told, stop.clone())));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! order of arrival after its commit.
 
 pub mod config;
+mod connection;
 mod door;
 pub mod embedded;
 pub mod external;

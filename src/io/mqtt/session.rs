@@ -1,4 +1,4 @@
-//! What both clients of an external broker share: how it is reached, and when to try again.
+//! What all clients of an external broker share: how it is reached, and when to try again.
 
 use std::fs;
 use std::io;
@@ -6,19 +6,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rumqttc::{EventLoop, MqttOptions, TlsConfiguration};
+use rumqttc::tokio_rustls::TlsConnector;
+use rumqttc::{EventLoop, Login, MqttOptions, TlsConfiguration};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::config::{BrokerUrl, Transport};
+use super::connection::Dial;
 use crate::io::clock;
 
 /// Largest packet that is read at all. A payload past the configured limit but below this one is
 /// counted and acknowledged; a packet past this one ends the connection, and since the broker
 /// sends it again, the pauses grow to [`PAUSE_MAX`].
 pub(super) const PACKET_BYTES_MAX: usize = 16 << 20;
-const KEEP_ALIVE: Duration = Duration::from_secs(30);
+pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(30);
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 /// A connection that held this long was a good one: the pauses begin anew.
@@ -69,6 +71,28 @@ pub(super) fn options(
         options.set_transport(rumqttc::Transport::tls_with_config(config));
     }
     Ok(options)
+}
+
+/// How the subscribing client connects.
+pub(super) fn dial(transport: &Transport, password: Option<&str>) -> Result<Dial, ClientError> {
+    let BrokerUrl::External { host, port, tls } = &transport.url else {
+        return Err(ClientError::Embedded);
+    };
+    let tls = if *tls {
+        // An IPv6 address stands in brackets in a URL, and without them in a certificate.
+        let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned());
+        let name = name.map_err(|error| ClientError::Tls(error.to_string()))?;
+        Some((TlsConnector::from(Arc::new(tls_config(transport)?)), name))
+    } else {
+        None
+    };
+    let login = |user: &String| Login::new(user, password.unwrap_or_default());
+    Ok(Dial {
+        address: format!("{host}:{port}"),
+        tls,
+        login: transport.user.as_ref().map(login),
+        client_id: transport.client_id.clone(),
+    })
 }
 
 /// The settings of the socket that rumqttc has elsewhere.

@@ -14,6 +14,9 @@ use super::value::{self, FOLDED_KEY, Head};
 use super::wal::Entries;
 use super::{StoreError, StoreOptions};
 
+/// Records that go into sled at a time: what a batch of it replaces is given back only after it.
+const PIECE_RECORDS: usize = 32;
+
 /// What the writer and the readers share.
 #[derive(Debug)]
 pub(super) struct Shared {
@@ -84,22 +87,37 @@ impl Shared {
         Err(error)
     }
 
+    /// Piece by piece, the epoch last: until that is there, the next start puts all of it in again.
     fn write(&self, epoch: u64, entries: &Entries) -> Result<(), sled::Error> {
-        {
-            // Held while the batch goes in, so that no reader sees half of a chunked value.
-            let files = self.files.write().unwrap_or_else(PoisonError::into_inner);
-            let Some(files) = files.as_ref() else {
-                return Err(closed());
-            };
-            let mut batch = sled::Batch::default();
-            for (key, value) in entries {
-                self.put(&files.db, &mut batch, key, value.as_deref())?;
-            }
-            batch.insert(FOLDED_KEY, &epoch.to_be_bytes());
-            files.db.apply_batch(batch)?;
+        let mut entries = entries.iter().peekable();
+        while entries.peek().is_some() {
+            self.change(|db, batch| {
+                for (key, value) in entries.by_ref().take(PIECE_RECORDS) {
+                    self.put(db, batch, key, value.as_deref())?;
+                }
+                Ok(())
+            })?;
         }
+        self.change(|_, batch| {
+            batch.insert(FOLDED_KEY, &epoch.to_be_bytes());
+            Ok(())
+        })?;
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
         files.as_ref().map_or_else(|| Err(closed()), Files::flush)
+    }
+
+    /// Applies one batch. No reader sees half of it: a chunked value is whole.
+    fn change(
+        &self,
+        fill: impl FnOnce(&sled::Db, &mut sled::Batch) -> Result<(), sled::Error>,
+    ) -> Result<(), sled::Error> {
+        let files = self.files.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(files) = files.as_ref() else {
+            return Err(closed());
+        };
+        let mut batch = sled::Batch::default();
+        fill(&files.db, &mut batch)?;
+        files.db.apply_batch(batch)
     }
 
     fn put(

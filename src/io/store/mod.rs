@@ -17,7 +17,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
@@ -97,7 +97,7 @@ pub struct StoreOptions {
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        StoreOptions { cache_bytes: 8 << 20, min_free_bytes: 64 << 20 }
+        StoreOptions { cache_bytes: 4 << 20, min_free_bytes: 64 << 20 }
     }
 }
 
@@ -106,8 +106,9 @@ impl Default for StoreOptions {
 #[derive(Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    writer: Arc<Mutex<Writer>>,
     queue: Option<mpsc::Sender<Commit>>,
-    writer: Option<JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Store {
@@ -120,11 +121,13 @@ impl Store {
         let (writer, notes) = Writer::open(dir, options)?;
         let shared = writer.shared();
         let (queue, commits) = mpsc::channel(QUEUE_MAX);
-        let writer = std::thread::Builder::new()
+        let writer = Arc::new(Mutex::new(writer));
+        let serving = Arc::clone(&writer);
+        let thread = std::thread::Builder::new()
             .name("store-writer".to_owned())
-            .spawn(move || writer.run(commits))
+            .spawn(move || writer::serve(&serving, commits))
             .map_err(|error| StoreError::io(dir, &error, 0))?;
-        let store = Store { shared, queue: Some(queue), writer: Some(writer) };
+        let store = Store { shared, writer, queue: Some(queue), thread: Some(thread) };
         Ok((store, notes))
     }
 
@@ -138,22 +141,17 @@ impl Store {
         open::free_bytes(&self.shared.dir)
     }
 
-    /// Stores `batch`, and returns when it would survive a power cut. Blocks: not for async tasks.
+    /// Stores `batch` on this thread, and returns when it would survive a power cut. Blocks: not
+    /// for async tasks that share their thread with others.
     ///
     /// # Errors
     /// The batch may be stored in part or not at all; the same batch may be committed again.
     /// [`StoreError::StorageFull`] ends by itself when there is space again.
     pub fn commit(&self, batch: Batch) -> Result<(), StoreError> {
-        let (told, tell) = std::sync::mpsc::sync_channel(1);
-        let commit = Commit {
-            batch: checked(batch)?,
-            answer: Box::new(move |result| drop(told.send(result))),
-        };
-        self.queue()?.blocking_send(commit).map_err(|_| StoreError::Closed)?;
-        tell.recv().unwrap_or(Err(StoreError::Closed))
+        writer::lock(&self.writer).commit(checked(batch)?.into_iter().collect())
     }
 
-    /// As [`Store::commit`], for async tasks.
+    /// As [`Store::commit`], for async tasks: batches that wait share a commit.
     ///
     /// # Errors
     /// Those of [`Store::commit`].
@@ -290,11 +288,12 @@ impl Store {
 impl Drop for Store {
     fn drop(&mut self) {
         self.queue = None;
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
         {
             tracing::error!("The store's writer ended with a panic.");
         }
+        writer::lock(&self.writer).end();
     }
 }
 

@@ -1,9 +1,13 @@
-//! The one thread that writes: what waits while a commit runs is the next commit.
+//! One commit after another, on the thread that asks for it. Commits of async tasks go through one
+//! thread: what waits there while a commit runs is the next commit.
+//!
+//! A commit goes into the log in front of sled. When an epoch of the log is full, all of it goes
+//! into sled in one batch while the next epoch is written.
 
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tokio::sync::mpsc;
 
@@ -22,7 +26,32 @@ pub(super) struct Commit {
     pub answer: Box<dyn FnOnce(Result<(), StoreError>) + Send>,
 }
 
+/// The writer, also after a panic of another thread: what it was about to write is not durable,
+/// and nobody was told that it is.
+pub(super) fn lock(writer: &Mutex<Writer>) -> MutexGuard<'_, Writer> {
+    writer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Serves `queue` until every sender is gone.
+pub(super) fn serve(writer: &Mutex<Writer>, mut queue: mpsc::Receiver<Commit>) {
+    while let Some(first) = queue.blocking_recv() {
+        let mut waiting = Vec::new();
+        let mut merged = Entries::new();
+        let mut next = Some(first);
+        while let Some(commit) = next {
+            merged.extend(commit.batch);
+            waiting.push(commit.answer);
+            next = if waiting.len() < GROUP_MAX { queue.try_recv().ok() } else { None };
+        }
+        let result = lock(writer).commit(merged);
+        for answer in waiting {
+            answer(result.clone());
+        }
+    }
+}
+
 /// Commits, one after another.
+#[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
     log: Log<File, Folder>,
@@ -59,28 +88,15 @@ impl Writer {
         Arc::clone(&self.shared)
     }
 
-    /// Serves `queue` until every sender is gone, and leaves nothing in the log.
-    pub fn run(mut self, mut queue: mpsc::Receiver<Commit>) {
-        while let Some(first) = queue.blocking_recv() {
-            let mut waiting = Vec::new();
-            let mut merged = Entries::new();
-            let mut next = Some(first);
-            while let Some(commit) = next {
-                merged.extend(commit.batch);
-                waiting.push(commit.answer);
-                next = if waiting.len() < GROUP_MAX { queue.try_recv().ok() } else { None };
-            }
-            let result = self.commit(merged);
-            for answer in waiting {
-                answer(result.clone());
-            }
-        }
+    /// Leaves nothing in the log.
+    pub fn end(&mut self) {
         if let Err(error) = self.log.close() {
             tracing::warn!(%error, "The log of the store stays as it is; the next start reads it.");
         }
     }
 
-    fn commit(&mut self, merged: Entries) -> Result<(), StoreError> {
+    /// Returns when the entries would survive a power cut.
+    pub fn commit(&mut self, merged: Entries) -> Result<(), StoreError> {
         let free = free_bytes(&self.shared.dir);
         if !merged.is_empty() && free < self.shared.options.min_free_bytes {
             return Err(StoreError::StorageFull {
