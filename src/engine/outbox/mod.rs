@@ -155,13 +155,19 @@ impl Outbox {
         Some(fate)
     }
 
-    /// Sends a dead letter again; the record to store.
-    pub fn retry(&mut self, now: Timestamp, key: JobKey) -> Option<JobRecord> {
+    /// Sends a dead letter again, as what `becomes` makes of it by now; the record to store.
+    pub fn retry(
+        &mut self,
+        now: Timestamp,
+        key: JobKey,
+        becomes: impl FnOnce(Action) -> Action,
+    ) -> Option<JobRecord> {
         let job = self.jobs.get_mut(&key)?;
         let JobState::Dead { reason, .. } = &job.state else {
             return None;
         };
         let reason = reason.clone();
+        job.action = becomes(job.action.clone());
         job.state = JobState::Waiting { attempts: 0, not_before: now, uncertain: true, reason };
         let job = job.clone();
         self.dead.remove(&key);
@@ -356,6 +362,8 @@ mod tests {
         end(&mut outbox, now, 1, 1, Outcome::Rejected { reason: "no such queue".into() });
         assert_eq!(taken(&mut outbox, now), [(1, 2)]);
         let key = JobKey { ticket: TicketId(1), number: 1 };
-        assert!(outbox.retry(now, key).is_some());
+        let told = |_| Action::Comment { text: "late".into() };
+        let again = outbox.retry(now, key, told).map(|job| job.action);
+        assert_eq!(again, Some(Action::Comment { text: "late".into() }), "as what it is by now");
     }
 }

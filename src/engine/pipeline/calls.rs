@@ -136,12 +136,23 @@ impl Engine {
         self.put_ticket(ticket, effects);
     }
 
-    /// Reserves again what a dead letter may cost, and sends it again.
+    /// Reserves again what a dead letter may cost, and sends it again. What the ticket has gone
+    /// past meanwhile is only told: it must not close a ticket that was reopened since, nor open
+    /// one that is over.
     pub(super) fn retry_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
-        let Some(job) = self.outbox.retry(now, key) else {
+        let Some(ticket) = self.tickets.get(&key.ticket) else {
             return;
         };
-        let Some(ticket) = self.tickets.get(&key.ticket) else {
+        let is_over = ticket.status.is_over();
+        let Some(job) = self.outbox.retry(now, key, |action| match action {
+            Action::Resolve { text } if !is_over => Action::Comment { text },
+            Action::Reopen { text } if is_over => Action::Comment { text },
+            action @ (Action::Open(_)
+            | Action::Comment { .. }
+            | Action::Escalate { .. }
+            | Action::Resolve { .. }
+            | Action::Reopen { .. }) => action,
+        }) else {
             return;
         };
         let rows = guard::reserve(&mut self.ledger, now, &job, &account(ticket));

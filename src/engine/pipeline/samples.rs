@@ -97,7 +97,8 @@ impl Engine {
                     self.take_history(now, device, at, &readings, effects)
                 }
                 News::Readings { at, readings } => {
-                    let event = at.unwrap_or(now);
+                    let clock = self.devices.get(device.index()).map(|device| device.clock);
+                    let event = at.unwrap_or_else(|| clock.map_or(now, |clock| clock.receipt(now)));
                     if self.is_repeat(device, event, at.and(message)) {
                         effects.decisions.push(Decision::Repeated { source });
                         continue;
