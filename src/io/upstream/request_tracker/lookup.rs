@@ -100,7 +100,21 @@ impl RequestTracker {
         }
     }
 
-    /// Searches for a ticket that was just opened. The search may be a little behind.
+    /// Searches for a ticket that an earlier attempt may have opened just now.
+    pub(super) async fn find_settled(
+        &self,
+        key: &str,
+        attempt: &mut Attempt,
+    ) -> Result<Option<String>, Outcome> {
+        let found = self.find(key, attempt).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        self.http.pause(SETTLE).await;
+        self.find(key, attempt).await
+    }
+
+    /// Searches for a ticket that was just opened.
     pub(super) async fn read_back(
         &self,
         queue: &str,
@@ -108,12 +122,7 @@ impl RequestTracker {
         key: &str,
         attempt: &mut Attempt,
     ) -> Result<(), Outcome> {
-        let mut found = self.find(key, attempt).await?;
-        if found.is_none() {
-            self.http.pause(SETTLE).await;
-            found = self.find(key, attempt).await?;
-        }
-        let proof = if found.is_some() {
+        let proof = if self.find_settled(key, attempt).await?.is_some() {
             Proof::Found
         } else {
             tracing::error!(ticket, "Tickets to Request Tracker are held: {}.", self.lost(ticket));
@@ -176,8 +185,7 @@ impl RequestTracker {
         let query =
             [("query", query), ("fields", "CustomFields"), ("orderby", "id"), ("order", "ASC")];
         let answer = self.http.send(attempt, Method::GET, "tickets", &query, None, None).await?;
-        let Answer { body, .. } = answer.success()?;
-        Ok(body["items"].as_array().cloned().unwrap_or_default())
+        items(answer.success()?.body)
     }
 
     /// The keys that a ticket carries.
@@ -202,10 +210,19 @@ impl RequestTracker {
             ("order", "DESC"),
         ];
         let answer = self.http.send(attempt, Method::GET, &path, &query, None, None).await?;
-        let Answer { body, .. } = answer.success()?;
-        let mut items = body["items"].as_array().into_iter().flatten();
-        Ok(items.any(|item| item["Subject"].as_str() == Some(subject)))
+        let items = items(answer.success()?.body)?;
+        Ok(items.iter().any(|item| item["Subject"].as_str() == Some(subject)))
     }
+}
+
+/// The hits of a search. An answer without a list says nothing: it must not pass for none.
+fn items(mut body: Json) -> Result<Vec<Json>, Outcome> {
+    let Some(Json::Array(items)) = body.get_mut("items").map(Json::take) else {
+        return Err(Outcome::Unknown {
+            reason: "Request Tracker answered a search without a list".to_owned(),
+        });
+    };
+    Ok(items)
 }
 
 /// Held until somebody mends what is wrong; the outbox tries again by itself.
@@ -221,4 +238,17 @@ fn quoted(text: &str) -> String {
 /// A name as one segment of a path.
 fn segment(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_a_list_does_not_pass_for_a_search_that_found_nothing() {
+        assert_eq!(items(json!({ "items": [] })), Ok(Vec::new()));
+        for answer in [json!({}), json!([]), json!("ok"), Json::Null, json!({ "items": null })] {
+            assert!(matches!(items(answer), Err(Outcome::Unknown { .. })));
+        }
+    }
 }

@@ -95,7 +95,7 @@ impl RequestTracker {
         let key = &call.fingerprint.0;
         let proven = self.guard(queue, attempt).await?;
         if call.uncertain {
-            if let Some(external) = self.find(key, attempt).await? {
+            if let Some(external) = self.find_settled(key, attempt).await? {
                 return Ok(Outcome::Done { external, found: true });
             }
             if !proven {
@@ -146,11 +146,10 @@ impl RequestTracker {
         let path = format!("ticket/{ticket}");
         let key = Some(call.idempotency_key.as_str());
         let answer = self.http.send(attempt, Method::PUT, &path, &[], key, Some(change)).await?;
-        let Answer { body, .. } = answer.success()?;
-        let texts = body.as_array().into_iter().flatten().filter_map(Json::as_str);
+        let texts = texts(answer.success()?.body)?;
         let refusals =
             ["isn't a valid", "Permission Denied", "Could not", "not found", "does not exist"];
-        match texts.into_iter().find(|text| refusals.iter().any(|refusal| text.contains(refusal))) {
+        match texts.iter().find(|text| refusals.iter().any(|refusal| text.contains(refusal))) {
             Some(text) => Err(rejected(text)),
             None => Ok(()),
         }
@@ -180,8 +179,18 @@ impl RequestTracker {
         let path = format!("ticket/{ticket}/comment");
         let key = Some(call.idempotency_key.as_str());
         let answer = self.http.send(attempt, Method::POST, &path, &[], key, Some(&body)).await?;
-        answer.success().map(|_| ())
+        texts(answer.success()?.body).map(|_| ())
     }
+}
+
+/// What it says of a change: a list of texts. Any other answer does not come from it, and says
+/// nothing of what was done.
+fn texts(body: Json) -> Result<Vec<String>, Outcome> {
+    let Json::Array(texts) = body else {
+        let reason = "Request Tracker answered a change without saying what was done".to_owned();
+        return Err(Outcome::Unknown { reason });
+    };
+    Ok(texts.iter().filter_map(Json::as_str).map(str::to_owned).collect())
 }
 
 fn done(ticket: &str) -> Result<Outcome, Outcome> {
