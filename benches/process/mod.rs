@@ -29,7 +29,7 @@ impl Gateway {
         let folder = home.join("rules");
         std::fs::create_dir_all(&folder).unwrap();
         std::fs::write(folder.join("rules.toml"), rules).unwrap();
-        let http = "[http]\nlisten = \"127.0.0.1:0\"\n";
+        let http = "[http]\nlisten = \"127.0.0.1:0\"\n[storm]\nenabled = false\n";
         std::fs::write(home.join("faultgate.toml"), format!("{http}{config}")).unwrap();
         let began = Instant::now();
         let mut process = Command::new(env!("CARGO_BIN_EXE_faultgate"))

@@ -75,8 +75,12 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
         args.paths.clone()
     };
     let mut rules = Vec::new();
-    for source in files::read_all(&paths).context("cannot read what is to be checked")? {
-        if is_plan(&source) {
+    let read = files::read_all(&paths).context("cannot read what is to be checked")?;
+    // The one plan among rules and budgets is the one in force; several are only compared.
+    let alone = read.iter().filter(|source| policy::is_plan(source)).count() == 1;
+    let in_force = alone && read.len() > 1;
+    for source in read {
+        if policy::is_plan(&source) && !in_force {
             let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
             warn_unbounded(plan.as_ref(), Place { source: &source, report: &report });
             sources.push(source);
@@ -88,6 +92,13 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
     let policy = policy::compile(&rules, &names, &report);
     let yields = loaded.config.as_ref().and_then(config::Config::yields);
+    if let Some(policy) = policy.as_ref().filter(|policy| policy.budgets.is_empty()) {
+        let source = rules.iter().find(|source| policy::is_plan(source));
+        let plan = policy.plan.as_ref().map(|active| active.plan());
+        if let Some(source) = source {
+            warn_unbounded(plan, Place { source, report: &report });
+        }
+    }
     if policy.is_some() {
         detect::lint(&rules, yields.as_ref(), &report);
     }
@@ -95,17 +106,12 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     Ok(Checked { diagnostics: report.into_sorted(), sources, policy })
 }
 
-/// A price plan has a `[plan]` table; rule files have none.
-fn is_plan(source: &Source) -> bool {
-    source.text.lines().any(|line| line.trim() == "[plan]")
-}
-
 /// What is charged by use can come to any sum.
 fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
     let Some(plan) = plan.filter(|plan| plan.charges_by_use()) else { return };
     let message = format!("nothing bounds what plan `{}` can come to: it charges by use", plan.id);
-    let hint = "this version has no budgets: agree on a cap with the supplier, and see beforehand \
-                what rules would cost with `faultgate backtest --plan`";
+    let hint =
+        "put it in force with `[gateway] plan` and bound it with a `[[budget]]` in budgets.toml";
     let head = place.source.text.find("[plan]").unwrap_or(0);
     place.warning(head..head + "[plan]".len(), "unbounded-price", message, hint);
 }

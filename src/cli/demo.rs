@@ -306,7 +306,7 @@ struct Teller {
 
 impl Teller {
     fn new(speech: Speech, plan: Plan, bar: ProgressBar) -> Teller {
-        let used = Meter::ALL.iter().map(|meter| (meter.name(), Decimal::ZERO)).collect();
+        let used = Meter::OF_CALLS.iter().map(|meter| (meter.name(), Decimal::ZERO)).collect();
         Teller { speech, plan, bar, used, counts: Counts::default() }
     }
 

@@ -8,6 +8,7 @@ use super::console::table;
 use super::remote;
 use super::{Format, Globals};
 use crate::engine::types::question::Question;
+use crate::engine::types::time::Timestamp;
 
 /// `faultgate alarms`.
 #[derive(Debug, clap::Args)]
@@ -24,6 +25,23 @@ enum AlarmVerb {
     Ack(AlarmAct),
     /// Let a latched alarm go
     Reset(AlarmAct),
+    /// Keep an alarm from people for some time
+    Shelve {
+        #[command(flatten)]
+        act: AlarmAct,
+        /// For how long, at most `[limits] max_shelve`
+        #[arg(long = "for", value_name = "TIME", default_value = "8h")]
+        span: String,
+        /// Only until it returns, if that is sooner
+        #[arg(long)]
+        one_shot: bool,
+    },
+    /// End that
+    Unshelve(AlarmAct),
+    /// Keep an alarm from people until it is put back
+    OutOfService(AlarmAct),
+    /// Put it back
+    InService(AlarmAct),
 }
 
 #[derive(Debug, clap::Args)]
@@ -38,7 +56,7 @@ struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 struct AlarmAct {
-    /// The alarm: RULE/DEVICE
+    /// The alarm: RULE/DEVICE, or RULE/DEVICE/KEY for a rule with a key
     alarm: String,
     /// Why
     #[arg(long, default_value = "")]
@@ -110,6 +128,30 @@ struct LetterAct {
     reason: String,
 }
 
+/// `faultgate audit`.
+#[derive(Debug, clap::Args)]
+pub struct AuditArgs {
+    /// From when on, in RFC 3339: 2026-04-11T00:00:00+08:00
+    #[arg(long, value_name = "TIME", default_value = "1970-01-01T00:00:00Z")]
+    since: String,
+    /// How to report
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Tells what people did.
+pub fn audit(args: &AuditArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let since = Timestamp::parse_rfc3339(&args.since)
+        .ok_or_else(|| anyhow::anyhow!("`{}` is no time in RFC 3339", args.since))?;
+    let answer =
+        remote::ask(globals, &format!("/api/v1/audit?since={since}"), &Question::Audit { since })?;
+    let columns = ["at", "act", "subject", "by", "via", "reason"];
+    let list = ListArgs { all: true, format: args.format };
+    print(&list, &answer, "audit", &columns, |act| {
+        Some(columns.map(|column| text(&act[column])).into())
+    })
+}
+
 /// The values that tell an alarm from others of its rule on its device.
 pub(super) fn key(alarm: &Json) -> String {
     let values = alarm["key"].as_array().into_iter().flatten();
@@ -121,10 +163,11 @@ pub fn alarms(args: &AlarmArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     match &args.verb {
         AlarmVerb::List(list) => {
             let answer = remote::ask(globals, "/api/v1/alarms", &Question::Alarms)?;
-            let columns = ["state", "severity", "raised", "device", "rule", "key", "ticket"];
+            let columns =
+                ["state", "severity", "raised", "device", "rule", "key", "ticket", "shelf"];
             print(list, &answer, "alarms", &columns, |alarm| {
                 let state = text(&alarm["state"]);
-                let open = state != "normal";
+                let open = state != "normal" || !alarm["shelf"].is_null();
                 let episode = &alarm["episode"];
                 (open || list.all).then(|| {
                     vec![
@@ -135,12 +178,20 @@ pub fn alarms(args: &AlarmArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
                         text(&alarm["rule"]),
                         key(alarm),
                         text(&episode["ticket"]),
+                        shelf(&alarm["shelf"]),
                     ]
                 })
             })
         }
-        AlarmVerb::Ack(act) => alarm_act("ack", act, globals),
-        AlarmVerb::Reset(act) => alarm_act("reset", act, globals),
+        AlarmVerb::Ack(act) => alarm_act("ack", act, json!({}), globals),
+        AlarmVerb::Reset(act) => alarm_act("reset", act, json!({}), globals),
+        AlarmVerb::Shelve { act, span, one_shot } => {
+            let how = json!({ "for": span, "one_shot": one_shot });
+            alarm_act("shelve", act, how, globals)
+        }
+        AlarmVerb::Unshelve(act) => alarm_act("unshelve", act, json!({}), globals),
+        AlarmVerb::OutOfService(act) => alarm_act("out-of-service", act, json!({}), globals),
+        AlarmVerb::InService(act) => alarm_act("in-service", act, json!({}), globals),
     }
 }
 
@@ -220,14 +271,27 @@ pub fn dead_letters(args: &DeadLetterArgs, globals: &Globals) -> anyhow::Result<
     }
 }
 
-fn alarm_act(verb: &str, act: &AlarmAct, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let (rule, device) = act
-        .alarm
-        .split_once('/')
-        .ok_or_else(|| anyhow::anyhow!("`{}` is not an alarm; write RULE/DEVICE", act.alarm))?;
+/// How an alarm is kept from people, in a word or two.
+fn shelf(shelf: &Json) -> String {
+    match shelf["kind"].as_str() {
+        Some("shelved") => format!("until {}", text(&shelf["until"])),
+        Some(_) => "out of service".to_owned(),
+        None => "-".to_owned(),
+    }
+}
+
+fn alarm_act(verb: &str, act: &AlarmAct, how: Json, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let mut parts = act.alarm.split('/');
+    let (Some(rule), Some(device)) = (parts.next(), parts.next()) else {
+        anyhow::bail!("`{}` is not an alarm; write RULE/DEVICE", act.alarm);
+    };
     let mut body = remote::signed(&act.reason);
     body["rule"] = json!(rule);
     body["device"] = json!(device);
+    body["key"] = parts.map(str::to_owned).collect();
+    for (name, value) in how.as_object().into_iter().flatten() {
+        body[name] = value.clone();
+    }
     remote::act(globals, &format!("/api/v1/alarms/{verb}"), &body)?;
     println!("{verb}: {}", act.alarm);
     Ok(ExitCode::SUCCESS)

@@ -94,6 +94,8 @@ enum Command {
     Devices(lists::DeviceArgs),
     /// List and handle what could not be delivered
     DeadLetters(lists::DeadLetterArgs),
+    /// Tell what people did: who, when, from where and why
+    Audit(lists::AuditArgs),
     /// Accepted rule sets: list, compare, go back
     Rules(rules::Args),
     /// Rate usage on a price plan
@@ -122,6 +124,7 @@ pub fn main() -> ExitCode {
         Command::Tickets(args) => lists::tickets(args, globals),
         Command::Devices(args) => lists::devices(args, globals),
         Command::DeadLetters(args) => lists::dead_letters(args, globals),
+        Command::Audit(args) => lists::audit(args, globals),
         Command::Rules(args) => rules::run(args, globals),
         Command::Bill(args) => bill::run(args),
         Command::Schema(args) => schema::run(args),

@@ -95,6 +95,8 @@ fn read_store(config: &Config, question: &Question) -> anyhow::Result<Json> {
         );
     }
     let policy = super::backtest::read_policy(config, &config.gateway.rules)?;
-    let engine = service::restore_stopped(config, policy)?;
-    Ok(view::answer(clock::now(), question, &engine, &view::Health::stopped()))
+    let (engine, journal) = service::restore_stopped(config, policy)?;
+    let health = view::Health::stopped();
+    let sight = view::Sight { engine: &engine, journal: &journal, health: &health };
+    Ok(view::answer(clock::now(), question, &sight))
 }

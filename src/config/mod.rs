@@ -4,6 +4,7 @@
 
 mod csv;
 pub mod files;
+mod limits;
 pub mod report;
 pub mod rules;
 pub mod schema;
@@ -17,8 +18,8 @@ use chrono_tz::Tz;
 use device_sim::recording::CsvMapping;
 
 use crate::engine::decode::{self, Payload, Presence, SourceSpec, TopicPattern};
+use crate::engine::merge::StormPolicy;
 use crate::engine::pipeline::Settings;
-use crate::engine::register::UnknownDevices;
 use crate::engine::types::calendar::read_zone;
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Table, read_document};
@@ -28,10 +29,14 @@ use crate::io::mqtt::config::{self as mqtt, BrokerConfig, BrokerUrl, Transport};
 use crate::io::secret::Secret;
 use crate::io::upstream::UpstreamConfig;
 
+pub use limits::Limits;
+
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "faultgate.toml";
 /// The register of devices that is read when none is named.
 const DEFAULT_REGISTER: &str = "devices.toml";
+/// The budgets that are read when none are named.
+const DEFAULT_BUDGETS: &str = "budgets.toml";
 /// Topic of devices, where no source is configured.
 const DEFAULT_TOPIC: &str = "plant/{site}/{class}/{device}/telemetry";
 /// Topic of last wills and births, where no source is configured.
@@ -54,10 +59,10 @@ pub struct Config {
     pub desk_token: Option<Secret>,
     /// The ticket systems, the default one first.
     pub upstreams: Vec<UpstreamConfig>,
-    /// Most devices that are kept.
-    pub devices_max: usize,
-    /// What happens to devices that are not registered, where the register does not say.
-    pub unknown_devices: UnknownDevices,
+    /// Bounds.
+    pub limits: Limits,
+    /// When there is a storm.
+    pub storm: StormPolicy,
     /// Free space below which nothing more is accepted, in bytes.
     pub disk_free_min: u64,
 }
@@ -75,6 +80,10 @@ pub struct GatewayConfig {
     pub rules: Vec<PathBuf>,
     /// The register of devices; it need not be there.
     pub devices: PathBuf,
+    /// The price plan that is in force.
+    pub plan: Option<PathBuf>,
+    /// The budgets; the file need not be there.
+    pub budgets: PathBuf,
     /// The configuration names no rules: the folder need not be there.
     pub rules_by_default: bool,
     /// Data folder.
@@ -173,13 +182,16 @@ impl Config {
     /// These rule files and folders, and the register of devices where there is one: what is
     /// compiled as one set.
     pub fn with_register(&self, rules: &[PathBuf]) -> Vec<PathBuf> {
-        let register = Some(&self.gateway.devices).filter(|file| file.exists());
-        rules.iter().chain(register).cloned().collect()
+        let gateway = &self.gateway;
+        let beside = [&gateway.devices, &gateway.budgets].into_iter().filter(|file| file.exists());
+        rules.iter().chain(beside).chain(&gateway.plan).cloned().collect()
     }
 
     /// Where the files of a rule set lie: the rule files and folders, and the register of devices.
     pub fn rule_paths(&self) -> Vec<PathBuf> {
-        self.gateway.rules.iter().chain([&self.gateway.devices]).cloned().collect()
+        let gateway = &self.gateway;
+        let beside = [&gateway.devices, &gateway.budgets];
+        gateway.rules.iter().chain(beside).chain(&gateway.plan).cloned().collect()
     }
 
     /// What the engine needs of it.
@@ -192,6 +204,8 @@ impl Config {
             language: self.gateway.language,
             zone: self.gateway.zone,
             upstream: upstream.name.clone(),
+            storm: self.storm,
+            shelve_max: self.limits.shelve_max,
             in_flight_max: self
                 .upstreams
                 .iter()
@@ -200,8 +214,8 @@ impl Config {
             lateness: TimeSpan::from_secs(10),
             restart_grace: TimeSpan::from_secs(600),
             resume_max: TimeSpan::from_secs(3_600),
-            unknown_devices: self.unknown_devices,
-            devices_max: self.devices_max,
+            unknown_devices: self.limits.unknown_devices,
+            devices_max: self.limits.devices_max,
             sources: self.sources.iter().map(|source| source.spec.clone()).collect(),
         })
     }
@@ -212,13 +226,15 @@ impl Config {
             *rules = folder.join(&*rules);
         }
         self.gateway.devices = folder.join(&self.gateway.devices);
+        self.gateway.budgets = folder.join(&self.gateway.budgets);
+        self.gateway.plan = self.gateway.plan.take().map(|plan| folder.join(plan));
         self.gateway.data = folder.join(&self.gateway.data);
     }
 }
 
 fn read(table: &Table<'_>) -> Option<Config> {
     for (key, instead) in [
-        ("budget", "leave it out"),
+        ("budget", "budgets stand in budgets.toml beside this file, or in a rule file"),
         ("telemetry", "logs go to standard error, metrics to /metrics"),
     ] {
         table.not_built(key, instead);
@@ -257,11 +273,6 @@ fn read(table: &Table<'_>) -> Option<Config> {
     for upstream in upstreams.iter_mut().filter(|upstream| upstream.is_own_desk()) {
         upstream.token = upstream.token.take().or_else(|| desk_token.clone());
     }
-    let limits = table.table("limits", |entry| {
-        let unknown = entry.optional("unknown_devices").map(|OneOf(unknown)| unknown);
-        Some((entry.or::<u32>("max_devices", DEVICES_MAX), unknown.unwrap_or_default()))
-    });
-    let (devices_max, unknown_devices) = limits.unwrap_or((DEVICES_MAX, UnknownDevices::default()));
     let disk_free_min = table.table("store", read_store);
     Some(Config {
         gateway,
@@ -271,14 +282,12 @@ fn read(table: &Table<'_>) -> Option<Config> {
         hosts,
         desk_token,
         upstreams,
-        devices_max: devices_max as usize,
-        unknown_devices,
+        limits: table.table("limits", |entry| Some(limits::read(entry))).unwrap_or_default(),
+        storm: table.table("storm", |entry| Some(limits::read_storm(entry))).unwrap_or_default(),
         disk_free_min: disk_free_min.unwrap_or(64 << 20),
     })
 }
 
-/// Most devices that are kept, where nothing is configured.
-const DEVICES_MAX: u32 = 200_000;
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 fn default_gateway() -> GatewayConfig {
@@ -288,6 +297,8 @@ fn default_gateway() -> GatewayConfig {
         language: Language::English,
         rules: vec!["rules".into()],
         devices: DEFAULT_REGISTER.into(),
+        plan: None,
+        budgets: DEFAULT_BUDGETS.into(),
         rules_by_default: true,
         data: "data".into(),
     }
@@ -303,6 +314,8 @@ fn read_gateway(table: &Table<'_>) -> GatewayConfig {
         language: table.optional("language").map_or(default.language, |OneOf(language)| language),
         rules_by_default: rules.is_none(),
         devices: table.optional::<String>("devices").map_or(default.devices, PathBuf::from),
+        plan: table.optional::<String>("plan").map(PathBuf::from),
+        budgets: table.optional::<String>("budgets").map_or(default.budgets, PathBuf::from),
         rules: rules.map_or(default.rules, |rules| rules.into_iter().map(PathBuf::from).collect()),
         data: table.optional::<String>("data").map_or(default.data, PathBuf::from),
     }

@@ -2,11 +2,15 @@
 //!
 //! A set with any error is refused whole; every error of every file is told at once.
 
+mod money;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::detect::{self, Rule, RuleTest};
 use super::escalate::{self, Ladder};
+use super::guard::Budget;
+use super::rating::ActivePlan;
 use super::register::{self, Register};
 use super::suppress::{self, Inhibit, Maintenance};
 use super::ticket;
@@ -16,6 +20,9 @@ use super::types::document::{Located, Place, read_document};
 use super::types::glob;
 use super::types::names::{Metric, Names, RuleKind};
 use super::types::text::Bilingual;
+
+use money::Money;
+pub use money::is_plan;
 
 /// The newest version of the rule file format.
 const SCHEMA: i64 = 1;
@@ -39,8 +46,22 @@ pub struct Policy {
     pub maintenance: Vec<Maintenance>,
     /// Devices that are known beforehand, and constants of rules for some of them.
     pub register: Register,
+    /// The price plan that is in force.
+    pub plan: Option<ActivePlan>,
+    /// What may be spent.
+    pub budgets: Vec<Budget>,
     /// The tests of the rule files.
     pub tests: Vec<RuleTest>,
+}
+
+impl Policy {
+    /// The same rules with every change of their alarms told: noise is to be seen, not hidden.
+    pub fn without_flapping(mut self) -> Policy {
+        for rule in self.rules.iter_mut().filter_map(Arc::get_mut) {
+            rule.spec.flapping.high = None;
+        }
+        self
+    }
 }
 
 /// Compiles a set of files. `upstreams` are the names that rules may send tickets to.
@@ -49,8 +70,13 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
     let mut policy = Policy::default();
     let mut drafts = Vec::new();
     let (mut inhibiting, mut entries) = (Vec::new(), Vec::new());
+    let mut money = Money::default();
     for (index, source) in sources.iter().enumerate() {
         let place = Place { source, report };
+        if is_plan(source) {
+            money.read_plan(place);
+            continue;
+        }
         read_document(place, |table| {
             if let Some(schema) = table.optional::<i64>("schema")
                 && schema != SCHEMA
@@ -85,9 +111,11 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
             }
             drafts.extend(detect::read_rules(table, index));
             policy.tests.extend(detect::read_tests(table));
+            money.read(table, index);
             Some(())
         });
     }
+    (policy.plan, policy.budgets) = money.finish(sources, report);
     check_references(&drafts, sources, upstreams, &policy, report);
     let Policy { codes, metrics, rule_names, .. } = &mut policy;
     let rules = detect::compile(drafts, sources, report, codes, metrics, rule_names);

@@ -115,6 +115,9 @@ pub fn event_word(event: AlarmEvent) -> Option<&'static str> {
         AlarmEvent::Raised { .. } => Some("raised"),
         AlarmEvent::Returned => Some("returned"),
         AlarmEvent::Closed => Some("closed"),
-        AlarmEvent::Acknowledged | AlarmEvent::Released { .. } => None,
+        AlarmEvent::Acknowledged
+        | AlarmEvent::Released { .. }
+        | AlarmEvent::Unsteady
+        | AlarmEvent::Steady => None,
     }
 }

@@ -11,6 +11,7 @@
 //! | `j/TICKET/NUMBER` | a job of the outbox |
 //! | `d/DEVICE` | a device |
 //! | `l/SEQUENCE` | a ledger row |
+//! | `u/MICROSECOND/SUBJECT` | an act of a person |
 //! | `m/schema` | the schema's version |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/alive` | when the gateway was last known to run |
@@ -26,6 +27,7 @@ use super::store::{
     Batch, KEY_BYTES_MAX, OpenNotes, Record, Records, Scan, Store, StoreError, StoreOptions,
 };
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
+use crate::engine::types::audit::AuditRecord;
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
@@ -104,6 +106,51 @@ impl Journal {
     /// place, and the next call goes on after it.
     pub fn ledger(&self, sequence: u64) -> Rows<'_> {
         Rows { scan: self.store.scan(b"l/", &ledger_key(sequence)) }
+    }
+
+    /// The ledger from the first row on that was written at `at` or later. Rows are written in the
+    /// order of time, so that the place is found by halves.
+    ///
+    /// # Errors
+    /// What the disk says, and a row that cannot be read.
+    pub fn ledger_since(&self, at: Timestamp) -> Result<Rows<'_>, StoreError> {
+        let Some((key, value)) = self.store.last(b"l/")? else { return Ok(self.ledger(1)) };
+        let (mut low, mut high) = (1, read::<LedgerRow>(&text(&key), &value)?.sequence + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            let key = ledger_key(middle);
+            let found = self.store.get(&key)?;
+            let row = found.map(|value| read::<LedgerRow>(&text(&key), &value)).transpose()?;
+            // A row in quarantine leaves a gap; what is before it is read as well.
+            if row.is_some_and(|row| row.recorded < at) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(self.ledger(low))
+    }
+
+    /// The bytes of the ledger from row `sequence` on, in order.
+    pub fn ledger_bytes(&self, sequence: u64) -> Scan<'_> {
+        self.store.scan(b"l/", &ledger_key(sequence))
+    }
+
+    /// What people did since a time, in order; at most `most` of it. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says; an act that cannot be read is left out.
+    pub fn audit(&self, since: Timestamp, most: usize) -> Result<Vec<AuditRecord>, StoreError> {
+        let from = format!("u/{:020}", since.micros().max(0));
+        let mut acts = Vec::new();
+        for found in self.store.scan(b"u/", from.as_bytes()) {
+            let (key, value) = found?;
+            acts.extend(read::<AuditRecord>(&text(&key), &value).ok());
+            if acts.len() >= most {
+                break;
+            }
+        }
+        Ok(acts)
     }
 }
 
@@ -260,6 +307,9 @@ fn key(write: &Write) -> Vec<u8> {
         Write::Ticket(ticket) => ticket_key(ticket.id),
         Write::Job(job) => job_key(job.key),
         Write::JobGone(key) => job_key(*key),
+        Write::Audit(act) => {
+            bounded(format!("u/{:020}/{}", act.signature.at.micros(), act.subject))
+        }
         Write::Ledger(row) => ledger_key(row.sequence),
         Write::Alive(_) => ALIVE_KEY.to_vec(),
         Write::Received { source, .. } => bounded(format!("r/{source}")),
@@ -272,6 +322,7 @@ fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
         Write::Alarm(alarm) => json(key, alarm),
         Write::Ticket(ticket) => json(key, ticket),
         Write::Job(job) => json(key, job),
+        Write::Audit(act) => json(key, act),
         Write::Ledger(row) => json(key, row),
         Write::Alive(at) => json(key, at),
         Write::Received { source, newest } => Ok(Some(received_bytes(source, newest))),

@@ -140,7 +140,7 @@ impl Backtest {
             input: std::mem::take(&mut self.input),
             alarms: Vec::new(),
             tickets: Vec::new(),
-            usage: Meter::ALL.iter().map(|meter| (meter.name(), Decimal::ZERO)).collect(),
+            usage: Meter::OF_CALLS.iter().map(|meter| (meter.name(), Decimal::ZERO)).collect(),
             cost: Vec::new(),
             rules: Vec::new(),
         };
@@ -264,7 +264,10 @@ impl Outcome {
             Decision::Alarm { .. }
             | Decision::Ticket { .. }
             | Decision::Rejected { .. }
-            | Decision::Repeated { .. } => {}
+            | Decision::Repeated { .. }
+            | Decision::Budget(_)
+            | Decision::Overspent { .. }
+            | Decision::HeldTooLong { .. } => {}
         }
     }
 }

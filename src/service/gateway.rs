@@ -13,7 +13,7 @@ use super::cores;
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
 use super::turn::{self, World};
-use super::view::{self, Health};
+use super::view::{self, Health, Sight};
 use crate::engine::pipeline::Engine;
 use crate::engine::policy::Policy;
 use crate::engine::types::effect::{Effects, Write};
@@ -97,7 +97,8 @@ pub struct Gateway {
 struct Owed {
     acks: Vec<AckToken>,
     /// Questions, and whether the act that one asked for changed anything.
-    answers: Vec<(Ask, bool)>,
+    /// Questions, and why an act is not done.
+    answers: Vec<(Ask, Option<String>)>,
 }
 
 impl Gateway {
@@ -160,20 +161,21 @@ impl Gateway {
             self.step(now, Input::Delivered(delivered));
         }
         for ask in asked.drain(..) {
-            let before = self.effects.writes.len();
+            let mut refusal = None;
             if let Question::Act { action, signer } = &ask.question {
+                refusal = self.engine.refusal(action);
                 let input = Input::Operator { action: action.clone(), signature: signer.at(now) };
                 self.step(now, input);
             }
-            let acted = self.effects.writes.len() > before;
-            owed.answers.push((ask, acted));
+            owed.answers.push((ask, refusal));
         }
         self.settle(now, owed.acks).await;
-        for (ask, acted) in owed.answers {
+        for (ask, refusal) in owed.answers {
             let answer = if matches!(ask.question, Question::Act { .. }) {
-                view::acted(acted)
+                view::acted(refusal)
             } else {
-                view::answer(now, &ask.question, &self.engine, &self.health)
+                let Gateway { engine, journal, health, .. } = &*self;
+                view::answer(now, &ask.question, &Sight { engine, journal, health })
             };
             ask.answer(answer);
         }
@@ -198,6 +200,7 @@ impl Gateway {
         let now = self.clock.now();
         self.step(now, Input::Tick);
         self.engine.reload(now, policy, &mut self.effects);
+        tokio::task::block_in_place(|| super::rebook(&mut self.engine, &self.journal, now));
     }
 
     fn step(&mut self, now: Timestamp, input: Input) {

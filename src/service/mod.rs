@@ -38,7 +38,7 @@ use crate::io::mqtt::host::Host;
 use crate::io::mqtt::{self, Inbox};
 use crate::io::rule_history::Origin;
 use crate::io::secret::Secret;
-use crate::io::store::StoreOptions;
+use crate::io::store::{StoreError, StoreOptions};
 use crate::io::upstream::{self, Upstream};
 use crate::io::web::{self, Asker, Reloader};
 use dispatch::Dispatcher;
@@ -227,8 +227,9 @@ pub async fn start(
     };
     let now = clock.now();
     let mut effects = Effects::default();
-    let engine =
+    let mut engine =
         Engine::restore(config.settings()?, rules.policy, snapshot(stored), now, &mut effects);
+    block_in_place(|| rebook(&mut engine, &journal, now));
 
     let names: Vec<String> = config.sources.iter().map(|source| source.spec.name.clone()).collect();
     let observer = Observer::new(names.clone());
@@ -324,14 +325,40 @@ pub fn snapshot(stored: journal::Snapshot) -> Snapshot {
     }
 }
 
-/// The engine of a gateway that does not run, for commands that look at its store.
+/// Gives the budgets what was spent in their periods. Where it cannot be read, they stay closed to
+/// all but safety and critical faults.
+fn rebook(engine: &mut Engine, journal: &Journal, now: Timestamp) {
+    let Some(since) = engine.books_since() else { return };
+    let mut broken = None;
+    let rows = match journal.ledger_since(since) {
+        Ok(rows) => rows,
+        Err(error) => return tell_closed(&error),
+    };
+    let rows = rows.map_while(|row| row.map_err(|error| broken = Some(error)).ok());
+    engine.rebook(now, rows);
+    if let Some(error) = broken {
+        engine.close_books();
+        tell_closed(&error);
+    }
+}
+
+fn tell_closed(error: &StoreError) {
+    tracing::error!(
+            %error,
+            "The ledger cannot be read: the budgets pay for safety and critical faults only. Run `faultgate ledger verify`."
+    );
+}
+
+/// The engine and the store of a gateway that does not run, for commands that look at them.
 ///
 /// # Errors
 /// A store that is in use or cannot be read.
-pub fn restore_stopped(config: &Config, policy: Policy) -> anyhow::Result<Engine> {
+pub fn restore_stopped(config: &Config, policy: Policy) -> anyhow::Result<(Engine, Journal)> {
     let options = StoreOptions { min_free_bytes: 0, ..StoreOptions::default() };
     let (journal, _) = Journal::open(&config.gateway.data.join("gateway"), options)?;
     let stored = snapshot(journal.load()?);
-    let mut effects = Effects::default();
-    Ok(Engine::restore(config.settings()?, policy, stored, clock::now(), &mut effects))
+    let (mut effects, now) = (Effects::default(), clock::now());
+    let mut engine = Engine::restore(config.settings()?, policy, stored, now, &mut effects);
+    rebook(&mut engine, &journal, now);
+    Ok((engine, journal))
 }

@@ -8,7 +8,7 @@ use tokio::sync::broadcast;
 use super::load::Load;
 use crate::engine::decode::DETAIL_BYTES_MAX;
 use crate::engine::pipeline::Engine;
-use crate::engine::types::decision::{AlarmEvent, Decision, Rejection, TicketEvent};
+use crate::engine::types::decision::{AlarmEvent, Decision, Notice, Rejection, TicketEvent};
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::ledger::{LedgerState, Meter};
 use crate::engine::types::message::Message;
@@ -170,6 +170,14 @@ impl Observer {
                         .increment(1);
                 }
                 Decision::Ticket { id, event, at } => self.tell_ticket(*id, event, *at, engine),
+                Decision::Budget(notice) => tell_rung(notice),
+                Decision::Overspent { ticket, safety } => {
+                    counter!("faultgate_budget_overspent_total").increment(1);
+                    tracing::error!(%ticket, safety, "A ticket is opened that no budget holds.");
+                }
+                Decision::HeldTooLong { id, why } => {
+                    tracing::error!(alarm = %id, why, "An alarm is held for want of money still.");
+                }
             }
         }
         self.load.tell(now, engine);
@@ -228,6 +236,15 @@ impl Observer {
     }
 }
 
+/// Green is no news.
+fn tell_rung(notice: &Notice) {
+    let Notice { budget, rung, period, used, amount } = notice;
+    let (rung, used, amount) = (rung.word(), used.to_string(), amount.to_string());
+    counter!("faultgate_budget_rungs_total", "budget" => budget.clone(), "rung" => rung)
+        .increment(1);
+    tracing::warn!(budget, rung, period, used, amount, "A budget enters a rung.");
+}
+
 fn alarm_word(event: AlarmEvent) -> &'static str {
     match event {
         AlarmEvent::Raised { .. } => "raised",
@@ -235,6 +252,8 @@ fn alarm_word(event: AlarmEvent) -> &'static str {
         AlarmEvent::Acknowledged => "acknowledged",
         AlarmEvent::Returned => "returned",
         AlarmEvent::Closed => "closed",
+        AlarmEvent::Unsteady => "flapping",
+        AlarmEvent::Steady => "steady",
     }
 }
 

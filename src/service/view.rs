@@ -8,6 +8,7 @@ use crate::engine::types::job::{JobRecord, JobState};
 use crate::engine::types::question::Question;
 use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::Timestamp;
+use crate::io::journal::Journal;
 
 /// Whether each part can do its work.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,8 +46,20 @@ impl Health {
     }
 }
 
+/// What is looked at.
+#[derive(Debug)]
+pub struct Sight<'a> {
+    /// The state.
+    pub engine: &'a Engine,
+    /// What is on disk.
+    pub journal: &'a Journal,
+    /// How the gateway is.
+    pub health: &'a Health,
+}
+
 /// The answer to a question; null for an id that nothing has.
-pub fn answer(now: Timestamp, question: &Question, engine: &Engine, health: &Health) -> Json {
+pub fn answer(now: Timestamp, question: &Question, sight: &Sight<'_>) -> Json {
+    let Sight { engine, journal, health } = *sight;
     match question {
         Question::Alarms => json!({ "alarms": engine.alarms().collect::<Vec<_>>() }),
         Question::Tickets => json!({ "tickets": engine.tickets().collect::<Vec<_>>() }),
@@ -91,13 +104,25 @@ pub fn answer(now: Timestamp, question: &Question, engine: &Engine, health: &Hea
                 "outbox": engine.outbox().depth(),
             })
         }
-        Question::Act { .. } => acted(false),
+        Question::Audit { since } => audit(journal, *since),
+        Question::Act { .. } => Json::Null,
     }
 }
 
-/// The answer to an act: whether it changed anything.
-pub fn acted(done: bool) -> Json {
-    json!({ "done": done })
+/// The answer to an act: done, or why not.
+pub fn acted(refusal: Option<String>) -> Json {
+    json!({ "done": refusal.is_none(), "error": refusal })
+}
+
+/// Most acts in one answer.
+const ACTS_MAX: usize = 1_000;
+
+/// What people did, from the store.
+fn audit(journal: &Journal, since: Timestamp) -> Json {
+    match journal.audit(since, ACTS_MAX) {
+        Ok(acts) => json!({ "audit": acts }),
+        Err(error) => json!({ "audit": [], "error": error.to_string() }),
+    }
 }
 
 fn is_dead(job: &JobRecord) -> bool {

@@ -59,12 +59,12 @@ const BROKEN: [(&str, &[Finding]); 12] = [
         &[(4, 9, "template", "for example")],
     ),
     (
-        "[[inhibit]]\nsource = { rule = \"b\" }\n[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\ncode_table = \"acs550\"\nflapping = {}\n",
+        "[[inhibit]]\nsource = { rule = \"b\" }\n[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\ncode_table = \"acs550\"\nflapping = { low = 40 }\n",
         &[
             (1, 1, "missing-key", "`target` which are suppressed"),
             (6, 14, "unknown-reference", ""),
             (6, 14, "missing-key", "`key = [\"code\"]`"),
-            (7, 1, "not-supported", "use `off_delay`"),
+            (7, 12, "out-of-range", "`low` must be above 0 and below `high`"),
         ],
     ),
     (

@@ -303,11 +303,67 @@ fn csv_holds() {
 }
 
 #[test]
-fn presets_hold() {
+fn raw_texts_hold() {
+    let messages = [text("r/冷柜", "E-17;运行"), text("r/d", "\u{7}a\tb\n")];
+    fuzz("decoder = \"raw\"\ntopic = \"r/{device}\"", &["raw"], &messages);
+}
+
+#[test]
+fn vda5050_holds() {
     let state = r#"{"timestamp":"2026-04-11T03:20:14.00Z","batteryState":{"batteryCharge":80},"errors":[{"errorType":"x","errorLevel":"FATAL"}]}"#;
     let messages = [
         text("uagv/v2/k/1/state", state),
         text("uagv/v2/k/1/connection", "{\"connectionState\":\"OFFLINE\"}"),
     ];
     fuzz("decoder = \"vda5050\"", &["errors", "fatal_errors", "error_type"], &messages);
+}
+
+#[test]
+fn tasmota_holds() {
+    let sensor = r#"{"Time":"2026-04-11T11:20:15","AM2301":{"Temperature":24.6,"Humidity":58.2},"TempUnit":"C"}"#;
+    let messages = [
+        text("tele/冷柜/SENSOR", sensor),
+        text("tele/冷柜/STATE", r#"{"UptimeSec":12,"POWER":"ON","Wifi":{"RSSI":96}}"#),
+        text("tele/冷柜/LWT", "Offline"),
+    ];
+    fuzz("decoder = \"tasmota\"", &["AM2301.Temperature", "Wifi.RSSI"], &messages);
+}
+
+#[test]
+fn zigbee2mqtt_holds() {
+    let messages = [
+        text("zigbee2mqtt/leak-1", r#"{"battery":100,"temperature":27.34,"water_leak":false}"#),
+        text("zigbee2mqtt/leak-1/availability", r#"{"state":"offline"}"#),
+    ];
+    fuzz("decoder = \"zigbee2mqtt\"", &["temperature", "water_leak"], &messages);
+}
+
+#[test]
+fn shelly_holds() {
+    let status = r#"{"id":0,"output":true,"apower":8.9,"temperature":{"tC":56.3,"tF":133.3}}"#;
+    let messages = [
+        text("shellies/shelly1pm-84CCA8/relay/0/power", "12.53"),
+        text("shellies/shelly1pm-84CCA8/relay/0", "overpower"),
+        text("shellyplus1pm-a8/status/switch:0", status),
+        text("shellyplus1pm-a8/online", "false"),
+    ];
+    let metrics = ["relay/0/power", "relay/0", "switch:0.apower", "switch:0.temperature.tC"];
+    fuzz("decoder = \"shelly\"", &metrics, &messages);
+}
+
+#[test]
+fn alink_holds() {
+    let payload = r#"{"id":"123","version":"1.0","method":"thing.event.property.post","params":{"Power":{"value":"on","time":1524448722000},"WF":23.6}}"#;
+    let messages = [text("/sys/a1B2/冷机-1/thing/event/property/post", payload)];
+    fuzz("decoder = \"alink\"", &["Power", "WF"], &messages);
+}
+
+#[test]
+fn homie_holds() {
+    let messages = [
+        text("homie/car/thermostat/temperature", "21.5"),
+        text("homie/car/$state", "lost"),
+        text("homie/car/$homie", "4.0.0"),
+    ];
+    fuzz("decoder = \"homie\"", &["thermostat/temperature"], &messages);
 }

@@ -22,14 +22,16 @@ pub struct Home {
 }
 
 impl Home {
-    /// A folder whose gateway has these rules; `extra` is added to the configuration.
+    /// A folder whose gateway has these rules; `extra` is added to the configuration. Every alarm
+    /// goes its own way, unless `extra` says when there is a storm.
     pub fn new(rules: &str, extra: &str) -> Home {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("rules")).expect("made");
         std::fs::write(folder.path().join("rules/rules.toml"), rules).expect("written");
         let broker =
             if extra.contains("[broker]") { "" } else { "[broker]\nlisten = \"127.0.0.1:0\"\n" };
-        let config = format!("[http]\nlisten = \"127.0.0.1:0\"\n{broker}{extra}\n");
+        let storm = if extra.contains("[storm]") { "" } else { "[storm]\nenabled = false\n" };
+        let config = format!("[http]\nlisten = \"127.0.0.1:0\"\n{broker}{storm}{extra}\n");
         std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
         Home { folder }
     }

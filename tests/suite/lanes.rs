@@ -131,7 +131,12 @@ fn play(batches: &[Vec<Said>], lanes: Option<usize>) -> Story {
                 decisions.entry(id.to_string()).or_default().push(line);
             }
             Decision::Rejected { .. } => refused += 1,
-            Decision::Ticket { .. } | Decision::RuleError { .. } | Decision::Repeated { .. } => {}
+            Decision::Ticket { .. }
+            | Decision::RuleError { .. }
+            | Decision::Repeated { .. }
+            | Decision::Budget(_)
+            | Decision::Overspent { .. }
+            | Decision::HeldTooLong { .. } => {}
         }
     }
     let mut alarms: Vec<AlarmRecord> = engine.alarms().cloned().collect();

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod book;
+mod budgets;
 mod check_warnings;
 mod child;
 mod commands;
@@ -15,6 +16,7 @@ mod fuzz;
 mod gateway;
 mod lanes;
 mod layers;
+mod life_cycle;
 mod mosquitto;
 mod mqtt_tls;
 mod mqtt_traps;

@@ -7,7 +7,6 @@ use faultgate::engine::types::device::DeviceFacts;
 use faultgate::engine::types::effect::Write;
 use faultgate::engine::types::job::{Action, JobKey, JobRecord, JobState};
 use faultgate::engine::types::ledger::{LedgerRow, LedgerState, Meter};
-use faultgate::engine::types::rule::OnRemove;
 use faultgate::engine::types::severity::Severity;
 use faultgate::engine::types::ticket::TicketId;
 use faultgate::engine::types::time::Timestamp;
@@ -19,16 +18,12 @@ fn open(dir: &Path) -> Journal {
 }
 
 fn alarm(device: &str) -> AlarmRecord {
+    let key = vec!["E/1".into()];
+    let id = AlarmId { rule: "冷柜过热".into(), device: device.into(), key };
     AlarmRecord {
-        id: AlarmId { rule: "冷柜过热".into(), device: device.into(), key: vec!["E/1".into()] },
-        revision: "r1".into(),
         state: AlarmState::Unacknowledged { clearing: Some(Timestamp::from_millis(5)) },
-        episode: None,
         changed_at: Timestamp::from_millis(5),
-        seen: Vec::new(),
-        edges: Vec::new(),
-        history: Vec::new(),
-        on_remove: OnRemove::Keep,
+        ..AlarmRecord::new(id, "r1".into())
     }
 }
 
@@ -65,6 +60,12 @@ fn row(sequence: u64) -> LedgerRow {
         rule: "r".into(),
         site: String::new(),
         customer: String::new(),
+        region: String::new(),
+        device_class: String::new(),
+        revision: String::new(),
+        plan: String::new(),
+        budget_rung: None,
+        reverses: None,
         severity: Severity::Minor,
         time: Timestamp::EPOCH,
         recorded: Timestamp::EPOCH,

@@ -71,7 +71,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let compile = || rules::compile(&config, sources.clone()).map_err(|no| super::rendered(&no));
     let RuleSet { policy, .. } = compile()?;
     let known = compile()?.policy.rules;
-    let (old, recording) = play(&args.input, &config, policy, &plans)?;
+    let (old, recording) = play(&args.input, &config, policy.without_flapping(), &plans)?;
     let trial = Trial { args, config: &config, plans: &plans, sources, old };
     let noisy = noisiest(&trial.old, args.top);
     let looked_at = known.iter().filter(|rule| noisy.iter().any(|(id, _)| *id == rule.spec.id));
@@ -138,7 +138,8 @@ impl Trial<'_> {
     ) -> anyhow::Result<Outcome> {
         let sources = self.amended(changes).unwrap_or_else(|| self.sources.clone());
         let set = rules::compile(self.config, sources).map_err(|no| super::rendered(&no))?;
-        Ok(play(&self.args.input, self.config, set.policy, self.plans)?.0)
+        let policy = set.policy.without_flapping();
+        Ok(play(&self.args.input, self.config, policy, self.plans)?.0)
     }
 
     /// Tries the changes, those of a kind for all rules at once, and takes the best of each rule.

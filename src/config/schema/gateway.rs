@@ -2,6 +2,7 @@
 
 use super::{Key, Kind, key, words};
 use crate::engine::decode::decoder_names;
+use crate::engine::merge::StormBy;
 use crate::engine::register::UnknownDevices;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Language;
@@ -36,6 +37,7 @@ pub(super) const FILE: &[Key] = &[
         "工单系统，首个为默认",
     ),
     key("limits", Kind::Table(LIMITS), "Bounds", "上限"),
+    key("storm", Kind::Table(STORM), "When alarms join one ticket", "报警风暴：何时并入同一工单"),
     key("store", Kind::Table(STORE), "The store", "存储"),
 ];
 
@@ -60,6 +62,8 @@ const GATEWAY: &[Key] = &[
     ),
     key("rules", TEXTS, "Rule files and folders", "规则文件与目录"),
     key("devices", Kind::Text, "The register of devices", "设备登记文件"),
+    key("plan", Kind::Text, "The price plan that is in force", "生效的资费方案文件"),
+    key("budgets", Kind::Text, "The budgets", "预算文件"),
     key("data", Kind::Text, "Data folder", "数据目录"),
 ];
 
@@ -243,6 +247,29 @@ const RATE: &[Key] = &[
     key("burst", Kind::Number, "Calls at once", "突发调用数"),
 ];
 
+const STORM: &[Key] = &[
+    key("enabled", Kind::Bool, "false: every alarm goes its own way", "false 表示不合并"),
+    key(
+        "by",
+        Kind::Words(words::<StormBy>),
+        "What storms are told apart by; default site",
+        "按什么划分；默认站点",
+    ),
+    key(
+        "enter",
+        Kind::Whole(0, 10_000),
+        "Begins at more alarms than this; default 10",
+        "超过此数开始；默认 10",
+    ),
+    key(
+        "leave",
+        Kind::Whole(1, 10_001),
+        "Ends at fewer than this; default 5",
+        "少于此数结束；默认 5",
+    ),
+    key("window", Kind::Duration, "Within which time; default 10m", "统计时间；默认 10m"),
+];
+
 const LIMITS: &[Key] = &[
     key("max_devices", Kind::Whole(0, 4_294_967_295), "Most devices that are kept", "最大设备数"),
     key(
@@ -250,6 +277,12 @@ const LIMITS: &[Key] = &[
         Kind::Words(words::<UnknownDevices>),
         "What becomes of devices that are not registered",
         "未登记设备的处理方式",
+    ),
+    key(
+        "max_shelve",
+        Kind::Duration,
+        "Longest time that an alarm may be shelved; default 24h",
+        "报警最长搁置时间；默认 24h",
     ),
 ];
 

@@ -1,7 +1,9 @@
 //! Keys of price plans.
 
 use super::{Key, Kind, key, words};
-use crate::engine::rating::{AddonKind, Aggregation, Bucket, PeriodUnit, Rounding};
+use crate::engine::rating::{AddonKind, Bucket, Rounding};
+use crate::engine::types::ledger::Aggregation;
+use crate::engine::types::period::PeriodUnit;
 
 const AMOUNT: Kind = Kind::Decimal(false);
 
@@ -61,7 +63,7 @@ const PERIOD: &[Key] = &[
 ];
 
 const CLOSE: &[Key] = &[
-    key("cron", Kind::Text, "When to look for overdue periods", "检查到期周期的时间").required(),
+    key("cron", Kind::Text, "When to look for overdue periods", "检查到期周期的时间"),
     key("grace", Kind::Duration, "How long late rows are waited for", "等待迟到记录的时间"),
 ];
 

@@ -4,7 +4,8 @@ use super::{Key, Kind, key, words};
 use crate::engine::escalate::{PriorityChange, Stop};
 use crate::engine::register::UnknownDevices;
 use crate::engine::types::code::CodeReset;
-use crate::engine::types::rule::{Mode, OnRemove};
+use crate::engine::types::period::PeriodUnit;
+use crate::engine::types::rule::{Mode, OnRemove, Per};
 use crate::engine::types::severity::Severity;
 
 const SEVERITY: Kind = Kind::Words(words::<Severity>);
@@ -42,6 +43,13 @@ pub(super) const FILE: &[Key] = &[
     ),
     key("device", Kind::Tables(DEVICE), "A registered device", "已登记的设备"),
     key("class", Kind::Tables(CLASS), "Parameters of all devices of a class", "某类设备的公共参数"),
+    key("budget", Kind::Tables(BUDGET), "What may be spent", "支出预算"),
+    key(
+        "quantities",
+        Kind::Open(&[], &Kind::Decimal(false)),
+        "What the plan charges and nobody meters: seats, sites",
+        "资费方案计费而网关不计量的数量：席位、站点",
+    ),
     key(
         "unknown_devices",
         Kind::Words(words::<UnknownDevices>),
@@ -54,6 +62,50 @@ pub(super) const FILE: &[Key] = &[
         "A test, run by `faultgate test`",
         "由 faultgate test 运行的测试",
     ),
+];
+
+const BUDGET: &[Key] = &[
+    key("id", Kind::Text, "Id in notices and rows", "通知与账本中的标识").required(),
+    key(
+        "scope",
+        Kind::Table(SCOPE),
+        "Whose spending; globs, all by default",
+        "约束范围；支持通配，缺省为全部",
+    ),
+    key("amount", Kind::Decimal(false), "Money a period", "每周期金额").required(),
+    key("period", Kind::Words(words::<PeriodUnit>), "Length of the periods", "周期长度"),
+    key("thresholds", Kind::Table(THRESHOLDS), "Where the rungs begin, percent", "各档位起点（%）"),
+    key(
+        "emergency_reserve_percent",
+        Kind::Whole(0, 100),
+        "Part of the amount for critical faults only",
+        "仅供紧急故障使用的应急比例（%）",
+    ),
+    key(
+        "hold_max",
+        Kind::Duration,
+        "How long an alarm is held before a human is told",
+        "暂缓多久后通知人工",
+    ),
+    key(
+        "max_monthly_cost_delta",
+        Kind::Decimal(false),
+        "Greatest rise of a month's cost that a change of rules may bring",
+        "规则变更允许带来的月费用增加上限",
+    ),
+];
+
+const SCOPE: &[Key] = &[
+    key("customer", Kind::Text, "Customer", "客户"),
+    key("site", Kind::Text, "Site", "站点"),
+    key("region", Kind::Text, "Region", "区域"),
+    key("device_class", Kind::Text, "Class of the device", "设备类别"),
+    key("rule", Kind::Text, "Rule", "规则"),
+];
+
+const THRESHOLDS: &[Key] = &[
+    key("amber", Kind::Whole(0, 100), "Green ends", "绿档上限"),
+    key("red", Kind::Whole(0, 100), "Amber ends", "黄档上限"),
 ];
 
 macro_rules! shared_keys {
@@ -70,6 +122,7 @@ macro_rules! shared_keys {
             key("severity", SEVERITY, "How bad it is", "严重程度"),
             key("safety", Kind::Bool, "Gas, fire, shock, overpressure, flood: never held back", "安全类（燃气、火、电击、超压、水淹）：从不压制"),
             key("latch", Kind::Bool, "Stays raised after the return until an operator resets it", "恢复后仍保持，直到人工复位"),
+            key("flapping", Kind::Table(FLAPPING), "When it changes too often and counts as raised", "频繁抖动的判定；抖动期间视为持续报警"),
             key("key", TEXTS, "Metrics whose value is part of the alarm's identity", "其取值属于报警身份的指标"),
             key("code_table", Kind::Text, "Table of fault codes that says severity and texts", "给出严重程度与文本的故障代码表"),
             key("params", PARAMS, "Typed constants, read as `params.NAME`; a device or class may override them", "常量，以 params.名称 引用；设备或类可覆盖"),
@@ -117,7 +170,19 @@ const MATCH: Kind = Kind::Attributes(&[
 ]);
 
 const TICKET: &[Key] = &[
-    key("per", Kind::Named(&["alarm", "device"]), "What one ticket collects", "一张工单汇总的范围"),
+    key("per", Kind::Words(words::<Per>), "What one ticket collects", "一张工单汇总的范围"),
+    key(
+        "group_wait",
+        Kind::Duration,
+        "How long the first alarm of a group waits for others; default 30s for site and rule, else 0s",
+        "同组首个报警等待其他报警的时间；site 与 rule 默认 30s，其余 0s",
+    ),
+    key(
+        "group_interval",
+        Kind::Duration,
+        "Later members are told in one comment at most this often; default 5m",
+        "后续成员合并为一条备注的最小间隔；默认 5m",
+    ),
     key(
         "reopen_within",
         Kind::Duration,
@@ -127,6 +192,22 @@ const TICKET: &[Key] = &[
     key("upstream", Kind::Text, "Name of an [[upstream]]", "上游系统 [[upstream]] 的名称"),
     key("queue", Kind::Text, "Queue of the upstream", "上游队列"),
     key("ladder", Kind::Text, "Id of a [[ladder]]", "升级阶梯 [[ladder]] 的标识"),
+];
+
+const FLAPPING: &[Key] = &[
+    key(
+        "low",
+        Kind::Number,
+        "Stops at this score or below; default 20",
+        "低于或等于此分数结束；默认 20",
+    ),
+    key(
+        "high",
+        Kind::Number,
+        "Starts at this score or above; default 30",
+        "高于或等于此分数开始；默认 30",
+    ),
+    key("enabled", Kind::Bool, "false: never", "false 表示不判定"),
 ];
 
 const LADDER: &[Key] = &[

@@ -17,6 +17,7 @@ const RULES: &str = r#"
 schema = 1
 unknown_devices = "quarantine"
 [defaults]
+flapping = { low = 10 }
 match = { class = "a", labels = { line = "1" } }
 params = { high = 1 }
 title = { zh = "标题", en = "title" }
@@ -29,6 +30,7 @@ when = "t > params.high"
 title = { en = "a" }
 advice = { zh = "甲" }
 params = { high = 2.5 }
+flapping = { enabled = false }
 [rule.ticket]
 upstream = "desk"
 [[ladder]]
@@ -56,6 +58,13 @@ params = { high = 3, a = { high = 4 } }
 [[class]]
 id = "freezer"
 params = { high = 5 }
+[[budget]]
+id = "all"
+scope = { site = "s*" }
+amount = "3000.00"
+thresholds = { amber = 60 }
+[quantities]
+seats = "12"
 [[test]]
 name = "x"
 device = { id = "d", labels = { line = "1" } }
@@ -124,6 +133,8 @@ rate = { per_second = 1.5, burst = 3 }
 poll = "30s"
 [limits]
 max_devices = 5
+[storm]
+by = "region"
 [store]
 engine = "sled"
 "#;

@@ -14,6 +14,7 @@ mod rule_file;
 mod rule_test;
 mod series;
 mod summary;
+mod ticket_keys;
 mod weighted;
 mod window;
 

@@ -9,11 +9,12 @@ use std::sync::Arc;
 
 use super::Rule;
 use super::cel::{CompileScope, Condition, Fault};
+use super::ticket_keys::{TicketKeys, read_flapping, read_ticket};
 use crate::engine::types::code::CodeTable;
-use crate::engine::types::diagnostic::{Report, Source, did_you_mean};
+use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Located, OneOf, Place, Scalar, Table};
 use crate::engine::types::names::{Metric, Names, RuleKind};
-use crate::engine::types::rule::{Mode, OnRemove, Per, RuleSpec, TicketPolicy};
+use crate::engine::types::rule::{FlapLimits, Mode, OnRemove, RuleSpec};
 use crate::engine::types::selector::Selector;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Bilingual;
@@ -157,6 +158,7 @@ struct Keys {
     severity: Option<Severity>,
     safety: Option<bool>,
     latch: Option<bool>,
+    flapping: Option<FlapLimits>,
     params: Option<BTreeMap<String, Scalar>>,
     mode: Option<Mode>,
     on_remove: Option<OnRemove>,
@@ -165,41 +167,7 @@ struct Keys {
     ticket: TicketKeys,
 }
 
-#[derive(Clone, Debug, Default)]
-struct TicketKeys {
-    per: Option<Per>,
-    reopen_within: Option<TimeSpan>,
-    upstream: Option<Located<String>>,
-    queue: Option<String>,
-    ladder: Option<Located<String>>,
-}
-
-impl TicketKeys {
-    /// These keys, and those of `[defaults]` where they say nothing.
-    fn over(self, defaults: &TicketKeys) -> TicketKeys {
-        TicketKeys {
-            per: self.per.or(defaults.per),
-            reopen_within: self.reopen_within.or(defaults.reopen_within),
-            upstream: self.upstream.or_else(|| defaults.upstream.clone()),
-            queue: self.queue.or_else(|| defaults.queue.clone()),
-            ladder: self.ladder.or_else(|| defaults.ladder.clone()),
-        }
-    }
-
-    fn policy(&self) -> TicketPolicy {
-        let default = TicketPolicy::default();
-        TicketPolicy {
-            per: self.per.unwrap_or_default(),
-            reopen_within: self.reopen_within.unwrap_or(default.reopen_within),
-            upstream: self.upstream.as_ref().map(|name| name.value.clone()),
-            queue: self.queue.clone(),
-            ladder: self.ladder.as_ref().map(|name| name.value.clone()),
-        }
-    }
-}
-
 fn read_keys(table: &Table<'_>) -> Keys {
-    table.not_built("flapping", "use `off_delay` and a dead-band");
     Keys {
         selector: table.table("match", |entry| Some(Selector::read(entry, &[]))),
         key: table.optional("key"),
@@ -214,37 +182,13 @@ fn read_keys(table: &Table<'_>) -> Keys {
         severity: table.optional("severity").map(|OneOf(severity)| severity),
         safety: table.optional("safety"),
         latch: table.optional("latch"),
+        flapping: table.table("flapping", read_flapping),
         params: table.table("params", |entry| Some(read_params(entry))),
         mode: table.optional("mode").map(|OneOf(mode)| mode),
         on_remove: table.optional("on_remove").map(|OneOf(on_remove)| on_remove),
         title: table.optional("title"),
         advice: table.optional("advice"),
         ticket: table.table("ticket", |entry| Some(read_ticket(entry))).unwrap_or_default(),
-    }
-}
-
-fn read_ticket(table: &Table<'_>) -> TicketKeys {
-    let per = table.optional::<Located<String>>("per").and_then(|per| match per.value.as_str() {
-        "alarm" => Some(Per::Alarm),
-        "device" => Some(Per::Device),
-        "site" | "rule" => {
-            let message = format!("`per = \"{}\"` is not supported in this version", per.value);
-            table.place().error(per.span, "not-supported", message, "use \"alarm\" or \"device\"");
-            None
-        }
-        other => {
-            let message = format!("`per`: \"{other}\" is not one of alarm, device");
-            let hint = did_you_mean(other, &["alarm", "device"]);
-            table.place().error(per.span, "wrong-value", message, hint);
-            None
-        }
-    });
-    TicketKeys {
-        per,
-        reopen_within: table.optional("reopen_within"),
-        upstream: table.optional("upstream"),
-        queue: table.optional("queue"),
-        ladder: table.optional("ladder"),
     }
 }
 
@@ -291,6 +235,7 @@ fn read_rule(table: &Table<'_>, source: usize, defaults: &Keys) -> Option<RuleDr
         severity: own.severity.or(defaults.severity).unwrap_or(Severity::Major),
         safety: own.safety.or(defaults.safety).unwrap_or(false),
         latch: own.latch.or(defaults.latch).unwrap_or(false),
+        flapping: own.flapping.or(defaults.flapping).unwrap_or_default(),
         params,
         mode: own.mode.or(defaults.mode).unwrap_or_default(),
         on_remove: own.on_remove.or(defaults.on_remove).unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! The ISA-18.2 states as one match, once.
 
 use crate::engine::types::alarm::{AlarmState, Signature};
+use crate::engine::types::rule::FlapLimits;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// A condition's value, as far as it is known.
@@ -26,7 +27,7 @@ pub struct Observation {
 }
 
 /// What of a rule the life cycle depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Policy {
     /// How long `when` must hold.
     pub on_delay: TimeSpan,
@@ -38,6 +39,8 @@ pub struct Policy {
     pub occurrences_within: TimeSpan,
     /// Stays until a reset.
     pub latch: bool,
+    /// When it changes too often.
+    pub flapping: FlapLimits,
 }
 
 /// What happened to the alarm, with its event time.
@@ -53,6 +56,17 @@ pub enum Event {
     Acknowledged(Timestamp),
     /// The episode is over.
     Closed(Timestamp),
+    /// It changes too often, and counts as raised until it is steady.
+    Unsteady(Timestamp),
+    /// It no longer changes too often.
+    Steady {
+        /// Event time.
+        at: Timestamp,
+        /// Since when it flapped.
+        since: Timestamp,
+        /// How often it changed, those that made it flapping included.
+        changes: u32,
+    },
 }
 
 /// The state after an observation or an act.
@@ -102,20 +116,14 @@ pub fn observe(
             })
         }
         AlarmState::Unacknowledged { clearing } => match fall(*clearing, policy, seen) {
-            Fall::Done(at) if policy.latch => latch(None, at),
-            Fall::Done(at) => {
-                Next::to(AlarmState::Returned { rising: None }, vec![Event::Returned(at)])
-            }
+            Fall::Done(at) => returned(state, policy, at, None),
             Fall::Wait(clearing) => {
                 let state = AlarmState::Unacknowledged { clearing };
                 falling(state, clearing, policy, seen)
             }
         },
         AlarmState::Acknowledged { ack, clearing } => match fall(*clearing, policy, seen) {
-            Fall::Done(at) if policy.latch => latch(Some(ack.clone()), at),
-            Fall::Done(at) => {
-                Next::to(AlarmState::Normal, vec![Event::Returned(at), Event::Closed(at)])
-            }
+            Fall::Done(at) => returned(state, policy, at, None),
             Fall::Wait(clearing) => {
                 let state = AlarmState::Acknowledged { ack: ack.clone(), clearing };
                 falling(state, clearing, policy, seen)
@@ -165,6 +173,20 @@ pub fn acknowledge(state: &AlarmState, signature: &Signature, at: Timestamp) -> 
     }
 }
 
+/// It is worse than what was taken, or back from its shelf: C -> B.
+pub fn re_alarm(state: &AlarmState) -> Option<Next> {
+    match state {
+        AlarmState::Acknowledged { clearing, .. } => {
+            Some(Next::to(AlarmState::Unacknowledged { clearing: *clearing }, Vec::new()))
+        }
+        AlarmState::Normal
+        | AlarmState::Pending { .. }
+        | AlarmState::Unacknowledged { .. }
+        | AlarmState::Returned { .. }
+        | AlarmState::Latched { .. } => None,
+    }
+}
+
 /// An operator lets a latched alarm go.
 pub fn reset(state: &AlarmState, at: Timestamp) -> Option<Next> {
     match state {
@@ -194,7 +216,7 @@ pub fn ticket_over(state: &AlarmState, at: Timestamp) -> Option<Next> {
 }
 
 /// `Ok` when the alarm is raised now, else since when it has been rising, if it is.
-fn rise(
+pub(super) fn rise(
     rising: Option<Timestamp>,
     edges: &mut Vec<Timestamp>,
     policy: &Policy,
@@ -218,12 +240,16 @@ fn rise(
     Err(Some(since))
 }
 
-enum Fall {
+/// What the conditions say of the return.
+pub(super) enum Fall {
+    /// It is there.
     Done(Timestamp),
+    /// It is not, or has held since then.
     Wait(Option<Timestamp>),
 }
 
-fn fall(clearing: Option<Timestamp>, policy: &Policy, seen: Observation) -> Fall {
+/// Whether the return is there, given since when it has held.
+pub(super) fn fall(clearing: Option<Timestamp>, policy: &Policy, seen: Observation) -> Fall {
     let since = match (clearing, seen.clear) {
         (Some(since), Truth::Holds) => since,
         (None, Truth::Holds) => seen.at,
@@ -254,8 +280,32 @@ fn falling(
     Next { state, events: Vec::new(), due }
 }
 
-fn latch(ack: Option<Signature>, at: Timestamp) -> Next {
-    Next::to(AlarmState::Latched { ack, rising: None }, vec![Event::Returned(at)])
+/// A raised alarm returns: B -> D, C -> A, or latched; `rising` since `when` holds again.
+pub(super) fn returned(
+    state: &AlarmState,
+    policy: &Policy,
+    at: Timestamp,
+    rising: Option<Timestamp>,
+) -> Next {
+    let ack = match state {
+        AlarmState::Acknowledged { ack, .. } => Some(ack.clone()),
+        AlarmState::Normal
+        | AlarmState::Pending { .. }
+        | AlarmState::Unacknowledged { .. }
+        | AlarmState::Returned { .. }
+        | AlarmState::Latched { .. } => None,
+    };
+    let mut events = vec![Event::Returned(at)];
+    let state = match ack {
+        ack if policy.latch => AlarmState::Latched { ack, rising },
+        None => AlarmState::Returned { rising },
+        Some(_) => {
+            events.push(Event::Closed(at));
+            at_rest(rising)
+        }
+    };
+    let due = rising.map(|since| since + policy.on_delay).filter(|due| *due > at);
+    Next { state, events, due }
 }
 
 /// A, or pending where `when` has begun to hold again meanwhile.
@@ -291,6 +341,7 @@ mod tests {
             occurrences: 1,
             occurrences_within: TimeSpan::from_secs(3_600),
             latch: false,
+            flapping: FlapLimits { low: 20.0, high: None },
         }
     }
 
@@ -315,6 +366,7 @@ mod tests {
                     Event::Returned(at) => format!("returned {}", at.micros() / SECOND),
                     Event::Acknowledged(at) => format!("taken {}", at.micros() / SECOND),
                     Event::Closed(at) => format!("closed {}", at.micros() / SECOND),
+                    Event::Unsteady(_) | Event::Steady { .. } => unreachable!("not from here"),
                 });
             }
             state = next.state;

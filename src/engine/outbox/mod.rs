@@ -13,6 +13,7 @@ use crate::engine::types::job::{Action, Call, Delivered, JobKey, JobRecord, JobS
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 pub use retry::retry_at;
 
@@ -62,7 +63,7 @@ impl Outbox {
     /// that it is looked up before it is sent again (I5).
     pub fn restore(&mut self, mut job: JobRecord) {
         if let JobState::Waiting { uncertain, .. } = &mut job.state {
-            *uncertain = true;
+            *uncertain = !seeded::has(Bug::RestartForgets);
         }
         self.add(job);
     }
@@ -137,7 +138,8 @@ impl Outbox {
         let fate = match &delivered.outcome {
             Outcome::Done { .. } => Fate::Done(job),
             Outcome::Rejected { reason } => {
-                job.state = JobState::Dead { at: now, reason: reason.clone() };
+                let (reason, attempts) = (reason.clone(), delivered.attempt);
+                job.state = JobState::Dead { at: now, reason, attempts };
                 self.dead.insert(job.key);
                 self.jobs.insert(job.key, job.clone());
                 Fate::Dead(job)
@@ -163,12 +165,12 @@ impl Outbox {
         becomes: impl FnOnce(Action) -> Action,
     ) -> Option<JobRecord> {
         let job = self.jobs.get_mut(&key)?;
-        let JobState::Dead { reason, .. } = &job.state else {
+        let JobState::Dead { reason, attempts, .. } = &job.state else {
             return None;
         };
-        let reason = reason.clone();
+        let (reason, attempts) = (reason.clone(), *attempts);
         job.action = becomes(job.action.clone());
-        job.state = JobState::Waiting { attempts: 0, not_before: now, uncertain: true, reason };
+        job.state = JobState::Waiting { attempts, not_before: now, uncertain: true, reason };
         let job = job.clone();
         self.dead.remove(&key);
         self.promote(key.ticket);
@@ -226,10 +228,14 @@ impl Outbox {
         let mut head = None;
         for job in self.of_ticket(ticket) {
             if self.in_flight.contains_key(&job.key) {
+                if seeded::has(Bug::JobsOutOfOrder) {
+                    continue;
+                }
                 return;
             }
             match (&job.state, &job.action) {
                 (JobState::Dead { .. }, Action::Open(_)) => return,
+                (JobState::Dead { .. }, _) if seeded::has(Bug::RefusedBlocks) => return,
                 (JobState::Dead { .. }, _) => {}
                 (JobState::Waiting { not_before, .. }, _) => {
                     head = Some((job.severity, job.created_at, job.key, *not_before));
@@ -253,7 +259,7 @@ impl Outbox {
 fn call(job: &JobRecord, external: Option<String>) -> Call {
     let (attempts, uncertain) = match &job.state {
         JobState::Waiting { attempts, uncertain, .. } => (*attempts, *uncertain),
-        JobState::Dead { .. } => (0, true),
+        JobState::Dead { attempts, .. } => (*attempts, true),
     };
     Call {
         key: job.key,
@@ -262,7 +268,7 @@ fn call(job: &JobRecord, external: Option<String>) -> Call {
         fingerprint: job.fingerprint.clone(),
         idempotency_key: job.idempotency_key.clone(),
         attempt: attempts + 1,
-        uncertain,
+        uncertain: uncertain && !seeded::has(Bug::NoLookUp),
         action: job.action.clone(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::engine::escalate;
-use crate::engine::guard::{self, Account};
+use crate::engine::guard::{self, Account, Spender};
 use crate::engine::outbox::Fate;
 use crate::engine::ticket;
 use crate::engine::types::decision::{Decision, TicketEvent};
@@ -11,6 +11,7 @@ use crate::engine::types::job::{Action, Delivered, JobKey, JobRecord, JobState, 
 use crate::engine::types::ledger::LedgerState;
 use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 impl Engine {
     /// Adds one job to a ticket: the job, and what it may cost, in one step.
@@ -38,9 +39,13 @@ impl Engine {
                 reason: String::new(),
             },
         };
-        let rows = guard::reserve(&mut self.ledger, now, &job, &account(ticket));
-        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
-        effects.writes.push(Write::Job(Box::new(job.clone())));
+        let account = self.account(ticket);
+        let rows = guard::reserve(&mut self.ledger, now, &job, &account);
+        self.book(now, rows, effects);
+        let is_kept = matches!(job.action, Action::Resolve { .. });
+        if !(is_kept && seeded::has(Bug::ResolveInMemory)) {
+            effects.writes.push(Write::Job(Box::new(job.clone())));
+        }
         self.outbox.add(job);
     }
 
@@ -61,11 +66,12 @@ impl Engine {
             ticket.external = Some(external.clone());
         }
         let (Fate::Done(job) | Fate::Again(job, _) | Fate::Dead(job)) = &fate;
-        let rows = guard::settle(&mut self.ledger, now, job, delivered, &account(&ticket));
+        let account = self.account(&ticket);
+        let rows = guard::settle(&mut self.ledger, now, job, delivered, &account);
         for row in rows.iter().filter(|row| row.state == LedgerState::Committed) {
             *ticket.usage.entry(row.meter).or_default() += row.qty;
         }
-        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
+        self.book(now, rows, effects);
         let action = job.action.word();
         let event = match (&fate, &delivered.outcome) {
             (
@@ -136,6 +142,33 @@ impl Engine {
         self.put_ticket(ticket, effects);
     }
 
+    /// On whom a movement of a ticket is booked.
+    pub(super) fn account(&self, ticket: &TicketRecord) -> Account {
+        let device = self.names.find(&ticket.device).and_then(|id| self.devices.get(id.index()));
+        let facts = device.map(|device| &device.facts);
+        let rule = self.policy.rules.iter().find(|rule| rule.spec.id == ticket.rule);
+        let spender = Spender {
+            customer: &ticket.customer,
+            site: &ticket.site,
+            region: facts.map_or("", |facts| &facts.region),
+            device_class: facts.map_or("", |facts| &facts.class),
+            rule: &ticket.rule,
+        };
+        Account {
+            upstream_ticket: ticket.external.clone(),
+            device: ticket.device.clone(),
+            rule: ticket.rule.clone(),
+            site: ticket.site.clone(),
+            customer: ticket.customer.clone(),
+            region: facts.map(|facts| facts.region.clone()).unwrap_or_default(),
+            device_class: facts.map(|facts| facts.class.clone()).unwrap_or_default(),
+            revision: rule.map(|rule| rule.spec.revision.clone()).unwrap_or_default(),
+            plan: self.guard.plan().to_owned(),
+            rung: self.guard.rung(spender),
+            time: ticket.opened_at,
+        }
+    }
+
     /// Reserves again what a dead letter may cost, and sends it again. What the ticket has gone
     /// past meanwhile is only told: it must not close a ticket that was reopened since, nor open
     /// one that is over.
@@ -155,14 +188,20 @@ impl Engine {
         }) else {
             return;
         };
-        let rows = guard::reserve(&mut self.ledger, now, &job, &account(ticket));
-        effects.writes.extend(rows.into_iter().map(|row| Write::Ledger(Box::new(row))));
+        let account = self.account(ticket);
+        let rows = guard::reserve(&mut self.ledger, now, &job, &account);
+        self.book(now, rows, effects);
         effects.writes.push(Write::Job(Box::new(job)));
     }
 
     /// Gives a dead letter up; a ticket that can never be opened counts as cancelled.
     pub(super) fn drop_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
         for job in self.outbox.drop_dead(key) {
+            if let Some(ticket) = self.tickets.get(&key.ticket) {
+                let account = self.account(ticket);
+                let rows = guard::release(&mut self.ledger, now, &job, &account);
+                self.book(now, rows, effects);
+            }
             effects.writes.push(Write::JobGone(job.key));
             if matches!(job.action, Action::Open(_) | Action::Resolve { .. })
                 && let Some(mut ticket) = self.tickets.get(&key.ticket).cloned()
@@ -177,16 +216,5 @@ impl Engine {
                 self.put_ticket(ticket, effects);
             }
         }
-    }
-}
-
-fn account(ticket: &TicketRecord) -> Account {
-    Account {
-        upstream_ticket: ticket.external.clone(),
-        device: ticket.device.clone(),
-        rule: ticket.rule.clone(),
-        site: ticket.site.clone(),
-        customer: ticket.customer.clone(),
-        time: ticket.opened_at,
     }
 }

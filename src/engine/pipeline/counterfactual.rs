@@ -5,6 +5,7 @@ use serde::Serialize;
 use super::near_miss::{clearing, rising};
 use super::{Engine, evaluation};
 use crate::engine::detect::{Evaluation, Rule, Truth, Unknown};
+use crate::engine::lifecycle;
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState};
 use crate::engine::types::names::{DeviceId, MetricId};
 use crate::engine::types::rule::Mode;
@@ -43,6 +44,7 @@ impl Engine {
             missing.push("the rule is off".to_owned());
         } else {
             let state = record.map_or(&AlarmState::Normal, |record| &record.state);
+            missing.extend(record.and_then(|record| unsteady(record, &rule, event)));
             if state.is_raised() {
                 self.return_misses(id, &rule, state, &when, clear.as_ref(), event, &mut missing);
             } else {
@@ -148,6 +150,20 @@ impl Engine {
             Unknown::Error(detail) => (*detail).to_owned(),
         }
     }
+}
+
+/// Until when an alarm that flaps counts as raised.
+fn unsteady(record: &AlarmRecord, rule: &Rule, event: Timestamp) -> Option<String> {
+    let flapping = record.flapping.as_ref()?;
+    let score = lifecycle::score(lifecycle::recent(&record.changes, event));
+    let underneath = if flapping.lull.is_some() { "back to normal" } else { "raised" };
+    let calm = lifecycle::calm_at(&record.changes, rule.spec.flapping);
+    let calm = calm.map(|at| format!(", at {at} if it stays so")).unwrap_or_default();
+    let low = rule.spec.flapping.low;
+    Some(format!(
+        "flapping since {}, score {score:.2}: {underneath} underneath, and counts as raised until the score is {low} or less{calm}",
+        flapping.since
+    ))
 }
 
 fn word(evaluation: &Evaluation) -> &'static str {

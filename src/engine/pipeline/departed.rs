@@ -79,15 +79,10 @@ impl Engine {
         };
         let mut changed = Vec::new();
         for ticket in self.tickets.values_mut() {
-            let of_alarm = ticket.members.iter_mut().filter(|member| member.alarm == *old);
-            let mut is_changed = false;
-            for member in of_alarm {
-                member.alarm = new.clone();
-                is_changed = true;
-            }
+            let mut is_changed = self.members.rename(ticket.id, old, new);
             let (from, to) = (
-                merge::group(&policy, old, &ticket.upstream),
-                merge::group(&policy, new, &ticket.upstream),
+                merge::group(&policy, old, &ticket.site, &ticket.upstream),
+                merge::group(&policy, new, &ticket.site, &ticket.upstream),
             );
             if ticket.group == from && from != to {
                 if self.groups.get(&from) == Some(&ticket.id) {

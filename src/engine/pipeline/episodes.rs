@@ -1,22 +1,18 @@
-//! Transition -> Incident: what a raise and a return do to tickets.
+//! Transition: what a raise, a return and a close do to the alarm, and what they ask of tickets.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::evidence::Incident;
-use super::{Engine, Timer};
+use super::Engine;
+use super::evidence::{Entry, Incident};
 use crate::engine::detect::Rule;
-use crate::engine::escalate;
 use crate::engine::lifecycle::Event;
-use crate::engine::merge::{self, Placement};
-use crate::engine::ticket::{self, Evidence, Speech};
-use crate::engine::types::alarm::{AlarmId, AlarmRecord, Episode, Fingerprint, HeldBy};
-use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
+use crate::engine::ticket;
+use crate::engine::types::alarm::{AlarmRecord, Episode, Fingerprint, HeldBy};
+use crate::engine::types::decision::{AlarmEvent, Decision};
 use crate::engine::types::effect::Effects;
 use crate::engine::types::job::Action;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::Mode;
-use crate::engine::types::ticket::{LadderProgress, TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
 
 impl Engine {
@@ -46,6 +42,11 @@ impl Engine {
                     );
                 }
                 Event::Closed(at) => self.close(now, id, index, at, effects),
+                Event::Unsteady(at) => self.begin_flapping(now, id, index, at, effects),
+                Event::Steady { at, since, changes } => {
+                    let lasted = at.since(since);
+                    self.end_flapping(now, id, index, at, (changes, lasted), effects);
+                }
             }
         }
     }
@@ -82,14 +83,10 @@ impl Engine {
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
-        let what = match (rule.spec.mode, self.suppressed(now, id, &spec)) {
-            (Mode::Live, Some(cause)) => {
-                episode.held_by = Some(cause.held_by);
-                self.hold(&alarm, &cause);
-                format!("raised, {}", cause.why)
-            }
-            (Mode::Live, None) => {
+        let what = match rule.spec.mode {
+            Mode::Live => {
                 let incident = Incident {
+                    entry: Entry::New,
                     alarm: &alarm,
                     episode: number,
                     fingerprint: &fingerprint,
@@ -97,12 +94,11 @@ impl Engine {
                     known_at: at,
                     values,
                 };
-                let (ticket, joined) = self.place(now, id, &rule, incident, effects);
-                episode.ticket = Some(ticket);
-                episode.held_by = joined.then_some(HeldBy::Group);
-                if joined { format!("raised, joins {ticket}") } else { format!("raised: {ticket}") }
+                let placed = self.admit(now, (id, index), &rule, incident, effects);
+                (episode.ticket, episode.held_by) = placed.told();
+                format!("raised{placed}")
             }
-            (Mode::Shadow | Mode::Off, _) => {
+            Mode::Shadow | Mode::Off => {
                 episode.held_by = Some(HeldBy::Shadow);
                 "raised in shadow mode: no ticket".to_owned()
             }
@@ -113,70 +109,6 @@ impl Engine {
             record.episode = Some(episode);
         }
         self.tell(now, id, index, at, AlarmEvent::Raised { held_by }, &what, effects);
-    }
-
-    /// Finds the ticket of a raised episode and has it opened, joined or reopened.
-    pub(super) fn place(
-        &mut self,
-        now: Timestamp,
-        id: DeviceId,
-        rule: &Arc<Rule>,
-        incident: Incident<'_>,
-        effects: &mut Effects,
-    ) -> (TicketId, bool) {
-        let Incident { alarm, episode, raised_at, known_at, .. } = incident;
-        let spec = rule.spec.for_key(&alarm.key);
-        let policy = &rule.spec.ticket;
-        let upstream = policy.upstream.clone().unwrap_or_else(|| self.settings.upstream.clone());
-        let group = merge::group(policy, alarm, &upstream);
-        let last = self.groups.get(&group).and_then(|id| self.tickets.get(id)).cloned();
-        let speech = self.speech();
-        let Some(device) = self.devices.get(id.index()) else {
-            return (TicketId(0), false);
-        };
-        let earlier = last.as_ref().map(|ticket| describe(ticket, speech));
-        let evidence = self.evidence(now, device, rule, &spec, incident, earlier);
-        let (mut ticket, action, event, joined) =
-            match (merge::place(last.as_ref(), raised_at), last) {
-                (Placement::Join(_), Some(ticket)) => {
-                    let text = ticket::comment_joined(speech, &evidence);
-                    (ticket, Action::Comment { text }, TicketEvent::Joined, true)
-                }
-                (Placement::Reopen(_), Some(mut ticket)) => {
-                    ticket.status = TicketStatus::Reopened;
-                    ticket.resolved_at = None;
-                    ticket.ack = None;
-                    ticket.severity = spec.severity;
-                    let text = ticket::comment_reopened(speech, &evidence);
-                    (ticket, Action::Reopen { text }, TicketEvent::Reopened, false)
-                }
-                (Placement::Open | Placement::Join(_) | Placement::Reopen(_), _) => {
-                    let draft = ticket::compose(speech, &evidence);
-                    let title = draft.title.clone();
-                    self.ticket_last += 1;
-                    let id = TicketId(self.ticket_last);
-                    let ticket = new_ticket(id, upstream, &group, &evidence, title);
-                    (ticket, Action::Open(Box::new(draft)), TicketEvent::Opened, false)
-                }
-            };
-        merge::enter(&mut ticket, alarm, episode);
-        ticket.severity = ticket.severity.min(spec.severity);
-        ticket.safety |= spec.safety;
-        if !joined {
-            ticket.ladder = policy.ladder.as_ref().map(|ladder| LadderProgress {
-                ladder: ladder.clone(),
-                from: known_at,
-                step: 0,
-                repeats: 0,
-            });
-        }
-        let ticket_id = ticket.id;
-        self.groups.insert(group, ticket_id);
-        effects.decisions.push(Decision::Ticket { id: ticket_id, event, at: known_at });
-        self.add_job(now, &mut ticket, action, effects);
-        self.set_ladder_timer(&ticket);
-        self.put_ticket(ticket, effects);
-        (ticket_id, joined)
     }
 
     fn raise_again(
@@ -199,10 +131,12 @@ impl Engine {
         }
         self.note_raised(id, &alarm, &spec);
         let ticket = episode.as_ref().and_then(|episode| self.tickets.get(&episode.ticket?));
+        let ticket = ticket.filter(|_| self.suppressed(now, id, index, &spec).is_none());
         if let (Some(mut ticket), Some(episode), Some(device)) =
             (ticket.cloned(), episode, self.devices.get(id.index()))
         {
             let incident = Incident {
+                entry: Entry::New,
                 alarm: &alarm,
                 episode: episode.number,
                 fingerprint: &episode.fingerprint,
@@ -248,6 +182,7 @@ impl Engine {
             episode.returned_at = Some(at);
             over = Some((record.id.clone(), episode.clone()));
         }
+        self.end_one_shot(now, id, index);
         let what = if latched { "returned, waits for a reset" } else { "returned" };
         self.tell(now, id, index, at, AlarmEvent::Returned, what, effects);
         match over {
@@ -259,42 +194,6 @@ impl Engine {
             }
             _ => {}
         }
-    }
-
-    /// An episode is over: its ticket is resolved when nothing else in it is still raised.
-    pub(super) fn leave_ticket(
-        &mut self,
-        now: Timestamp,
-        alarm: &AlarmId,
-        episode: &Episode,
-        at: Timestamp,
-        effects: &mut Effects,
-    ) {
-        let ticket = episode.ticket.and_then(|id| self.tickets.get(&id)).cloned();
-        let Some(mut ticket) = ticket else { return };
-        let Some(open) = merge::leave(&mut ticket, alarm, episode.number) else {
-            return;
-        };
-        let speech = self.speech();
-        if open > 0 {
-            let text = ticket::comment_left(speech, &alarm.rule, &alarm.device, at, open);
-            self.add_job(now, &mut ticket, Action::Comment { text }, effects);
-        } else {
-            let reopen_within = self.reopen_within(&alarm.rule);
-            ticket.resolved_at = Some(at);
-            ticket.reopen_until = (reopen_within.micros() > 0).then(|| at + reopen_within);
-            ticket.ladder = None;
-            if ticket.status.is_over() {
-                self.close_members(now, &mut ticket, at, effects);
-            } else {
-                ticket.status = TicketStatus::Resolved;
-                let text = ticket::comment_resolved(speech, at, at.since(ticket.opened_at));
-                let event = TicketEvent::Resolved;
-                effects.decisions.push(Decision::Ticket { id: ticket.id, event, at });
-                self.add_job(now, &mut ticket, Action::Resolve { text }, effects);
-            }
-        }
-        self.put_ticket(ticket, effects);
     }
 
     fn close(
@@ -348,35 +247,6 @@ impl Engine {
         });
     }
 
-    pub(super) fn put_ticket(&mut self, ticket: TicketRecord, effects: &mut Effects) {
-        effects.writes.push(crate::engine::types::effect::Write::Ticket(Box::new(ticket.clone())));
-        self.tickets.insert(ticket.id, ticket);
-    }
-
-    pub(super) fn set_ladder_timer(&mut self, ticket: &TicketRecord) {
-        let timer = Timer::Ladder(ticket.id);
-        if let Some(set) = self.ladder_timers.remove(&ticket.id) {
-            self.timers.remove(&(set, timer));
-        }
-        let progress = ticket.ladder.as_ref();
-        let due = progress.and_then(|progress| {
-            escalate::due(self.policy.ladders.get(&progress.ladder)?, progress)
-        });
-        if let Some(at) = due {
-            self.timers.insert((at, timer));
-            self.ladder_timers.insert(ticket.id, at);
-        }
-    }
-
-    pub(super) fn speech(&self) -> Speech {
-        Speech { language: self.settings.language, zone: self.settings.zone }
-    }
-
-    fn reopen_within(&self, rule: &str) -> crate::engine::types::time::TimeSpan {
-        let rule = self.policy.rules.iter().find(|known| known.spec.id == rule);
-        rule.map_or_else(Default::default, |rule| rule.spec.ticket.reopen_within)
-    }
-
     pub(super) fn alarm_of(&self, id: DeviceId, index: usize) -> Option<(Arc<Rule>, &AlarmRecord)> {
         let alarm = self.devices.get(id.index())?.alarms.get(index)?;
         Some((self.rule_of(id, alarm.rule)?, alarm.record.as_deref()?))
@@ -387,52 +257,10 @@ impl Engine {
     }
 }
 
-fn new_ticket(
-    id: TicketId,
-    upstream: String,
-    group: &str,
-    evidence: &Evidence<'_>,
-    title: String,
-) -> TicketRecord {
-    TicketRecord {
-        id,
-        upstream,
-        external: None,
-        fingerprint: evidence.fingerprint.clone(),
-        group: group.to_owned(),
-        device: evidence.device.id.clone(),
-        rule: evidence.rule.id.clone(),
-        site: evidence.device.site.clone(),
-        customer: evidence.device.customer.clone(),
-        title,
-        severity: evidence.rule.severity,
-        safety: evidence.rule.safety,
-        status: TicketStatus::New,
-        opened_at: evidence.raised_at,
-        resolved_at: None,
-        reopen_until: None,
-        ack: None,
-        members: Vec::new(),
-        alarms: 0,
-        ladder: None,
-        next_effect: 1,
-        usage: BTreeMap::new(),
-    }
-}
-
 /// A ULID (48 bits of milliseconds, 80 bits of the fingerprint), so that a replay makes the same.
 fn episode_id(at: Timestamp, fingerprint: &Fingerprint) -> String {
     let millis = u64::try_from(at.micros() / 1_000).unwrap_or(0);
     let random = blake3::hash(fingerprint.0.as_bytes());
     let random = random.as_bytes().iter().take(10).fold(0_u128, |sum, b| sum << 8 | u128::from(*b));
     ulid::Ulid::from_parts(millis, random).to_string()
-}
-
-fn describe(ticket: &TicketRecord, speech: Speech) -> String {
-    let status = match speech.language {
-        crate::engine::types::text::Language::Chinese => ticket.status.chinese(),
-        crate::engine::types::text::Language::English => ticket.status.word(),
-    };
-    let id = ticket.external.clone().unwrap_or_else(|| ticket.id.to_string());
-    format!("{id} ({status})")
 }

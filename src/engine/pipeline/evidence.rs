@@ -13,8 +13,21 @@ use crate::engine::types::time::Timestamp;
 /// Most sibling alarms that a ticket names.
 const SIBLINGS_MAX: usize = 10;
 
+/// How an episode comes to the tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// For the first time.
+    New,
+    /// Again, after it was held for want of money.
+    Again,
+    /// Again, and somebody pays for it.
+    Approved,
+}
+
 /// An episode that is to have a ticket.
 pub(super) struct Incident<'a> {
+    /// How it comes to the tickets.
+    pub entry: Entry,
     pub alarm: &'a AlarmId,
     pub episode: u32,
     pub fingerprint: &'a Fingerprint,
@@ -49,6 +62,7 @@ impl Engine {
             sparkline: sparkline(device, rule),
             values: incident.values,
             siblings: self.siblings(device, rule),
+            others: Vec::new(),
             earlier,
         }
     }

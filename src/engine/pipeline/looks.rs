@@ -8,7 +8,7 @@ use super::devices::Alarm;
 use super::evaluation::{self, Around, Seen};
 use super::near_miss;
 use crate::engine::detect::{DeviceMemory, Rule};
-use crate::engine::lifecycle::{self, Observation, Policy, Truth};
+use crate::engine::lifecycle::{self, Observation, Past, Policy, Truth};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, SeenReading};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
@@ -312,11 +312,18 @@ impl Engine {
         };
         let Seen { when, clear, recheck_at, .. } = seen;
         let observed = Observation { at: event, when, clear };
-        let edges = record.edges.len();
+        let (edges, flapping) = (record.edges.len(), record.flapping.clone());
         let policy = policy(&rule.spec);
-        let next = lifecycle::observe(&record.state, &mut record.edges, &policy, observed);
+        let mut past = Past {
+            edges: &mut record.edges,
+            changes: &mut record.changes,
+            flapping: &mut record.flapping,
+        };
+        let next = lifecycle::observe(&record.state, &mut past, &policy, observed);
         let due = recheck_at.into_iter().chain(next.due).filter(|at| *at > event).min();
-        let changed = next.state != record.state || edges != record.edges.len();
+        let changed = next.state != record.state
+            || edges != record.edges.len()
+            || flapping != record.flapping;
         if changed {
             let before = std::mem::replace(&mut record.state, next.state);
             near_miss::note(record, &before, event, now, &policy);
@@ -388,5 +395,6 @@ fn policy(spec: &RuleSpec) -> Policy {
         occurrences: spec.occurrences,
         occurrences_within: spec.occurrences_within,
         latch: spec.latch,
+        flapping: spec.flapping,
     }
 }

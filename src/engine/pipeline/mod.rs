@@ -9,6 +9,7 @@
 //! person   ->                                               lifecycle -> merge -> guard -> outbox
 //! ```
 
+mod budgets;
 mod calls;
 mod counterfactual;
 mod departed;
@@ -16,6 +17,9 @@ mod devices;
 mod episodes;
 mod evaluation;
 mod evidence;
+mod flaps;
+mod grouping;
+mod incidents;
 mod lanes;
 mod looks;
 mod near_miss;
@@ -28,6 +32,7 @@ mod rejected;
 mod reload;
 mod restore;
 mod samples;
+mod shelves;
 mod suppression;
 mod topics;
 
@@ -38,7 +43,8 @@ use chrono_tz::Tz;
 
 use super::decode::{Decoders, Heard, SourceSpec};
 use super::detect::Rule;
-use super::guard::LedgerEnd;
+use super::guard::{Guard, LedgerEnd};
+use super::merge::{Members, StormPolicy};
 use super::outbox::Outbox;
 use super::policy::Policy;
 use super::register::UnknownDevices;
@@ -51,6 +57,7 @@ use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
+use grouping::Grouping;
 use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
@@ -58,6 +65,7 @@ use rejected::RejectedSamples;
 use suppression::Suppression;
 use topics::Topics;
 
+pub use budgets::HeldAlarm;
 pub use counterfactual::Counterfactual;
 pub use devices::{Alarm, Device};
 pub use lanes::Lane;
@@ -73,6 +81,10 @@ pub struct Settings {
     pub zone: Tz,
     /// Upstream of rules that name none.
     pub upstream: String,
+    /// When there is a storm.
+    pub storm: StormPolicy,
+    /// Longest time for which an alarm may be shelved.
+    pub shelve_max: TimeSpan,
     /// Calls that may be under way at a time, by upstream.
     pub in_flight_max: BTreeMap<String, usize>,
     /// Samples that are older than the newest by less than this are placed by their time; older
@@ -104,10 +116,13 @@ pub struct Engine {
     groups: BTreeMap<String, TicketId>,
     /// Alarms of rules or devices that are no longer there, kept for their tickets.
     departed: BTreeMap<AlarmId, AlarmRecord>,
+    members: Members,
+    grouping: Grouping,
     suppression: Suppression,
     peers: Peers,
     outbox: Outbox,
     ledger: LedgerEnd,
+    guard: Guard,
     ticket_last: u64,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// The timer that is set for each ladder.
@@ -136,8 +151,14 @@ enum Timer {
     Ladder(TicketId),
     /// Some suppression may be over.
     Lift,
+    /// Some group has waited long enough.
+    Groups,
+    /// The members of a ticket are to be told.
+    Untold(TicketId),
     /// Rules of many devices ask for a number that has changed.
     Askers,
+    /// A period of a budget begins.
+    Period,
 }
 
 impl Engine {
@@ -159,10 +180,13 @@ impl Engine {
             tickets: BTreeMap::new(),
             groups: BTreeMap::new(),
             departed: BTreeMap::new(),
+            members: Members::default(),
+            grouping: Grouping::default(),
             suppression: Suppression::default(),
             peers: Peers::default(),
             outbox,
             ledger: LedgerEnd::default(),
+            guard: Guard::default(),
             ticket_last: 0,
             timers: BTreeSet::new(),
             ladder_timers: BTreeMap::new(),
@@ -176,6 +200,7 @@ impl Engine {
             scratch: Vec::new(),
             heard: Heard::default(),
         };
+        engine.set_budgets(now);
         engine.recount_peers();
         engine.add_registered(now);
         engine
@@ -291,7 +316,10 @@ impl Engine {
                 Timer::Alarm(device, alarm) => self.fire_alarm(now, device, alarm, effects),
                 Timer::Ladder(ticket) => self.fire_ladder(now, ticket, effects),
                 Timer::Lift => self.lift(now, effects),
+                Timer::Groups => self.release_groups(now, effects),
+                Timer::Untold(ticket) => self.fire_untold(now, ticket, effects),
                 Timer::Askers => self.fire_askers(now, effects),
+                Timer::Period => self.begin_period(now, effects),
             }
         }
     }

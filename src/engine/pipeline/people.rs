@@ -2,12 +2,14 @@
 
 use super::Engine;
 use crate::engine::lifecycle::{self, Next};
-use crate::engine::types::alarm::Signature;
-use crate::engine::types::effect::Effects;
+use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, Shelf, ShelfKind, Signature};
+use crate::engine::types::audit::AuditRecord;
+use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::OperatorAction;
+use crate::engine::types::job::JobState;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
-use crate::engine::types::time::Timestamp;
+use crate::engine::types::time::{TimeSpan, Timestamp};
 
 impl Engine {
     pub(super) fn take_operator(
@@ -17,6 +19,10 @@ impl Engine {
         signature: &Signature,
         effects: &mut Effects,
     ) {
+        if self.refusal(&action).is_some() {
+            return;
+        }
+        self.audit(action.word(), action.subject(), signature, effects);
         match action {
             OperatorAction::Acknowledge(alarm) => {
                 if let Some((id, index)) = self.find_alarm(&alarm) {
@@ -34,9 +40,96 @@ impl Engine {
                     });
                 }
             }
+            OperatorAction::Shelve { alarm, span, one_shot } => {
+                let kind = ShelfKind::Shelved { until: now + span, one_shot };
+                let shelf = Shelf { kind, signature: signature.clone() };
+                self.shelve(now, &alarm, shelf, effects);
+            }
+            OperatorAction::TakeOutOfService(alarm) => {
+                let shelf = Shelf { kind: ShelfKind::OutOfService, signature: signature.clone() };
+                self.shelve(now, &alarm, shelf, effects);
+            }
+            OperatorAction::Unshelve(alarm) | OperatorAction::PutIntoService(alarm) => {
+                if let Some((id, index)) = self.find_alarm(&alarm) {
+                    let why = format!("unshelved by {} via {}", signature.by, signature.via);
+                    self.unshelve(now, id, index, &why, effects);
+                }
+            }
             OperatorAction::Retry(key) => self.retry_job(now, key, effects),
             OperatorAction::Drop(key) => self.drop_job(now, key, effects),
+            OperatorAction::Approve(token) => self.approve(now, &token, &signature.by, effects),
         }
+    }
+
+    /// Why an act would change nothing, in one line; `None` for one that can be done.
+    pub fn refusal(&self, action: &OperatorAction) -> Option<String> {
+        let state = |alarm: &AlarmId| {
+            let (id, index) = self.find_alarm(alarm)?;
+            self.alarm_of(id, index).map(|(_, record)| record)
+        };
+        let none = |alarm: &AlarmId| format!("there is no alarm {alarm}");
+        match action {
+            OperatorAction::Acknowledge(alarm) => match state(alarm) {
+                None => Some(none(alarm)),
+                Some(record) => match &record.state {
+                    AlarmState::Unacknowledged { .. }
+                    | AlarmState::Returned { .. }
+                    | AlarmState::Latched { ack: None, .. } => None,
+                    AlarmState::Acknowledged { ack, .. }
+                    | AlarmState::Latched { ack: Some(ack), .. } => {
+                        Some(format!("{alarm} was taken by {} at {}", ack.by, ack.at))
+                    }
+                    AlarmState::Normal | AlarmState::Pending { .. } => {
+                        Some(format!("{alarm} is {}: nothing is to be taken", record.state.word()))
+                    }
+                },
+            },
+            OperatorAction::Reset(alarm) => match state(alarm) {
+                None => Some(none(alarm)),
+                Some(AlarmRecord { state: AlarmState::Latched { .. }, .. }) => None,
+                Some(record) => Some(format!(
+                    "{alarm} is {}: only latched alarms are reset",
+                    record.state.word()
+                )),
+            },
+            OperatorAction::Shelve { alarm, span, .. } if self.may_exist(alarm) => {
+                let most = self.settings.shelve_max;
+                (*span > most || *span <= TimeSpan::ZERO)
+                    .then(|| format!("an alarm is shelved for at most {most} (`max_shelve`)"))
+            }
+            OperatorAction::TakeOutOfService(alarm) if self.may_exist(alarm) => None,
+            OperatorAction::Shelve { alarm, .. } | OperatorAction::TakeOutOfService(alarm) => {
+                Some(none(alarm))
+            }
+            OperatorAction::Unshelve(alarm) | OperatorAction::PutIntoService(alarm) => {
+                let shelf = state(alarm).and_then(|record| record.shelf.as_ref());
+                shelf.is_none().then(|| format!("{alarm} is not on a shelf"))
+            }
+            OperatorAction::AcknowledgeTicket(ticket) => match self.tickets.get(ticket) {
+                None => Some(format!("there is no ticket {ticket}")),
+                Some(known) => known
+                    .ack
+                    .as_ref()
+                    .map(|ack| format!("{ticket} was taken by {} at {}", ack.by, ack.at)),
+            },
+            OperatorAction::Approve(given) => {
+                let held = self.held_for_money();
+                let asked = held.iter().any(|held| held.token.as_deref() == Some(given));
+                (!asked).then(|| format!("no alarm waits for the approval `{given}`"))
+            }
+            OperatorAction::Retry(job) | OperatorAction::Drop(job) => {
+                let dead = self
+                    .outbox
+                    .jobs()
+                    .any(|known| known.key == *job && matches!(known.state, JobState::Dead { .. }));
+                (!dead).then(|| format!("{}/{} is not a dead letter", job.ticket, job.number))
+            }
+        }
+    }
+
+    fn audit(&mut self, act: &str, subject: String, signature: &Signature, effects: &mut Effects) {
+        let record = AuditRecord { act: act.to_owned(), subject, signature: signature.clone() };
+        effects.writes.push(Write::Audit(Box::new(record)));
     }
 
     /// A ticket changed in the upstream.
@@ -54,6 +147,8 @@ impl Engine {
         if ticket.status == status || ticket.resolved_at.is_some() {
             return;
         }
+        let act = format!("ticket {}", status.word());
+        self.audit(&act, id.to_string(), signature, effects);
         ticket.status = status;
         if status.is_over() {
             ticket.ladder = None;
@@ -75,12 +170,8 @@ impl Engine {
         at: Timestamp,
         effects: &mut Effects,
     ) {
-        let (over, open) =
-            std::mem::take(&mut ticket.members).into_iter().partition(|m| m.returned);
-        ticket.members = open;
-        let over: Vec<crate::engine::types::ticket::Member> = over;
-        for member in over {
-            if let Some((id, index)) = self.find_alarm(&member.alarm) {
+        for alarm in self.members.take_returned(ticket.id) {
+            if let Some((id, index)) = self.find_alarm(&alarm) {
                 self.change(now, id, index, "", effects, |state, time| {
                     lifecycle::ticket_over(state, at.max(time))
                 });
@@ -117,8 +208,9 @@ impl Engine {
             }
             self.put_ticket(ticket.clone(), effects);
         }
-        for member in ticket.members {
-            if let Some((device, index)) = self.find_alarm(&member.alarm) {
+        let members: Vec<AlarmId> = self.members.all(id).cloned().collect();
+        for alarm in members {
+            if let Some((device, index)) = self.find_alarm(&alarm) {
                 self.acknowledge(now, device, index, signature, effects);
             }
         }
@@ -152,14 +244,14 @@ impl Engine {
     }
 
     /// Applies an act to an alarm at the device's time, if there is anything to act on.
-    fn change(
+    pub(super) fn change(
         &mut self,
         now: Timestamp,
         id: DeviceId,
         index: usize,
         who: &str,
         effects: &mut Effects,
-        act: impl FnOnce(&crate::engine::types::alarm::AlarmState, Timestamp) -> Option<Next>,
+        act: impl FnOnce(&AlarmState, Timestamp) -> Option<Next>,
     ) -> bool {
         let Some(device) = self.devices.get(id.index()) else {
             return false;

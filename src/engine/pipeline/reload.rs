@@ -10,10 +10,13 @@ use std::sync::Arc;
 use super::profile::Profiles;
 use super::{Engine, Timer};
 use crate::engine::detect::Rule;
+use crate::engine::lifecycle;
 use crate::engine::policy::Policy;
+use crate::engine::ticket;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::names::MetricId;
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 /// Where the names and rules of the former set stand in the new one.
 #[derive(Debug)]
@@ -75,7 +78,16 @@ impl Engine {
         self.topics.forget();
         self.unknown = vec![0; self.policy.rules.len()];
         self.looks = self.unknown.clone();
-        self.timers.retain(|(_, timer)| matches!(timer, Timer::Ladder(_) | Timer::Askers));
+        self.timers.retain(|(_, timer)| {
+            matches!(
+                timer,
+                Timer::Ladder(_) | Timer::Askers | Timer::Groups | Timer::Untold(_) | Timer::Period
+            )
+        });
+        if old.budgets != self.policy.budgets || old.plan != self.policy.plan {
+            self.set_budgets(now);
+            self.guard.set_blind(true);
+        }
         let ids = self.device_ids();
         self.register_devices(effects);
         for id in &ids {
@@ -91,12 +103,15 @@ impl Engine {
         self.recount_peers();
         self.restore_suppression(now);
         for id in ids {
-            if let Some(device) = self.devices.get(id.index()) {
+            if let Some(device) = self.devices.get(id.index())
+                && !seeded::has(Bug::TimerLostAtReload)
+            {
                 let event = device.clock.at(now);
                 self.look_concerned(now, id, &[], event, effects);
             }
         }
         self.look_at_askers(now, effects);
+        self.note_severities(now, effects);
         let tickets: Vec<_> =
             self.tickets.values().filter(|ticket| ticket.ladder.is_some()).cloned().collect();
         tickets.iter().for_each(|ticket| self.set_ladder_timer(ticket));
@@ -111,6 +126,36 @@ impl Engine {
             {
                 record.on_remove = rule.spec.on_remove;
                 effects.writes.push(Write::Alarm(record.clone()));
+            }
+        }
+    }
+
+    /// A raised alarm whose rule calls it worse than it was when it was raised alarms again, on
+    /// the same ticket.
+    fn note_severities(&mut self, now: Timestamp, effects: &mut Effects) {
+        for id in self.device_ids() {
+            let count = self.devices.get(id.index()).map_or(0, |device| device.alarms.len());
+            for index in 0..count {
+                let Some((rule, record)) = self.alarm_of(id, index) else { continue };
+                let spec = rule.spec.for_key(&record.id.key);
+                let Some(episode) = &record.episode else { continue };
+                if !record.state.is_raised() || spec.severity >= episode.severity {
+                    continue;
+                }
+                let (alarm, ticket) = (record.id.clone(), episode.ticket);
+                let severity = spec.severity;
+                if let Some(record) = self.record_mut(id, index)
+                    && let Some(episode) = &mut record.episode
+                {
+                    episode.severity = severity;
+                    record.remember(now, now, format!("now {}: alarms again", severity.word()));
+                }
+                self.change(now, id, index, "", effects, |state, _| lifecycle::re_alarm(state));
+                self.write_alarm(id, index, effects);
+                if let Some(ticket) = ticket {
+                    let text = ticket::comment_worse(self.speech(), &alarm, severity);
+                    self.worsen(now, ticket, &rule, (severity, text), effects);
+                }
             }
         }
     }

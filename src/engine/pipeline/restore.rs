@@ -12,6 +12,7 @@ use crate::engine::types::job::JobRecord;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::seeded::{self, Bug};
 
 /// Everything that was stored.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +51,7 @@ impl Engine {
         let mut engine = Engine::new(settings, policy, now);
         engine.redelivery = Redelivery::restore(stored.received);
         engine.ledger = stored.ledger;
+        engine.guard.set_blind(true);
         engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {
             engine.decoders.recall(&facts, now);
@@ -75,9 +77,11 @@ impl Engine {
         for record in stored.alarms {
             engine.restore_alarm(record, resume, now);
         }
+        engine.restore_members();
         engine.settle_departed(now, effects);
         engine.recount_peers();
         engine.restore_suppression(now);
+        engine.restore_grouping(now);
         engine.wake_absence();
         for id in engine.device_ids() {
             engine.look_at_restored(now, id, effects);
@@ -88,6 +92,9 @@ impl Engine {
     fn restore_alarm(&mut self, mut record: AlarmRecord, resume: bool, now: Timestamp) {
         if !resume {
             restart_delay(&mut record.state, now);
+        }
+        if seeded::has(Bug::EpisodeReused) && record.state == AlarmState::Normal {
+            record.episode = None;
         }
         self.put_record(record);
     }

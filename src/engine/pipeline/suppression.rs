@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
-use super::evidence::Incident;
+use super::evidence::{Entry, Incident};
+use super::grouping::Placed;
 use super::{Engine, Timer};
 use crate::engine::suppress::{AlarmFacts, Inhibitors};
-use crate::engine::types::alarm::{AlarmId, HeldBy};
-use crate::engine::types::decision::AlarmEvent;
+use crate::engine::types::alarm::{AlarmId, Fingerprint, HeldBy, Shelf, ShelfKind};
+use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::Effects;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::{Mode, RuleSpec};
@@ -20,8 +21,12 @@ pub(super) struct Suppression {
     inhibitors: Inhibitors,
     /// Raised alarms whose tickets wait.
     held: BTreeSet<AlarmId>,
+    /// Those that were held for money so long that a human was told.
+    overdue: BTreeSet<Fingerprint>,
     /// Tickets whose ladders wait.
     hushed: BTreeSet<TicketId>,
+    /// Alarms that an operator keeps from people, raised or not.
+    shelved: BTreeSet<AlarmId>,
 }
 
 /// Why an alarm is suppressed.
@@ -32,7 +37,7 @@ pub(super) struct Cause {
     /// In one line.
     pub why: String,
     /// When it ends, where that is known.
-    until: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 impl Engine {
@@ -41,8 +46,12 @@ impl Engine {
         &self,
         now: Timestamp,
         id: DeviceId,
+        index: usize,
         rule: &RuleSpec,
     ) -> Option<Cause> {
+        if let Some(cause) = self.on_shelf(id, index) {
+            return Some(cause);
+        }
         if rule.safety {
             return None;
         }
@@ -65,10 +74,38 @@ impl Engine {
         Some(Cause { held_by: HeldBy::Maintenance, why, until: Some(until) })
     }
 
+    fn on_shelf(&self, id: DeviceId, index: usize) -> Option<Cause> {
+        let record = self.devices.get(id.index())?.alarms.get(index)?.record.as_ref()?;
+        let Shelf { kind, signature } = record.shelf.as_ref()?;
+        let (by, reason) = (&signature.by, &signature.reason);
+        Some(match kind {
+            ShelfKind::Shelved { until, .. } => Cause {
+                held_by: HeldBy::Shelved,
+                why: format!("shelved by {by} until {until}: {reason}"),
+                until: Some(*until),
+            },
+            ShelfKind::OutOfService => Cause {
+                held_by: HeldBy::OutOfService,
+                why: format!("taken out of service by {by}: {reason}"),
+                until: None,
+            },
+        })
+    }
+
+    /// Remembers an alarm that is on a shelf.
+    pub(super) fn note_shelved(&mut self, alarm: AlarmId) {
+        self.suppression.shelved.insert(alarm);
+    }
+
+    /// The alarms that are on a shelf, forgotten.
+    pub(super) fn shelved(&mut self) -> BTreeSet<AlarmId> {
+        std::mem::take(&mut self.suppression.shelved)
+    }
+
     /// Keeps an alarm whose ticket waits.
-    pub(super) fn hold(&mut self, alarm: &AlarmId, cause: &Cause) {
+    pub(super) fn hold(&mut self, now: Timestamp, alarm: &AlarmId, cause: &Cause) {
         self.suppression.held.insert(alarm.clone());
-        if let Some(until) = cause.until {
+        if let Some(until) = cause.until.filter(|until| *until > now) {
             self.timers.insert((until, Timer::Lift));
         }
     }
@@ -91,6 +128,7 @@ impl Engine {
     /// An alarm has returned: what it suppressed is free, after the time to settle.
     pub(super) fn note_returned(&mut self, now: Timestamp, id: DeviceId, alarm: &AlarmId) {
         self.suppression.held.remove(alarm);
+        self.stop_waiting(alarm);
         let inhibits = &self.policy.inhibits;
         if let Some(at) = self.suppression.inhibitors.returned(inhibits, alarm, now) {
             self.timers.insert((at, Timer::Lift));
@@ -106,6 +144,7 @@ impl Engine {
     /// Opens the tickets of alarms that nothing suppresses any more, and goes on with ladders.
     pub(super) fn lift(&mut self, now: Timestamp, effects: &mut Effects) {
         self.suppression.inhibitors.expire(now);
+        self.expire_shelves(now, effects);
         for alarm in std::mem::take(&mut self.suppression.held) {
             if let Some((id, index)) = self.find_alarm(&alarm) {
                 self.lift_alarm(now, id, index, &alarm, effects);
@@ -129,15 +168,37 @@ impl Engine {
         let Some((rule, record)) = self.alarm_of(id, index) else {
             return;
         };
+        let Some(episode) = record.episode.as_ref().filter(|_| record.state.is_raised()) else {
+            return;
+        };
+        let was = episode.held_by;
+        let spec = rule.spec.for_key(&alarm.key);
+        if let Some(cause) = self.suppressed(now, id, index, &spec) {
+            self.hold(now, alarm, &cause);
+            return;
+        }
+        let entry = if was == Some(HeldBy::Budget) { Entry::Again } else { Entry::New };
+        self.enter_held(now, (id, index), alarm, entry, effects);
+    }
+
+    /// Has an alarm that was held back find its ticket.
+    pub(super) fn enter_held(
+        &mut self,
+        now: Timestamp,
+        (id, index): (DeviceId, usize),
+        alarm: &AlarmId,
+        entry: Entry,
+        effects: &mut Effects,
+    ) {
+        let Some((rule, record)) = self.alarm_of(id, index) else {
+            return;
+        };
         let Some(episode) = record.episode.clone().filter(|_| record.state.is_raised()) else {
             return;
         };
-        let spec = rule.spec.for_key(&alarm.key);
-        if let Some(cause) = self.suppressed(now, id, &spec) {
-            self.hold(alarm, &cause);
-            return;
-        }
+        self.suppression.held.remove(alarm);
         let incident = Incident {
+            entry,
             alarm,
             episode: episode.number,
             fingerprint: &episode.fingerprint,
@@ -145,34 +206,61 @@ impl Engine {
             known_at: now,
             values: self.values(id, &rule),
         };
-        let (ticket, joined) = self.place(now, id, &rule, incident, effects);
-        let held_by = joined.then_some(HeldBy::Group);
-        if let Some(record) = self.record_mut(id, index)
-            && let Some(episode) = &mut record.episode
-        {
-            episode.ticket = Some(ticket);
-            episode.held_by = held_by;
+        let placed = self.admit(now, (id, index), &rule, incident, effects);
+        if let Placed::Held(cause) = &placed {
+            self.tell_overdue(now, alarm, &episode.fingerprint, cause, effects);
         }
-        let what = format!("no longer suppressed: {ticket}");
-        let event = AlarmEvent::Released { held_by };
-        self.tell(now, id, index, now, event, &what, effects);
-        self.write_alarm(id, index, effects);
+        match placed.told() {
+            (Some(ticket), held_by) => {
+                let why = if entry == Entry::New { "no longer suppressed" } else { "paid for" };
+                self.release(now, id, index, (ticket, held_by), why, effects);
+            }
+            (None, held_by) => {
+                if let Some(record) = self.record_mut(id, index)
+                    && let Some(episode) = &mut record.episode
+                    && episode.held_by != held_by
+                {
+                    episode.held_by = held_by;
+                    self.write_alarm(id, index, effects);
+                }
+            }
+        }
+    }
+
+    /// Tells a human once of an alarm that is held for want of money for too long.
+    fn tell_overdue(
+        &mut self,
+        now: Timestamp,
+        alarm: &AlarmId,
+        fingerprint: &Fingerprint,
+        cause: &Cause,
+        effects: &mut Effects,
+    ) {
+        let overdue = cause.held_by == HeldBy::Budget
+            && cause.until.is_some_and(|until| until <= now)
+            && self.suppression.overdue.insert(fingerprint.clone());
+        if overdue {
+            let id = alarm.clone();
+            effects.decisions.push(Decision::HeldTooLong { id, why: cause.why.clone() });
+        }
     }
 
     /// True while everything that is raised in a ticket is suppressed: its ladder waits.
     pub(super) fn hush(&mut self, now: Timestamp, ticket: &TicketRecord) -> bool {
-        let open = ticket.members.iter().filter(|member| !member.returned);
-        let causes: Vec<Option<Cause>> = open
-            .map(|member| {
-                let (id, index) = self.find_alarm(&member.alarm)?;
+        let mut until = Vec::new();
+        for alarm in self.members.raised(ticket.id) {
+            let cause = self.find_alarm(alarm).and_then(|(id, index)| {
                 let (rule, _) = self.alarm_of(id, index)?;
-                self.suppressed(now, id, &rule.spec.for_key(&member.alarm.key))
-            })
-            .collect();
-        let hushed = !causes.is_empty() && causes.iter().all(Option::is_some);
+                self.suppressed(now, id, index, &rule.spec.for_key(&alarm.key))
+            });
+            match cause {
+                Some(cause) => until.push(cause.until),
+                None => return false,
+            }
+        }
+        let hushed = !until.is_empty();
         if hushed {
-            let ends = causes.into_iter().flatten().filter_map(|cause| cause.until);
-            self.timers.extend(ends.map(|at| (at, Timer::Lift)));
+            self.timers.extend(until.into_iter().flatten().map(|at| (at, Timer::Lift)));
             self.suppression.hushed.insert(ticket.id);
         }
         hushed
@@ -185,6 +273,9 @@ impl Engine {
             let Some(device) = self.devices.get(id.index()) else {
                 continue;
             };
+            let shelved = device.alarms.iter().filter_map(|alarm| alarm.record.as_deref());
+            let shelved = shelved.filter(|record| record.shelf.is_some());
+            self.suppression.shelved.extend(shelved.map(|record| record.id.clone()));
             for alarm in device.alarms.iter().filter(|alarm| alarm.is_raised()) {
                 let (Some(record), Some(rule)) = (&alarm.record, self.policy.rules.get(alarm.rule))
                 else {

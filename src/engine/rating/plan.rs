@@ -2,8 +2,9 @@
 
 use rust_decimal::{Decimal, RoundingStrategy};
 
-use super::terms::{Addon, Close, MeterDefinition, OneOff, Period, Term};
+use super::terms::{Addon, Close, MeterDefinition, OneOff, Term};
 use crate::engine::types::document::Word;
+use crate::engine::types::period::Calendar;
 
 /// A supplier's price plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +20,7 @@ pub struct Plan {
     /// What happens to half a minor unit.
     pub rounding: Rounding,
     /// How long a billing period is.
-    pub period: Option<Period>,
+    pub period: Option<Calendar>,
     /// When a period is closed.
     pub close: Option<Close>,
     /// How long one is bound, and how one gets out.
@@ -37,6 +38,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Rounded to the minor units, and written with all of them.
+    pub fn fixed(&self, amount: Decimal) -> Decimal {
+        let mut amount = amount.round_dp_with_strategy(self.minor_units, self.rounding.strategy());
+        amount.rescale(self.minor_units);
+        amount
+    }
+
     /// True when more use costs more without end: some line charges by quantity, and no cap is on
     /// its class.
     pub fn charges_by_use(&self) -> bool {

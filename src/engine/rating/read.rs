@@ -4,8 +4,9 @@ use rust_decimal::Decimal;
 
 use super::plan::{Adjust, AdjustKind, Divisor, Line, Plan, Pricing, Rounding, Tier};
 use super::terms::{read_addon, read_close, read_meter, read_one_off, read_period, read_term};
-use crate::engine::types::diagnostic::did_you_mean;
+use crate::engine::types::diagnostic::{did_you_mean, nearest};
 use crate::engine::types::document::{Located, OneOf, Table};
+use crate::engine::types::ledger::Meter;
 
 /// Classes that every plan may adjust, whether or not it has a line of them.
 const CLASSES: [&str; 2] = ["recurring", "usage"];
@@ -30,20 +31,31 @@ pub fn read_plan(table: &Table<'_>) -> Option<Plan> {
     let addons = table.tables("addon", read_addon);
     let one_offs = table.tables("one_off", read_one_off);
     check_ids(table, &lines, &adjusts);
+    check_once(table, "meter", meters.iter().map(|(id, _)| id));
+    check_once(table, "addon", addons.iter().map(|(id, _)| id));
+    check_once(table, "one_off", one_offs.iter().map(|(id, _)| id));
+    let own: Vec<&str> = meters.iter().map(|(id, _)| id.value.as_str()).collect();
+    warn_of_unknown_meters(table, &lines, &own);
     check_classes(table, &lines, &adjusts);
     if let Some(plan) = &mut plan {
-        plan.meters = meters;
-        plan.lines = lines.into_iter().map(|(_, line)| line).collect();
+        plan.meters = meters.into_iter().map(|(_, meter)| meter).collect();
+        plan.lines = lines.into_iter().map(|read| read.line).collect();
         plan.adjusts = adjusts.into_iter().map(|(_, _, adjust)| adjust).collect();
-        plan.addons = addons;
-        plan.one_offs = one_offs;
+        plan.addons = addons.into_iter().map(|(_, addon)| addon).collect();
+        plan.one_offs = one_offs.into_iter().map(|(_, one_off)| one_off).collect();
     }
     plan
 }
 
 fn read_head(table: &Table<'_>) -> Option<Plan> {
     let id = table.required::<String>("id");
-    let currency = table.required::<String>("currency");
+    let currency = table.required::<Located<String>>("currency");
+    let is_code = |code: &str| code.len() == 3 && code.bytes().all(|c| c.is_ascii_uppercase());
+    if let Some(currency) = currency.as_ref().filter(|currency| !is_code(&currency.value)) {
+        let message = format!("`currency`: \"{}\" is not a currency code", currency.value);
+        let hint = "three capital letters of ISO 4217, e.g. \"CNY\"";
+        table.place().error(currency.span.clone(), "wrong-value", message, hint);
+    }
     let minor_units = table.optional::<Located<u32>>("minor_units");
     if let Some(units) = minor_units.as_ref().filter(|units| units.value > 6) {
         let message = "`minor_units` must be from 0 to 6";
@@ -62,7 +74,7 @@ fn read_head(table: &Table<'_>) -> Option<Plan> {
         addons: Vec::new(),
         one_offs: Vec::new(),
         id: id?,
-        currency: currency?,
+        currency: currency?.value,
     })
 }
 
@@ -82,8 +94,16 @@ fn needed(table: &Table<'_>, key: &'static str) -> Option<Decimal> {
     amount(table, key)
 }
 
-fn read_line(table: &Table<'_>) -> Option<(Located<String>, Line)> {
+/// A line, and where its names stand.
+struct ReadLine {
+    id: Located<String>,
+    meter: Option<Located<String>>,
+    line: Line,
+}
+
+fn read_line(table: &Table<'_>) -> Option<ReadLine> {
     let id = table.required::<Located<String>>("id");
+    let meter = table.optional::<Located<String>>("meter");
     let class = table.or("class", "usage".to_owned());
     let kind = table.required::<Located<String>>("kind")?;
     let pricing = match kind.value.as_str() {
@@ -93,6 +113,16 @@ fn read_line(table: &Table<'_>) -> Option<(Located<String>, Line)> {
         "graduated" => {
             let (source, tiers) = (read_source(table), read_tiers(table));
             let included = amount(table, "included").unwrap_or_default();
+            let covered = tiers.iter().flatten().find(|tier: &&Tier| {
+                tier.up_to.is_some_and(|up_to| up_to <= included) && !included.is_zero()
+            });
+            if let Some(up_to) = covered.and_then(|tier| tier.up_to) {
+                let message = format!(
+                    "nothing is charged in the tier up to {up_to}: {included} units are included"
+                );
+                let hint = "`up_to` counts from the first unit of all, those included among them";
+                table.place().warning(table.span(), "unreached-tier", message, hint);
+            }
             source.zip(tiers).map(|(source, tiers)| Pricing::Graduated { source, included, tiers })
         }
         "volume" | "stairstep" => {
@@ -117,7 +147,7 @@ fn read_line(table: &Table<'_>) -> Option<(Located<String>, Line)> {
     };
     let id = id?;
     let line = Line { id: id.value.clone(), class, pricing: pricing? };
-    Some((id, line))
+    Some(ReadLine { id, meter, line })
 }
 
 /// What is charged: a meter, or a quantity that is told with the usage.
@@ -212,6 +242,17 @@ fn read_tiers(table: &Table<'_>) -> Option<Vec<Tier>> {
     right.then_some(tiers)
 }
 
+/// A part of a sum; more than all of it cannot be taken off.
+fn read_percent(table: &Table<'_>) -> Option<Decimal> {
+    let percent = table.required::<Located<Decimal>>("percent")?;
+    if percent.value < -Decimal::ONE_HUNDRED {
+        let message = format!("`percent` {} takes off more than everything", percent.value);
+        table.place().error(percent.span, "out-of-range", message, "at least \"-100\"");
+        return None;
+    }
+    Some(percent.value)
+}
+
 type ReadAdjust = (Located<String>, Vec<Located<String>>, Adjust);
 
 fn read_adjust(table: &Table<'_>) -> Option<ReadAdjust> {
@@ -219,7 +260,7 @@ fn read_adjust(table: &Table<'_>) -> Option<ReadAdjust> {
     let classes = table.required::<Vec<Located<String>>>("classes");
     let kind = table.required::<Located<String>>("kind")?;
     let kind = match kind.value.as_str() {
-        "percent" => table.required::<Decimal>("percent").map(AdjustKind::Percent),
+        "percent" => read_percent(table).map(AdjustKind::Percent),
         "cap" => needed(table, "amount").map(AdjustKind::Cap),
         "minimum" => needed(table, "amount").map(AdjustKind::Minimum),
         "credit" => needed(table, "amount").map(AdjustKind::Credit),
@@ -237,9 +278,9 @@ fn read_adjust(table: &Table<'_>) -> Option<ReadAdjust> {
     Some((id, classes, adjust))
 }
 
-fn check_ids(table: &Table<'_>, lines: &[(Located<String>, Line)], adjusts: &[ReadAdjust]) {
+fn check_ids(table: &Table<'_>, lines: &[ReadLine], adjusts: &[ReadAdjust]) {
     let mut seen: Vec<&str> = Vec::new();
-    let ids = lines.iter().map(|(id, _)| id).chain(adjusts.iter().map(|(id, _, _)| id));
+    let ids = lines.iter().map(|read| &read.id).chain(adjusts.iter().map(|(id, _, _)| id));
     for id in ids {
         if seen.contains(&id.value.as_str()) {
             let message = format!("`{}` is there twice", id.value);
@@ -250,10 +291,37 @@ fn check_ids(table: &Table<'_>, lines: &[(Located<String>, Line)], adjusts: &[Re
     }
 }
 
+/// A meter of another name may be told with the usage; one that looks like a slip is told.
+fn warn_of_unknown_meters(table: &Table<'_>, lines: &[ReadLine], own: &[&str]) {
+    let metered: Vec<&str> = Meter::ALL.iter().map(|meter| meter.name()).collect();
+    for meter in lines.iter().filter_map(|read| read.meter.as_ref()) {
+        let known = own.iter().chain(&metered).any(|known| *known == meter.value);
+        let near = nearest(&meter.value, metered.iter().copied());
+        let is_slip = |near: &&str| !known && near.len().abs_diff(meter.value.len()) <= 1;
+        if let Some(near) = near.filter(is_slip) {
+            let message = format!("the gateway does not meter `{}`", meter.value);
+            let hint = format!("did you mean `{near}`? Else add it as `[[meter]]`");
+            table.place().warning(meter.span.clone(), "unknown-meter", message, hint);
+        }
+    }
+}
+
+/// Names that may not be there twice.
+fn check_once<'a>(table: &Table<'_>, kind: &str, ids: impl Iterator<Item = &'a Located<String>>) {
+    let mut seen: Vec<&str> = Vec::new();
+    for id in ids {
+        if seen.contains(&id.value.as_str()) {
+            let message = format!("{kind} `{}` is there twice", id.value);
+            table.place().error(id.span.clone(), "duplicate-id", message, "leave one of them out");
+        }
+        seen.push(&id.value);
+    }
+}
+
 /// Every class is one of some line, and no adjustment changes a part of what an earlier one
 /// changed as a whole: what that part is could not be told.
-fn check_classes(table: &Table<'_>, lines: &[(Located<String>, Line)], adjusts: &[ReadAdjust]) {
-    let mut known: Vec<&str> = lines.iter().map(|(_, line)| line.class.as_str()).collect();
+fn check_classes(table: &Table<'_>, lines: &[ReadLine], adjusts: &[ReadAdjust]) {
+    let mut known: Vec<&str> = lines.iter().map(|read| read.line.class.as_str()).collect();
     known.extend(CLASSES);
     for (index, (id, classes, adjust)) in adjusts.iter().enumerate() {
         for class in classes.iter().filter(|class| !known.contains(&class.value.as_str())) {

@@ -1,48 +1,35 @@
 //! The parts of a plan that say when, how long and what else: read and checked, not charged.
 
+use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::CronParser;
 use rust_decimal::Decimal;
 
 use super::read::amount;
+use crate::engine::types::calendar::read_zone;
 use crate::engine::types::document::{Located, OneOf, Table, Word};
-use crate::engine::types::time::TimeSpan;
-
-/// `[plan.period]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Period {
-    /// Length.
-    pub unit: PeriodUnit,
-    /// Day of the month on which a period begins, 1 to 31; shorter months use their last day.
-    pub anchor_day: u32,
-    /// IANA name of the zone in which days begin.
-    pub timezone: String,
-}
-
-/// Length of a billing period.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeriodUnit {
-    /// A calendar month.
-    Month,
-    /// Three months.
-    Quarter,
-    /// Twelve months.
-    Year,
-}
-
-impl Word for PeriodUnit {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("month", PeriodUnit::Month),
-        ("quarter", PeriodUnit::Quarter),
-        ("year", PeriodUnit::Year),
-    ];
-}
+use crate::engine::types::ledger::Aggregation;
+use crate::engine::types::period::{Calendar, PeriodUnit};
+use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// `[plan.close]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close {
-    /// When to look for overdue periods.
-    pub cron: String,
+    /// When to look for overdue periods, in the zone of the period; at once where it is absent.
+    cron: Option<Box<Cron>>,
     /// How long late rows are waited for.
-    pub grace: Option<TimeSpan>,
+    pub grace: TimeSpan,
+}
+
+impl Close {
+    /// When a period that ended at `end` is closed at the earliest.
+    pub fn due(&self, end: Timestamp, zone: Tz) -> Timestamp {
+        let waited = end + self.grace;
+        let local = waited.to_chrono().with_timezone(&zone);
+        let woken =
+            self.cron.as_ref().and_then(|cron| cron.find_next_occurrence(&local, true).ok());
+        woken.map_or(waited, |at| Timestamp::from_micros(at.timestamp_micros()))
+    }
 }
 
 /// `[plan.term]`.
@@ -75,34 +62,6 @@ pub struct MeterDefinition {
     pub aggregation: Aggregation,
     /// Length of the buckets of `max`.
     pub bucket: Option<TimeSpan>,
-}
-
-/// How movements become a quantity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aggregation {
-    /// How many.
-    Count,
-    /// Sum of the quantities.
-    Sum,
-    /// Greatest quantity in a bucket.
-    Max,
-    /// How many different ones.
-    Unique,
-    /// Quantity times its duration.
-    TimeWeighted,
-    /// The newest quantity.
-    Latest,
-}
-
-impl Word for Aggregation {
-    const WORDS: &'static [(&'static str, Self)] = &[
-        ("count", Aggregation::Count),
-        ("sum", Aggregation::Sum),
-        ("max", Aggregation::Max),
-        ("unique", Aggregation::Unique),
-        ("time_weighted", Aggregation::TimeWeighted),
-        ("latest", Aggregation::Latest),
-    ];
 }
 
 /// `[[addon]]`: a function and whether it costs more. One that is not listed is unknown, not free.
@@ -172,7 +131,7 @@ impl Word for Bucket {
     ];
 }
 
-pub(super) fn read_period(table: &Table<'_>) -> Option<Period> {
+pub(super) fn read_period(table: &Table<'_>) -> Option<Calendar> {
     let unit = table.or("unit", OneOf(PeriodUnit::Month)).0;
     let anchor_day = table.optional::<Located<u32>>("anchor_day");
     if let Some(day) = anchor_day.as_ref().filter(|day| !(1..=31).contains(&day.value)) {
@@ -183,25 +142,22 @@ pub(super) fn read_period(table: &Table<'_>) -> Option<Period> {
             "shorter months use their last day",
         );
     }
-    Some(Period {
-        unit,
-        anchor_day: anchor_day.map_or(1, |day| day.value),
-        timezone: table.required("timezone")?,
-    })
+    table.required::<String>("timezone")?;
+    let zone = read_zone(table, "timezone")?;
+    Some(Calendar { unit, anchor_day: anchor_day.map_or(1, |day| day.value.clamp(1, 31)), zone })
 }
 
 pub(super) fn read_close(table: &Table<'_>) -> Option<Close> {
-    let cron: Located<String> = table.required("cron")?;
-    let fields = cron.value.split_whitespace().count();
-    if !(5..=7).contains(&fields) {
-        table.place().error(
-            cron.span,
-            "wrong-value",
-            format!("`plan.close.cron` has {fields} fields"),
-            "write minute, hour, day, month, weekday: \"5 0 1 * *\"",
-        );
-    }
-    Some(Close { cron: cron.value, grace: table.optional("grace") })
+    let cron = table.optional::<Located<String>>("cron").and_then(|text| {
+        let parsed = CronParser::new().parse(&text.value);
+        if let Err(error) = &parsed {
+            let message = format!("`plan.close.cron`: \"{}\": {error}", text.value);
+            let hint = "write minute, hour, day, month, weekday: \"5 0 1 * *\"";
+            table.place().error(text.span, "wrong-value", message, hint);
+        }
+        parsed.ok().map(Box::new)
+    });
+    Some(Close { cron, grace: table.or("grace", TimeSpan::ZERO) })
 }
 
 pub(super) fn read_term(table: &Table<'_>) -> Option<Term> {
@@ -217,8 +173,11 @@ pub(super) fn read_term(table: &Table<'_>) -> Option<Term> {
     })
 }
 
-pub(super) fn read_meter(table: &Table<'_>) -> Option<MeterDefinition> {
-    let id = table.required("id");
+/// What was read, and where its id stands.
+pub(super) type Named<T> = (Located<String>, T);
+
+pub(super) fn read_meter(table: &Table<'_>) -> Option<Named<MeterDefinition>> {
+    let id = table.required::<Located<String>>("id");
     let aggregation = table.required::<OneOf<Aggregation>>("agg");
     let bucket = table.optional::<Located<TimeSpan>>("bucket");
     if let (Some(bucket), Some(OneOf(aggregation))) = (&bucket, aggregation)
@@ -231,15 +190,13 @@ pub(super) fn read_meter(table: &Table<'_>) -> Option<MeterDefinition> {
             "remove it",
         );
     }
-    Some(MeterDefinition {
-        id: id?,
-        aggregation: aggregation?.0,
-        bucket: bucket.map(|bucket| bucket.value),
-    })
+    let (id, OneOf(aggregation)) = (id?, aggregation?);
+    let bucket = bucket.map(|bucket| bucket.value);
+    Some((id.clone(), MeterDefinition { id: id.value, aggregation, bucket }))
 }
 
-pub(super) fn read_addon(table: &Table<'_>) -> Option<Addon> {
-    let id = table.required("id");
+pub(super) fn read_addon(table: &Table<'_>) -> Option<Named<Addon>> {
+    let id = table.required::<Located<String>>("id");
     let kind = table.required::<OneOf<AddonKind>>("kind");
     let price = amount(table, "price");
     let per = table.optional("per");
@@ -252,13 +209,15 @@ pub(super) fn read_addon(table: &Table<'_>) -> Option<Addon> {
             "remove `price`",
         );
     }
-    Some(Addon { id: id?, kind: kind?.0, price, per })
+    let (id, OneOf(kind)) = (id?, kind?);
+    Some((id.clone(), Addon { id: id.value, kind, price, per }))
 }
 
-pub(super) fn read_one_off(table: &Table<'_>) -> Option<OneOff> {
-    let id = table.required("id");
+pub(super) fn read_one_off(table: &Table<'_>) -> Option<Named<OneOff>> {
+    let id = table.required::<Located<String>>("id");
     let amount = amount(table, "amount");
     let bucket = table.required::<OneOf<Bucket>>("bucket");
     let source = table.optional("source");
-    Some(OneOff { id: id?, amount, bucket: bucket?.0, source })
+    let (id, OneOf(bucket)) = (id?, bucket?);
+    Some((id.clone(), OneOff { id: id.value, amount, bucket, source }))
 }

@@ -1,4 +1,4 @@
-//! The texts of a ticket: subject, body with the evidence, and the comments of its life.
+//! The text of a new ticket: subject, and body with the evidence.
 
 use chrono_tz::Tz;
 
@@ -9,8 +9,8 @@ use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::job::Draft;
 use crate::engine::types::message::Value;
 use crate::engine::types::rule::RuleSpec;
-use crate::engine::types::severity::Severity;
 use crate::engine::types::text::{Language, cut_chars, one_line};
+use crate::engine::types::ticket::Storm;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Longest subject, in characters.
@@ -50,19 +50,23 @@ pub struct Evidence<'a> {
     pub sparkline: String,
     /// Other alarms of the device that are raised now.
     pub siblings: Vec<String>,
+    /// Alarms of other devices that open the ticket with it.
+    pub others: Vec<String>,
     /// The earlier ticket of this fault, with how it ended.
     pub earlier: Option<String>,
 }
 
 impl Speech {
-    fn say(self, zh: &'static str, en: &'static str) -> &'static str {
+    /// The text in its language.
+    pub(super) fn say(self, zh: &'static str, en: &'static str) -> &'static str {
         match self.language {
             Language::Chinese => zh,
             Language::English => en,
         }
     }
 
-    fn time(self, at: Timestamp) -> String {
+    /// A time at the place of the gateway.
+    pub(super) fn time(self, at: Timestamp) -> String {
         at.to_chrono().with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S %:z").to_string()
     }
 }
@@ -100,72 +104,36 @@ pub fn compose(speech: Speech, evidence: &Evidence<'_>) -> Draft {
     }
 }
 
-/// Another alarm joins a ticket that is open.
-pub fn comment_joined(speech: Speech, evidence: &Evidence<'_>) -> String {
-    let head = speech.say("同一工单新增告警。", "Another alarm joins this ticket.");
-    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
-}
-
-/// The fault is back after the ticket was over.
-pub fn comment_reopened(speech: Speech, evidence: &Evidence<'_>) -> String {
-    let head = speech.say("故障再次出现，重开工单。", "The fault is back: reopened.");
-    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
-}
-
-/// One of several alarms of a ticket is over.
-pub fn comment_left(
-    speech: Speech,
-    rule: &str,
-    device: &str,
-    at: Timestamp,
-    open: usize,
-) -> String {
-    match speech.language {
-        Language::Chinese => {
+/// The ticket that the alarms of a storm join; `evidence` is that of the one which opens it.
+pub fn compose_storm(speech: Speech, evidence: &Evidence<'_>, storm: &Storm) -> Draft {
+    let draft = compose(speech, evidence);
+    let (pool, first) = (one_line(&storm.pool), one_line(&storm.first));
+    let first_at = speech.time(storm.first_at);
+    let (title, head) = match speech.language {
+        Language::Chinese => (
+            format!("报警风暴 {pool} · 首发 {first}"),
             format!(
-                "{rule} · {} 已于 {} 恢复；仍有 {open} 条告警。",
-                one_line(device),
-                speech.time(at)
-            )
-        }
-        Language::English => format!(
-            "{rule} on {} returned to normal at {}; {open} still raised.",
-            one_line(device),
-            speech.time(at)
+                "短时间内报警过多，后续报警并入本工单；紧急报警照常升级，安全报警仍单独开单。\n首发: {first}（{first_at}）\n风暴中的第一条:"
+            ),
         ),
-    }
-}
-
-/// Everything that the ticket covers is over.
-pub fn comment_resolved(speech: Speech, at: Timestamp, lasted: TimeSpan) -> String {
-    let lasted = TimeSpan::from_secs(lasted.micros().div_euclid(1_000_000));
-    match speech.language {
-        Language::Chinese => format!("设备已于 {} 恢复正常，持续 {lasted}。", speech.time(at)),
-        Language::English => format!("Back to normal at {} after {lasted}.", speech.time(at)),
-    }
-}
-
-/// Nobody has taken the ticket in time.
-pub fn comment_escalated(
-    speech: Speech,
-    step: usize,
-    waited: TimeSpan,
-    severity: Severity,
-) -> String {
-    let severity = severity.say(speech.language);
-    match speech.language {
-        Language::Chinese => {
-            format!("升级：第 {step} 级，{waited} 内无人受理。严重程度：{severity}。")
-        }
-        Language::English => {
+        Language::English => (
+            format!("Alarm storm {pool} · first: {first}"),
             format!(
-                "Escalated, step {step}: nobody has taken this for {waited}. Severity: {severity}."
-            )
-        }
+                "Too many alarms in a short time: those that follow join this ticket. Critical ones \
+                 still climb the ladder, safety ones still have tickets of their own.\n\
+                 First out: {first} ({first_at})\nThe one that opens this ticket:"
+            ),
+        ),
+    };
+    Draft {
+        title: cut_chars(&title, TITLE_CHARS_MAX).to_owned(),
+        body: format!("{head}\n{}", draft.body),
+        ..draft
     }
 }
 
-fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
+/// The evidence, a line each.
+pub(super) fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     let (rule, device) = (evidence.rule, evidence.device);
     let mut lines = Vec::new();
     let mut line = |zh, en, text: String| {
@@ -212,6 +180,7 @@ fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String> {
     };
     line("规则", "Rule", format!("{} @{}: {}{delay}", rule.id, rule.revision, rule.when));
     line("同设备告警", "Also raised here", evidence.siblings.join(", "));
+    line("同组告警", "With it", evidence.others.join(", "));
     line("上次工单", "Earlier ticket", evidence.earlier.clone().unwrap_or_default());
     line("标识", "Fingerprint", format!("{} #{}", evidence.fingerprint, evidence.episode));
     lines

@@ -3,11 +3,13 @@
 //! Titles and advice are templates that operators write; everything else is composed here. Device
 //! text is data: it is put on one line and can carry no template code.
 
+mod comment;
 mod draft;
 mod template;
 
-pub use draft::{
-    Evidence, Speech, comment_escalated, comment_joined, comment_left, comment_reopened,
-    comment_resolved, compose, sparkline,
+pub use comment::{
+    comment_escalated, comment_joined, comment_left, comment_members, comment_reopened,
+    comment_resolved, comment_steady, comment_unsteady, comment_worse,
 };
+pub use draft::{Evidence, Speech, compose, compose_storm, sparkline};
 pub use template::{TemplateFault, check};

@@ -127,6 +127,49 @@ impl AlarmState {
     }
 }
 
+/// An alarm changes too often: it counts as raised, whatever it does underneath.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flapping {
+    /// Event time at which it began.
+    pub since: Timestamp,
+    /// How often it has changed, those that made it flapping included.
+    pub changes: u32,
+    /// It has returned underneath.
+    pub lull: Option<Lull>,
+}
+
+/// The fault is not there at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lull {
+    /// Event time at which `when` began to hold again.
+    pub rising: Option<Timestamp>,
+}
+
+/// Kept from people by an operator: it opens, notifies and escalates nothing meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shelf {
+    /// For how long.
+    #[serde(flatten)]
+    pub kind: ShelfKind,
+    /// Who did it, when, from where and why.
+    pub signature: Signature,
+}
+
+/// For how long an operator keeps an alarm from people. The letters are those of ISA-18.2.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum ShelfKind {
+    /// E: shelved.
+    Shelved {
+        /// At the latest until then (gateway time).
+        until: Timestamp,
+        /// It ends with the next return.
+        one_shot: bool,
+    },
+    /// G: out of service, until an operator puts it back.
+    OutOfService,
+}
+
 /// One life of an alarm, from raised to closed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Episode {
@@ -159,24 +202,36 @@ impl HeldBy {
     /// True while its ticket waits for the suppression to end.
     pub fn is_suppression(self) -> bool {
         match self {
-            HeldBy::Inhibit | HeldBy::Maintenance => true,
-            HeldBy::Group | HeldBy::Shadow => false,
+            HeldBy::Inhibit
+            | HeldBy::Maintenance
+            | HeldBy::Shelved
+            | HeldBy::OutOfService
+            | HeldBy::Budget => true,
+            HeldBy::Group | HeldBy::Storm | HeldBy::Shadow => false,
         }
     }
 }
 
 /// Why an episode opened no ticket of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum HeldBy {
     /// A source alarm that suppresses it is raised.
     Inhibit,
     /// Its device is in a maintenance window.
     Maintenance,
-    /// Joined a ticket that was open already.
+    /// An operator has shelved it.
+    Shelved,
+    /// An operator has taken it out of service.
+    OutOfService,
+    /// Joined a ticket that was open already, or waits for others of its group.
     Group,
+    /// Joined the ticket of a storm.
+    Storm,
     /// The rule is in shadow mode.
     Shadow,
+    /// The budget does not hold a ticket of its own.
+    Budget,
 }
 
 impl AlarmRecord {
@@ -191,6 +246,9 @@ impl AlarmRecord {
             seen: Vec::new(),
             on_remove: OnRemove::Keep,
             edges: Vec::new(),
+            changes: Vec::new(),
+            flapping: None,
+            shelf: None,
             history: Vec::new(),
         }
     }
@@ -228,6 +286,15 @@ pub struct AlarmRecord {
     /// Event times of the last rising edges, for rules with `occurrences` above 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub edges: Vec<Timestamp>,
+    /// Event times of the raises and returns of the last hour, oldest first, at most 20.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<Timestamp>,
+    /// It changes too often.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flapping: Option<Flapping>,
+    /// An operator keeps it from people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shelf: Option<Shelf>,
     /// The last decisions, oldest first, at most [`HISTORY_MAX`]; `explain` prints them.
     pub history: Vec<HistoryEntry>,
 }

@@ -1,6 +1,10 @@
 //! What the engine decided, for logs, metrics and `demo`: one value per thing that happened.
 
+use rust_decimal::Decimal;
+use serde::Serialize;
+
 use super::alarm::{AlarmId, HeldBy};
+use super::ledger::Rung;
 use super::names::{DeviceId, RuleId};
 use super::severity::Severity;
 use super::ticket::TicketId;
@@ -108,6 +112,22 @@ pub enum Decision {
         /// The ticket that covers it.
         ticket: Option<TicketId>,
     },
+    /// A budget has entered a rung.
+    Budget(Notice),
+    /// A ticket was opened that no budget holds.
+    Overspent {
+        /// Our id.
+        ticket: TicketId,
+        /// A safety fault, which is never held.
+        safety: bool,
+    },
+    /// An alarm has been held for want of money as long as the budget allows.
+    HeldTooLong {
+        /// The alarm.
+        id: AlarmId,
+        /// Why it is held.
+        why: String,
+    },
     /// A ticket changed.
     Ticket {
         /// Our id.
@@ -138,6 +158,10 @@ pub enum AlarmEvent {
     Returned,
     /// The episode is over.
     Closed,
+    /// It changes too often, and counts as raised.
+    Unsteady,
+    /// It no longer changes too often.
+    Steady,
 }
 
 /// What can happen to a ticket.
@@ -181,4 +205,19 @@ pub enum TicketEvent {
         /// Why.
         reason: String,
     },
+}
+
+/// A rung that was entered, told once a period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Notice {
+    /// Id of the budget.
+    pub budget: String,
+    /// The rung.
+    pub rung: Rung,
+    /// First day of the period.
+    pub period: String,
+    /// Spent and set aside, at most.
+    pub used: Decimal,
+    /// Money of the period.
+    pub amount: Decimal,
 }

@@ -1,6 +1,7 @@
 //! What a step of the engine wants done: written first, then acknowledged, then delivered.
 
 use super::alarm::{AlarmId, AlarmRecord};
+use super::audit::AuditRecord;
 use super::decision::Decision;
 use super::device::DeviceFacts;
 use super::job::{Call, JobKey, JobRecord};
@@ -22,6 +23,8 @@ pub enum Write {
     Job(Box<JobRecord>),
     /// Delete a job that is done or dropped.
     JobGone(JobKey),
+    /// Append to the audit trail.
+    Audit(Box<AuditRecord>),
     /// Append a ledger row.
     Ledger(Box<LedgerRow>),
     /// The gateway runs at this time: a restart learns how long it was down.

@@ -5,7 +5,7 @@ use super::device::DeviceFacts;
 use super::job::{Delivered, JobKey};
 use super::message::{Message, Reading};
 use super::ticket::{TicketId, TicketStatus};
-use super::time::Timestamp;
+use super::time::{TimeSpan, Timestamp};
 
 /// One thing that happened outside.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +59,59 @@ pub enum OperatorAction {
     AcknowledgeTicket(TicketId),
     /// Let a latched alarm go.
     Reset(AlarmId),
+    /// Keep an alarm from people for some time.
+    Shelve {
+        /// The alarm.
+        alarm: AlarmId,
+        /// For how long at the most.
+        span: TimeSpan,
+        /// Until it returns, if that is sooner.
+        one_shot: bool,
+    },
+    /// End that.
+    Unshelve(AlarmId),
+    /// Keep an alarm from people until it is put back.
+    TakeOutOfService(AlarmId),
+    /// Put it back.
+    PutIntoService(AlarmId),
     /// Send a dead letter again.
     Retry(JobKey),
     /// Give a dead letter up for good.
     Drop(JobKey),
+    /// Pay for an alarm that the budget does not hold, by its token.
+    Approve(String),
+}
+
+impl OperatorAction {
+    /// The word in the audit trail.
+    pub fn word(&self) -> &'static str {
+        match self {
+            OperatorAction::Acknowledge(_) | OperatorAction::AcknowledgeTicket(_) => "acknowledge",
+            OperatorAction::Reset(_) => "reset",
+            OperatorAction::Shelve { .. } => "shelve",
+            OperatorAction::Unshelve(_) => "unshelve",
+            OperatorAction::TakeOutOfService(_) => "take-out-of-service",
+            OperatorAction::PutIntoService(_) => "put-into-service",
+            OperatorAction::Retry(_) => "retry",
+            OperatorAction::Drop(_) => "drop",
+            OperatorAction::Approve(_) => "approve",
+        }
+    }
+
+    /// What it is done to, as people write it.
+    pub fn subject(&self) -> String {
+        match self {
+            OperatorAction::Acknowledge(alarm)
+            | OperatorAction::Reset(alarm)
+            | OperatorAction::Shelve { alarm, .. }
+            | OperatorAction::Unshelve(alarm)
+            | OperatorAction::TakeOutOfService(alarm)
+            | OperatorAction::PutIntoService(alarm) => alarm.to_string(),
+            OperatorAction::AcknowledgeTicket(ticket) => ticket.to_string(),
+            OperatorAction::Retry(job) | OperatorAction::Drop(job) => {
+                format!("{}/{}", job.ticket, job.number)
+            }
+            OperatorAction::Approve(token) => token.clone(),
+        }
+    }
 }

@@ -126,6 +126,9 @@ pub enum JobState {
         at: Timestamp,
         /// Why.
         reason: String,
+        /// Attempts made: the numbers of the next ones go on from here.
+        #[serde(default)]
+        attempts: u32,
     },
 }
 

@@ -3,6 +3,8 @@
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
+use super::chain;
+use super::document::Word;
 use super::severity::Severity;
 use super::ticket::TicketId;
 use super::time::Timestamp;
@@ -16,23 +18,95 @@ pub enum Meter {
     /// Steps of a ladder taken on a ticket.
     #[serde(rename = "ticket.escalated")]
     TicketEscalated,
+    /// Visits of an engineer.
+    #[serde(rename = "service.visit")]
+    ServiceVisit,
     /// HTTP requests to the upstream.
     #[serde(rename = "api.call")]
     ApiCall,
+    /// Messages to people, by whatever channel.
+    #[serde(rename = "message.sent")]
+    MessageSent,
+    /// Gigabytes kept, by days.
+    #[serde(rename = "storage.gb_day")]
+    StorageGbDay,
+    /// Devices at a time.
+    #[serde(rename = "device.peak")]
+    DevicePeak,
+    /// Users at a time.
+    #[serde(rename = "user.peak")]
+    UserPeak,
 }
 
 impl Meter {
-    /// Every meter that this version records.
-    pub const ALL: [Meter; 3] = [Meter::TicketCreated, Meter::TicketEscalated, Meter::ApiCall];
+    /// Every meter, in the order of the variants.
+    pub const ALL: [Meter; 8] = [
+        Meter::TicketCreated,
+        Meter::TicketEscalated,
+        Meter::ServiceVisit,
+        Meter::ApiCall,
+        Meter::MessageSent,
+        Meter::StorageGbDay,
+        Meter::DevicePeak,
+        Meter::UserPeak,
+    ];
+    /// Those that calls to an upstream move: what a recording or a rule set is priced by.
+    pub const OF_CALLS: [Meter; 3] = [Meter::TicketCreated, Meter::TicketEscalated, Meter::ApiCall];
 
     /// The name in plans, ledger rows and JSON.
     pub fn name(self) -> &'static str {
         match self {
             Meter::TicketCreated => "ticket.created",
             Meter::TicketEscalated => "ticket.escalated",
+            Meter::ServiceVisit => "service.visit",
             Meter::ApiCall => "api.call",
+            Meter::MessageSent => "message.sent",
+            Meter::StorageGbDay => "storage.gb_day",
+            Meter::DevicePeak => "device.peak",
+            Meter::UserPeak => "user.peak",
         }
     }
+
+    /// How movements become a quantity, where the plan does not say.
+    pub fn aggregation(self) -> Aggregation {
+        match self {
+            Meter::TicketCreated
+            | Meter::TicketEscalated
+            | Meter::ServiceVisit
+            | Meter::ApiCall
+            | Meter::MessageSent
+            | Meter::StorageGbDay => Aggregation::Sum,
+            Meter::DevicePeak | Meter::UserPeak => Aggregation::Max,
+        }
+    }
+}
+
+/// How movements become a quantity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregation {
+    /// How many.
+    Count,
+    /// Sum of the quantities.
+    Sum,
+    /// Greatest quantity in a bucket.
+    Max,
+    /// How many different ones.
+    Unique,
+    /// Quantity times its duration.
+    TimeWeighted,
+    /// The newest quantity.
+    Latest,
+}
+
+impl Word for Aggregation {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("count", Aggregation::Count),
+        ("sum", Aggregation::Sum),
+        ("max", Aggregation::Max),
+        ("unique", Aggregation::Unique),
+        ("time_weighted", Aggregation::TimeWeighted),
+        ("latest", Aggregation::Latest),
+    ];
 }
 
 /// What a row says about its quantity.
@@ -78,6 +152,24 @@ pub struct LedgerRow {
     pub site: String,
     /// The device's customer.
     pub customer: String,
+    /// The device's region.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub region: String,
+    /// The device's class.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub device_class: String,
+    /// Revision of the rule.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub revision: String,
+    /// Id of the price plan that was active.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub plan: String,
+    /// Rung of the budget when it was decided; none without a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget_rung: Option<Rung>,
+    /// Sequence number of the row that this one takes back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverses: Option<u64>,
     /// Severity of the ticket.
     pub severity: Severity,
     /// Event time of the fault.
@@ -91,24 +183,57 @@ pub struct LedgerRow {
 }
 
 impl LedgerRow {
-    /// Closes the chain over this row: sets `prev_hash` and `hash`.
-    pub fn seal(&mut self, prev_hash: &str) {
-        self.prev_hash = prev_hash.to_owned();
-        self.hash = String::new();
-        self.hash = self.digest();
+    /// The bytes that are kept, whose end [`super::chain`] holds against the hash.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        // A struct of texts and numbers cannot fail to serialise; nothing at all would fail the
+        // check of the chain, which is the safe side.
+        serde_json::to_vec(self).unwrap_or_default()
     }
 
     /// True when `hash` is what the rest of the row says.
     pub fn is_intact(&self) -> bool {
-        let mut bare = self.clone();
-        bare.hash = String::new();
-        bare.digest() == self.hash
+        chain::is_intact(&self.to_bytes())
     }
 
-    fn digest(&self) -> String {
-        // A struct of texts and numbers cannot fail to serialise; an empty input would only
-        // make the row fail `is_intact`, which is the safe side.
-        let json = serde_json::to_vec(self).unwrap_or_default();
-        blake3::hash(&json).to_hex().to_string()
+    /// What it adds to the committed quantity.
+    pub fn committed(&self) -> Decimal {
+        match self.state {
+            LedgerState::Committed => self.qty,
+            LedgerState::Reserved | LedgerState::Released | LedgerState::Ambiguous => Decimal::ZERO,
+        }
+    }
+
+    /// Closes the chain over this row: sets `prev_hash` and `hash`.
+    pub fn seal(&mut self, prev_hash: &str) {
+        self.prev_hash = prev_hash.to_owned();
+        self.hash = String::new();
+        self.hash = chain::digest(&self.to_bytes());
+    }
+}
+
+/// How much of a budget is used up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rung {
+    /// Below the first threshold.
+    #[default]
+    Green,
+    /// Past the first one.
+    Amber,
+    /// Past the second one.
+    Red,
+    /// Nothing more is admitted.
+    Stop,
+}
+
+impl Rung {
+    /// The word in rows, notices and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Rung::Green => "green",
+            Rung::Amber => "amber",
+            Rung::Red => "red",
+            Rung::Stop => "stop",
+        }
     }
 }

@@ -4,7 +4,9 @@
 //! Every stage may import from here; no stage imports another stage.
 
 pub mod alarm;
+pub mod audit;
 pub mod calendar;
+pub mod chain;
 pub mod code;
 pub mod decision;
 pub mod device;
@@ -17,10 +19,12 @@ pub mod job;
 pub mod ledger;
 pub mod message;
 pub mod names;
+pub mod period;
 pub mod question;
 pub mod rule;
 pub mod selector;
 pub mod severity;
+pub mod tariff;
 pub mod text;
 pub mod ticket;
 pub mod time;

@@ -21,6 +21,11 @@ pub enum Question {
     Rejected,
     /// Whether the gateway can do its work.
     Health,
+    /// What people did since then.
+    Audit {
+        /// Gateway time.
+        since: Timestamp,
+    },
     /// Something to do, answered once it is on disk.
     Act {
         /// What.

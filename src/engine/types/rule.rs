@@ -43,6 +43,8 @@ pub struct RuleSpec {
     pub safety: bool,
     /// Stays raised until an operator resets it.
     pub latch: bool,
+    /// When it changes too often.
+    pub flapping: FlapLimits,
     /// Typed constants of the conditions.
     pub params: BTreeMap<String, Scalar>,
     /// Live, shadow or off.
@@ -87,6 +89,21 @@ impl RuleSpec {
             table: format!("{} ({})", table.name, table.source),
         });
         Cow::Owned(spec)
+    }
+}
+
+/// Scores at which flapping starts and stops, from 0 to 100.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FlapLimits {
+    /// Stops at this score or below.
+    pub low: f64,
+    /// Starts at this score or above; `None` for never.
+    pub high: Option<f64>,
+}
+
+impl Default for FlapLimits {
+    fn default() -> Self {
+        FlapLimits { low: 20.0, high: Some(30.0) }
     }
 }
 
@@ -158,6 +175,15 @@ pub enum Per {
     Alarm,
     /// All alarms of a device.
     Device,
+    /// All alarms of a site.
+    Site,
+    /// All alarms of the rule.
+    Rule,
+}
+
+impl Word for Per {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("alarm", Per::Alarm), ("device", Per::Device), ("site", Per::Site), ("rule", Per::Rule)];
 }
 
 /// Where a rule's tickets go.
@@ -165,6 +191,11 @@ pub enum Per {
 pub struct TicketPolicy {
     /// What one ticket collects.
     pub per: Per,
+    /// How long the first alarm of a group waits for others; `None` for what `per` and severity
+    /// say.
+    pub group_wait: Option<TimeSpan>,
+    /// Later members are told in one comment at most this often.
+    pub group_interval: TimeSpan,
     /// A new episode reopens the last ticket if it ended this recently; zero for never.
     pub reopen_within: TimeSpan,
     /// Name of the upstream; `None` for the first.
@@ -179,6 +210,8 @@ impl Default for TicketPolicy {
     fn default() -> Self {
         TicketPolicy {
             per: Per::Alarm,
+            group_wait: None,
+            group_interval: TimeSpan::from_secs(300),
             reopen_within: TimeSpan::from_secs(86_400),
             upstream: None,
             queue: None,

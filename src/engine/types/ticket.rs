@@ -6,7 +6,7 @@ use std::fmt;
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
-use super::alarm::{AlarmId, Fingerprint, Signature};
+use super::alarm::{Fingerprint, Signature};
 use super::ledger::Meter;
 use super::severity::Severity;
 use super::time::Timestamp;
@@ -221,15 +221,30 @@ impl TicketStatus {
     }
 }
 
-/// One episode that a ticket covers.
+/// What happened to the members of a ticket and was not told yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Member {
-    /// The alarm.
-    pub alarm: AlarmId,
-    /// Number of its episode.
-    pub episode: u32,
-    /// The fault is over.
-    pub returned: bool,
+pub struct Untold {
+    /// Alarms that joined.
+    pub joined: u32,
+    /// Event time of the first of them.
+    pub first_at: Timestamp,
+    /// The first of them by name, as many as are listed.
+    pub names: Vec<String>,
+    /// Alarms that returned.
+    pub returned: u32,
+    /// When it is told (gateway time).
+    pub due: Timestamp,
+}
+
+/// The flood of alarms that a parent ticket stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Storm {
+    /// Where: the site, or what storms are told apart by.
+    pub pool: String,
+    /// The alarm that came first.
+    pub first: String,
+    /// When it was raised.
+    pub first_at: Timestamp,
 }
 
 /// How far a ticket's ladder has come.
@@ -282,10 +297,20 @@ pub struct TicketRecord {
     pub reopen_until: Option<Timestamp>,
     /// Who took it.
     pub ack: Option<Signature>,
-    /// The episodes that it covers.
-    pub members: Vec<Member>,
-    /// How many episodes it has covered, of which `members` lists the current ones.
+    /// How many of the episodes that it covers are raised still.
+    #[serde(default)]
+    pub raised: u32,
+    /// How many episodes it has covered.
     pub alarms: u64,
+    /// When its members were last told of (gateway time).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told_at: Option<Timestamp>,
+    /// What is to be told of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untold: Option<Untold>,
+    /// It is the parent of a storm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub storm: Option<Storm>,
     /// Escalation.
     pub ladder: Option<LadderProgress>,
     /// Number of the next effect, from 1: part of the idempotency key.

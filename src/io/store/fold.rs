@@ -13,6 +13,7 @@ use super::open::{self, Files, free_bytes, panic_text};
 use super::value::{self, FOLDED_KEY, Head};
 use super::wal::Entries;
 use super::{StoreError, StoreOptions};
+use crate::fail;
 
 /// What the writer and the readers share.
 #[derive(Debug)]
@@ -72,7 +73,10 @@ impl Shared {
         // sled panics in places where it should fail; the thread must outlive that.
         let written = catch_unwind(AssertUnwindSafe(|| self.write(epoch, entries)));
         let error = match written {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => {
+                fail::point("fold-done");
+                return Ok(());
+            }
             Ok(Err(error)) => StoreError::sled(&self.dir, error, free_bytes(&self.dir)),
             Err(panic) => {
                 StoreError::Damaged { dir: self.dir.clone(), cause: panic_text(panic.as_ref()) }
@@ -96,7 +100,9 @@ impl Shared {
                 self.put(&files.db, &mut batch, key, value.as_deref())?;
             }
             batch.insert(FOLDED_KEY, &epoch.to_be_bytes());
+            fail::point("fold-apply");
             files.db.apply_batch(batch)?;
+            fail::point("fold-flush");
         }
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
         files.as_ref().map_or_else(|| Err(closed()), Files::flush)

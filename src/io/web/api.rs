@@ -15,6 +15,7 @@ use crate::engine::types::input::OperatorAction;
 use crate::engine::types::job::JobKey;
 use crate::engine::types::question::{Question, Signer};
 use crate::engine::types::ticket::TicketId;
+use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::io::rule_history::Origin;
 
 /// What the API promises, for machines.
@@ -43,6 +44,11 @@ pub(super) fn router(asker: Asker, reloader: Reloader, metrics: PrometheusHandle
         .route("/api/v1/explain/{*id}", get(explain))
         .route("/api/v1/alarms/ack", post(acknowledge))
         .route("/api/v1/alarms/reset", post(reset))
+        .route("/api/v1/alarms/shelve", post(shelve))
+        .route("/api/v1/alarms/unshelve", post(unshelve))
+        .route("/api/v1/alarms/out-of-service", post(take_out_of_service))
+        .route("/api/v1/alarms/in-service", post(put_into_service))
+        .route("/api/v1/audit", get(audit))
         .route("/api/v1/tickets/{id}/ack", post(acknowledge_ticket))
         .route("/api/v1/dead-letters/{ticket}/{number}/retry", post(retry))
         .route("/api/v1/dead-letters/{ticket}/{number}/drop", post(drop_letter))
@@ -84,6 +90,12 @@ struct Act {
     device: Option<String>,
     #[serde(default)]
     key: Vec<String>,
+    /// How long it is shelved: `2h`.
+    #[serde(rename = "for")]
+    span: Option<String>,
+    /// Shelved until it returns, if that is sooner.
+    #[serde(default)]
+    one_shot: bool,
 }
 
 fn api() -> String {
@@ -109,7 +121,7 @@ fn answer(answered: Result<Value, NoAnswer>) -> Response {
     match answered {
         Ok(Value::Null) => refuse(StatusCode::NOT_FOUND, "nothing has this id"),
         Ok(answer) if answer["done"] == Value::Bool(false) => {
-            refuse(StatusCode::CONFLICT, "nothing to do: it is not there, or not in such a state")
+            refuse(StatusCode::CONFLICT, answer["error"].as_str().unwrap_or("nothing to do"))
         }
         Ok(answer) => Json(answer).into_response(),
         Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
@@ -141,16 +153,73 @@ async fn ready(State(served): State<Served>) -> Response {
     }
 }
 
-async fn acknowledge(State(served): State<Served>, Json(act): Json<Act>) -> Response {
-    let Some(alarm) = act.alarm() else { return no_alarm() };
-    let action = OperatorAction::Acknowledge(alarm);
-    answer(served.asker.ask(Question::Act { action, signer: act.signer() }).await)
+async fn acknowledge(served: State<Served>, act: Json<Act>) -> Response {
+    act_on_alarm(served, act, OperatorAction::Acknowledge).await
 }
 
-async fn reset(State(served): State<Served>, Json(act): Json<Act>) -> Response {
+async fn reset(served: State<Served>, act: Json<Act>) -> Response {
+    act_on_alarm(served, act, OperatorAction::Reset).await
+}
+
+async fn unshelve(served: State<Served>, act: Json<Act>) -> Response {
+    act_on_alarm(served, act, OperatorAction::Unshelve).await
+}
+
+async fn put_into_service(served: State<Served>, act: Json<Act>) -> Response {
+    act_on_alarm(served, act, OperatorAction::PutIntoService).await
+}
+
+async fn take_out_of_service(served: State<Served>, act: Json<Act>) -> Response {
+    if act.reason.trim().is_empty() {
+        return no_reason();
+    }
+    act_on_alarm(served, act, OperatorAction::TakeOutOfService).await
+}
+
+async fn shelve(served: State<Served>, act: Json<Act>) -> Response {
+    if act.reason.trim().is_empty() {
+        return no_reason();
+    }
+    let span = act.span.as_deref().ok_or("`for` is missing: how long, e.g. \"2h\"".to_owned());
+    match span.and_then(|span| TimeSpan::parse(span).map_err(|wrong| wrong.to_string())) {
+        Ok(span) => {
+            let one_shot = act.one_shot;
+            let make = |alarm| OperatorAction::Shelve { alarm, span, one_shot };
+            act_on_alarm(served, act, make).await
+        }
+        Err(wrong) => refuse(StatusCode::UNPROCESSABLE_ENTITY, &wrong),
+    }
+}
+
+async fn act_on_alarm(
+    State(served): State<Served>,
+    Json(act): Json<Act>,
+    make: impl FnOnce(AlarmId) -> OperatorAction,
+) -> Response {
     let Some(alarm) = act.alarm() else { return no_alarm() };
-    let action = OperatorAction::Reset(alarm);
-    answer(served.asker.ask(Question::Act { action, signer: act.signer() }).await)
+    answer(served.asker.ask(Question::Act { action: make(alarm), signer: act.signer() }).await)
+}
+
+fn no_reason() -> Response {
+    refuse(StatusCode::UNPROCESSABLE_ENTITY, "`reason` says why; it is kept")
+}
+
+/// From when on.
+#[derive(Debug, Deserialize)]
+struct Since {
+    /// RFC 3339; the beginning by default.
+    since: Option<String>,
+}
+
+async fn audit(State(served): State<Served>, Query(asked): Query<Since>) -> Response {
+    let since = match asked.since.as_deref() {
+        Some(since) => Timestamp::parse_rfc3339(since),
+        None => Some(Timestamp::EPOCH),
+    };
+    match since {
+        Some(since) => answer(served.asker.ask(Question::Audit { since }).await),
+        None => refuse(StatusCode::UNPROCESSABLE_ENTITY, "`since` is no time in RFC 3339"),
+    }
 }
 
 fn no_alarm() -> Response {

@@ -38,6 +38,16 @@ pub fn run(plan: Plan, story: Story) -> Result<Summary, String> {
     }
 }
 
+/// The first of so many seeds in which a planted bug shows, and how.
+#[cfg(feature = "seeded-bugs")]
+pub fn unmask(bug: faultgate::seeded::Bug, count: u64, days: i64) -> Option<(u64, String)> {
+    faultgate::seeded::plant(Some(bug));
+    let found = (0..count)
+        .find_map(|seed| run(Plan::of(seed, days), Story::default()).err().map(|why| (seed, why)));
+    faultgate::seeded::plant(None);
+    found
+}
+
 /// Runs seeds `from..from + count` of so many days each, on so many threads; stops after
 /// `failures_max` failures.
 pub fn hunt(from: u64, count: u64, days: i64, threads: usize, failures_max: usize) -> Found {

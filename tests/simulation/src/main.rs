@@ -4,6 +4,8 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::thread;
 
+#[cfg(feature = "seeded-bugs")]
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use faultgate_simulation::hunt::{hunt, run, shrink};
 use faultgate_simulation::plan::Plan;
@@ -38,6 +40,10 @@ enum Command {
         /// Threads; all cores without it.
         #[arg(long)]
         threads: Option<usize>,
+        /// Plants this bug, or each of them one after another with `all`, and tells the first seed
+        /// that finds it.
+        #[arg(long)]
+        bug: Option<String>,
     },
 }
 
@@ -52,8 +58,11 @@ fn main() -> ExitCode {
 }
 
 fn simulate() -> anyhow::Result<()> {
-    let Command::Simulate { seeds, from, days, seed, failures, threads } =
+    let Command::Simulate { seeds, from, days, seed, failures, threads, bug } =
         Arguments::parse().command;
+    if let Some(bug) = bug {
+        return unmask(&bug, seeds, days);
+    }
     if let Some(seed) = seed {
         return tell(seed, days);
     }
@@ -74,6 +83,26 @@ fn simulate() -> anyhow::Result<()> {
         found.failed.len()
     );
     Ok(())
+}
+
+#[cfg(feature = "seeded-bugs")]
+fn unmask(name: &str, seeds: u64, days: i64) -> anyhow::Result<()> {
+    use faultgate::seeded::Bug;
+    let wanted: Vec<_> =
+        Bug::ALL.into_iter().filter(|(known, _)| name == "all" || *known == name).collect();
+    let names: Vec<&str> = Bug::ALL.iter().map(|(name, _)| *name).collect();
+    anyhow::ensure!(!wanted.is_empty(), "there is no bug `{name}`; there are {names:?}");
+    for (name, bug) in wanted {
+        let found = faultgate_simulation::hunt::unmask(bug, seeds, days);
+        let (seed, why) = found.with_context(|| format!("{name}: not found in {seeds} seeds"))?;
+        println!("{name}: found by seed {seed}, after {} seeds: {why}", seed + 1);
+    }
+    Ok(())
+}
+
+#[cfg(not(feature = "seeded-bugs"))]
+fn unmask(name: &str, _: u64, _: i64) -> anyhow::Result<()> {
+    anyhow::bail!("`{name}` is not there; build with `--features seeded-bugs`")
 }
 
 /// Tells the story of one seed; of one that fails, the shortest that fails.

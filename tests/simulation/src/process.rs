@@ -88,6 +88,8 @@ pub fn settings() -> anyhow::Result<Settings> {
         })
         .into();
     settings.language = Language::Chinese;
+    // An alarm has its own ticket, as in the model.
+    settings.storm.enabled = false;
     settings.in_flight_max = UPSTREAMS.map(|name| (name.to_owned(), 3)).into();
     Ok(settings)
 }

@@ -142,7 +142,7 @@ pub fn text(edition: Edition) -> String {
         let ladder = if rule.ladder { "ladder = \"field\"\n" } else { "" };
         text.push_str(&format!(
             "[[rule]]\nid = \"{id}\"\n{key}when = \"{when}\"\n{clear}on_delay = \"{on}\"\n\
-             off_delay = \"{off}\"\nstale_after = \"0s\"\nlatch = {latch}\nseverity = \"{severity}\"\n\
+             off_delay = \"{off}\"\nstale_after = \"0s\"\nflapping = {{ enabled = false }}\nlatch = {latch}\nseverity = \"{severity}\"\n\
              title = {{ zh = \"{word} {id}\", en = \"{id}\" }}\n\
              [rule.ticket]\nper = \"{per}\"\nupstream = \"{upstream}\"\nreopen_within = \"{reopen}\"\n{ladder}",
             id = rule.id,

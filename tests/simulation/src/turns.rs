@@ -4,7 +4,6 @@ use faultgate::engine::types::alarm::{AlarmId, AlarmState, Signature};
 use faultgate::engine::types::input::{Input, OperatorAction};
 use faultgate::engine::types::job::{JobState, Outcome};
 use faultgate::engine::types::message::{Delivery, Message};
-use faultgate::engine::types::ticket::TicketStatus;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use faultgate::io::upstream::Change;
 use faultgate::service::{cores, turn};
@@ -42,17 +41,7 @@ impl World {
         process.engine.step(now, Input::Tick, &mut process.effects);
         self.model.tick(now);
         let acks = self.take_inbox(now, &mut process);
-        for delivered in std::mem::take(&mut process.results) {
-            self.tell("gateway", || {
-                format!("hears of {:?}: {:?}", delivered.key, delivered.outcome)
-            });
-            if let (Outcome::Rejected { .. }, Some(job)) =
-                (&delivered.outcome, process.engine.outbox().job(delivered.key))
-            {
-                self.refused.insert(job.idempotency_key.clone());
-            }
-            process.engine.step(now, Input::Delivered(delivered), &mut process.effects);
-        }
+        self.take_results(now, &mut process);
         let acts = std::mem::take(&mut self.acts);
         for (number, act) in acts {
             self.take_act(now, &mut process, number, act);
@@ -101,6 +90,20 @@ impl World {
         Ok(())
     }
 
+    fn take_results(&mut self, now: Timestamp, process: &mut Process) {
+        for delivered in std::mem::take(&mut process.results) {
+            self.tell("gateway", || {
+                format!("hears of {:?}: {:?}", delivered.key, delivered.outcome)
+            });
+            if let (Outcome::Rejected { .. }, Some(job)) =
+                (&delivered.outcome, process.engine.outbox().job(delivered.key))
+            {
+                self.refused.insert(job.idempotency_key.clone());
+            }
+            process.engine.step(now, Input::Delivered(delivered), &mut process.effects);
+        }
+    }
+
     fn take_inbox(&mut self, now: Timestamp, process: &mut Process) -> Vec<crate::broker::Ack> {
         let mut acks = Vec::new();
         let mut messages = Vec::new();
@@ -140,10 +143,7 @@ impl World {
         self.model.tick(now);
         if let Some(input) = turn::changed(now, &process.engine, server.name, change) {
             process.engine.step(now, input, &mut process.effects);
-            let to = match told.status {
-                TicketStatus::Accepted => Status::Taken,
-                _ => Status::Over,
-            };
+            let to = if told.status.is_over() { Status::Over } else { Status::Taken };
             self.model.change_ticket(&ticket.key, to);
             self.story.tell(self.now, "gateway", || {
                 format!("hears that ticket {} of {} is {:?}", told.ticket, server.name, told.status)
@@ -188,7 +188,13 @@ impl World {
                     self.model.take_ticket(&key.unwrap_or_default());
                 }
                 OperatorAction::Reset(alarm) => self.model.reset(now, alarm),
-                OperatorAction::Retry(_) | OperatorAction::Drop(_) => {}
+                OperatorAction::Shelve { .. }
+                | OperatorAction::Unshelve(_)
+                | OperatorAction::TakeOutOfService(_)
+                | OperatorAction::PutIntoService(_)
+                | OperatorAction::Retry(_)
+                | OperatorAction::Drop(_)
+                | OperatorAction::Approve(_) => {}
             }
             let (by, via, reason) = ("王工".to_owned(), "cli".to_owned(), String::new());
             let signature = Signature { by, at: now, via, reason };

@@ -5,7 +5,7 @@ use std::path::Path;
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
 
-use crate::engine::rating::{Bill, Plan, Usage, rate, read_plan};
+use crate::engine::rating::{Bill, Plan, Usage, ceiling, rate, read_plan};
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Place, read_document};
 
@@ -117,7 +117,74 @@ fn a_plan_with_mistakes_is_refused_with_all_of_them_at_their_places() {
     assert_eq!(found(adjust), ["8:12 unknown-reference did you mean `recurring`?"]);
     let twice = format!("{line}unit = \"1\"\n{line}unit = \"1\"\n");
     assert_eq!(found(&twice), ["10:6 duplicate-id ids of lines and adjustments are unique"]);
+    let off =
+        "[[adjust]]\nid = \"a\"\nkind = \"percent\"\npercent = \"-110\"\nclasses = [\"usage\"]\n";
+    assert_eq!(found(off)[0], "7:11 out-of-range at least \"-100\"");
+    let meters = "[[meter]]\nid = \"m\"\nagg = \"sum\"\n".repeat(2);
+    assert_eq!(found(&meters), ["8:6 duplicate-id leave one of them out"]);
+    let period = "[plan.period]\ntimezone = \"Asia/Shangai\"\n[plan.close]\ncron = \"at noon\"\n";
+    let told = found(period);
+    assert!(
+        told[0].starts_with("5:12 wrong-value") && told[1].starts_with("7:8 wrong-value"),
+        "{told:?}"
+    );
+    let code = read("[plan]\nid = \"p\"\ncurrency = \"yuan\"\n").expect_err("no code");
+    assert_eq!(code, ["3:12 wrong-value three capital letters of ISO 4217, e.g. \"CNY\""]);
     assert_eq!(read("[paln]\n").expect_err("no plan").len(), 2);
+}
+
+#[test]
+fn every_line_tells_its_arithmetic() {
+    let plan = std::fs::read_to_string(folder().join("plan-combo.toml")).expect("the plan");
+    let usage = r#"{"seats": "14", "sites": "3", "ticket.created": "4321", "api.call": "345678",
+        "storage.gb_month": "52.375", "device.peak": "275"}"#;
+    let told: Vec<String> = bill(&plan, usage)
+        .lines
+        .iter()
+        .map(|line| format!("{}: {}", line.id, line.working))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "base: a period",
+            "seat: (14 − 10) × 38.50 = 154",
+            "site: 3 of 3 included = 0",
+            "ticket.t1: (3000 − 2000) × 0.80 = 800",
+            "ticket.t2: (4321 − 3000) × 0.65 = 858.65",
+            "api: ⌈(345678 − 100000) / 10000⌉ × 0.45 = 11.25",
+            "storage: 52.375 × 0.18 = 9.4275",
+            "peak: (275 − 200) × 1.125 = 84.375",
+            "discount.yearly: 953.00 × -12.5 % = -119.125",
+            "cap.usage: 1500.00 at most − 1763.71 = -263.71",
+            "credit.sla: credit of 50.00, at most 2333.88 = -50",
+        ]
+    );
+}
+
+#[test]
+fn the_ceiling_of_an_interval_is_its_dearest_total_even_where_more_costs_less() {
+    let of = |kind: &str| {
+        let plan = format!(
+            "[plan]\nid = \"p\"\ncurrency = \"CNY\"\n[[line]]\nid = \"l\"\nkind = \"{kind}\"\nmeter = \"m\"\n\
+             tiers = [ {{ up_to = \"10\", unit = \"9.00\" }}, {{ up_to = \"20\", unit = \"5.00\" }}, {{ unit = \"1.00\" }} ]\n"
+        );
+        read(&plan).unwrap_or_else(|found| panic!("{found:#?}"))
+    };
+    for plan in ["volume", "stairstep", "graduated"].map(of) {
+        for low in 0_u32..26 {
+            for high in low..26 {
+                let usage = |quantity: u32| {
+                    let mut usage = Usage::default();
+                    usage.set("m", quantity.into());
+                    usage
+                };
+                let total = |quantity| rate(&plan, &usage(quantity)).expect("a bill").total;
+                let dearest = (low..=high).map(total).max().expect("an interval");
+                let ceiling = ceiling(&plan, &usage(low), &usage(high)).expect("a bill").total;
+                assert_eq!(ceiling, dearest, "{low} to {high}");
+            }
+        }
+    }
 }
 
 proptest::proptest! {

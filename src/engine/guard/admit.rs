@@ -1,0 +1,334 @@
+//! Budgets against what is spent and what may yet be: reserved before the call, bounded whatever
+//! comes of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use rust_decimal::Decimal;
+use serde::Serialize;
+
+use super::budget::{Budget, Spender};
+use crate::engine::types::decision::Notice;
+use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter, Rung};
+use crate::engine::types::period::{Calendar, Period};
+use crate::engine::types::tariff::{Quantities, Share, Tariff};
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// Points of percent by which a rung must be undercut before it is left downwards.
+const HYSTERESIS: u32 = 5;
+/// How long a period must have run before it is forecast from itself.
+const FORECAST_AFTER: TimeSpan = TimeSpan::from_secs(7 * 86_400);
+
+/// Whether the money is there, in every budget that must admit it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Admission {
+    /// It is.
+    Ordinary,
+    /// Only with the emergency reserve.
+    Reserve,
+    /// Not even with it.
+    Refused,
+    /// Nobody knows: the ledger or the prices cannot be read.
+    Blind,
+}
+
+/// How a budget stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Id of the budget.
+    pub budget: String,
+    /// The rung.
+    pub rung: Rung,
+    /// The period.
+    pub period: Period,
+    /// Spent.
+    pub spent: Option<Decimal>,
+    /// Spent and set aside, at most.
+    pub used: Option<Decimal>,
+    /// Money of the period.
+    pub amount: Decimal,
+}
+
+/// The budgets, and what was booked on them.
+#[derive(Debug, Default)]
+pub struct Guard {
+    watches: Vec<Watch>,
+    tariff: Option<Arc<dyn Tariff>>,
+    reserved: BTreeMap<String, Reserved>,
+    blind: bool,
+}
+
+#[derive(Debug)]
+struct Watch {
+    budget: Budget,
+    calendar: Calendar,
+    period: Period,
+    committed: Quantities,
+    pending: Quantities,
+    rung: Rung,
+    told: Rung,
+}
+
+#[derive(Debug)]
+struct Reserved {
+    meter: Meter,
+    quantity: Decimal,
+    watches: Vec<usize>,
+}
+
+impl Guard {
+    /// Budgets of which nothing is spent yet, with periods of `zone`.
+    pub fn new(
+        budgets: Vec<Budget>,
+        tariff: Option<Arc<dyn Tariff>>,
+        zone: Tz,
+        now: Timestamp,
+    ) -> Guard {
+        let watch = |budget: Budget| {
+            let calendar = Calendar { unit: budget.period, ..Calendar::months(zone) };
+            let period = calendar.period(now);
+            let (committed, pending) = (Quantities::ZERO, Quantities::ZERO);
+            let (rung, told) = (Rung::Green, Rung::Green);
+            Watch { budget, calendar, period, committed, pending, rung, told }
+        };
+        let watches = budgets.into_iter().map(watch).collect();
+        Guard { watches, tariff, reserved: BTreeMap::new(), blind: false }
+    }
+
+    /// While the ledger is not read, nothing but safety and critical faults is paid for.
+    pub fn set_blind(&mut self, blind: bool) {
+        self.blind = blind && !self.watches.is_empty();
+    }
+
+    /// True while the ledger could not be read.
+    pub fn is_blind(&self) -> bool {
+        self.blind
+    }
+
+    /// True when there is a budget.
+    pub fn is_on(&self) -> bool {
+        !self.watches.is_empty()
+    }
+
+    /// Id of the active plan; empty for none.
+    pub fn plan(&self) -> &str {
+        self.tariff.as_ref().map_or("", |tariff| tariff.id())
+    }
+
+    /// The earliest time from which rows count in some budget.
+    pub fn since(&self) -> Option<Timestamp> {
+        self.watches.iter().map(|watch| watch.period.start).min()
+    }
+
+    /// When the next period of some budget begins.
+    pub fn next_period(&self) -> Option<Timestamp> {
+        self.watches.iter().map(|watch| watch.period.end).min()
+    }
+
+    /// How long an alarm of this spender is held before a human is told.
+    pub fn hold_max(&self, spender: Spender<'_>) -> TimeSpan {
+        let covering = self.watches.iter().filter(|watch| watch.budget.scope.covers(spender));
+        covering.map(|watch| watch.budget.hold_max).min().unwrap_or(TimeSpan::ZERO)
+    }
+
+    /// The rung of each budget.
+    pub fn rungs(&self) -> Vec<Rung> {
+        self.watches.iter().map(|watch| watch.rung).collect()
+    }
+
+    /// The worst rung among the budgets that must admit what `spender` does; `None` for no budget.
+    pub fn rung(&self, spender: Spender<'_>) -> Option<Rung> {
+        let covering = self.watches.iter().filter(|watch| watch.budget.scope.covers(spender));
+        covering.map(|watch| watch.rung).max()
+    }
+
+    /// Whether every budget of `spender` holds `step` whatever comes of all that is pending.
+    pub fn admission(&self, spender: Spender<'_>, step: &Quantities) -> Admission {
+        if self.blind {
+            return Admission::Blind;
+        }
+        let covering = self.watches.iter().filter(|watch| watch.budget.scope.covers(spender));
+        covering.map(|watch| self.admits(watch, step)).max().unwrap_or(Admission::Ordinary)
+    }
+
+    fn admits(&self, watch: &Watch, step: &Quantities) -> Admission {
+        let high = watch.committed.plus(&watch.pending).plus(step);
+        match self.cost(watch, &watch.committed, &high) {
+            None => Admission::Blind,
+            Some(cost) if cost <= watch.budget.ordinary() => Admission::Ordinary,
+            Some(cost) if cost <= watch.budget.amount => Admission::Reserve,
+            Some(_) => Admission::Refused,
+        }
+    }
+
+    fn cost(&self, watch: &Watch, low: &Quantities, high: &Quantities) -> Option<Decimal> {
+        let whole = watch.budget.scope.is_whole();
+        let share = if whole { Share::Whole } else { Share::Part };
+        self.tariff.as_ref()?.ceiling(low, high, watch.period.days, share)
+    }
+
+    /// Books a row that is written at `now`; the rungs that were entered with it.
+    pub fn book(&mut self, now: Timestamp, row: &LedgerRow) -> Vec<Notice> {
+        if self.watches.is_empty() {
+            return Vec::new();
+        }
+        self.apply(now, row);
+        self.measure(now)
+    }
+
+    /// What was set aside before a restart, and what of the period was spent before it.
+    pub fn restore(&mut self, rows: impl Iterator<Item = LedgerRow>) {
+        for row in rows {
+            self.apply(row.recorded, &row);
+        }
+    }
+
+    /// What was spent counts in the period in which it was, and what is set aside in every one.
+    fn apply(&mut self, at: Timestamp, row: &LedgerRow) {
+        match row.state {
+            LedgerState::Reserved => self.set_aside(row),
+            LedgerState::Ambiguous => {}
+            LedgerState::Released => self.give_back(&row.idem),
+            LedgerState::Committed => {
+                self.give_back(&row.idem);
+                for index in self.covering(row) {
+                    if let Some(watch) = self.watches.get_mut(index)
+                        && watch.period.contains(at)
+                    {
+                        watch.committed[row.meter] += row.qty;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Begins the periods that are due; true when one has begun.
+    pub fn roll(&mut self, now: Timestamp) -> bool {
+        let mut rolled = false;
+        for watch in self.watches.iter_mut().filter(|watch| watch.period.end <= now) {
+            watch.period = watch.calendar.period(now);
+            watch.committed = Quantities::ZERO;
+            (watch.rung, watch.told) = (Rung::Green, Rung::Green);
+            rolled = true;
+        }
+        rolled
+    }
+
+    /// How each budget stands.
+    pub fn standings(&self) -> Vec<Standing> {
+        let standing = |watch: &Watch| Standing {
+            budget: watch.budget.id.clone(),
+            rung: watch.rung,
+            period: watch.period.clone(),
+            spent: self.cost(watch, &watch.committed, &watch.committed),
+            used: self.cost(watch, &watch.committed, &watch.committed.plus(&watch.pending)),
+            amount: watch.budget.amount,
+        };
+        self.watches.iter().map(standing).collect()
+    }
+
+    fn covering(&self, row: &LedgerRow) -> Vec<usize> {
+        let spender = Spender {
+            customer: &row.customer,
+            site: &row.site,
+            region: &row.region,
+            device_class: &row.device_class,
+            rule: &row.rule,
+        };
+        let watches = self.watches.iter().enumerate();
+        let covering = watches.filter(|(_, watch)| watch.budget.scope.covers(spender));
+        covering.map(|(index, _)| index).collect()
+    }
+
+    fn set_aside(&mut self, row: &LedgerRow) {
+        self.give_back(&row.idem);
+        let watches = self.covering(row);
+        for index in &watches {
+            if let Some(watch) = self.watches.get_mut(*index) {
+                watch.pending[row.meter] += row.qty;
+            }
+        }
+        let reserved = Reserved { meter: row.meter, quantity: row.qty, watches };
+        self.reserved.insert(row.idem.clone(), reserved);
+    }
+
+    fn give_back(&mut self, idem: &str) {
+        let Some(Reserved { meter, quantity, watches }) = self.reserved.remove(idem) else {
+            return;
+        };
+        for index in watches {
+            if let Some(watch) = self.watches.get_mut(index) {
+                watch.pending[meter] -= quantity;
+            }
+        }
+    }
+
+    /// Finds the rung of each budget anew; those that are entered for the first time in the period.
+    pub fn measure(&mut self, now: Timestamp) -> Vec<Notice> {
+        let mut notices = Vec::new();
+        let used: Vec<_> = self.watches.iter().map(|watch| self.used(watch, now)).collect();
+        for (watch, (used, forecast)) in self.watches.iter_mut().zip(used) {
+            let Some(used) = used else {
+                continue;
+            };
+            let rung = watch.rung_at(used, forecast.unwrap_or(used));
+            watch.rung = rung;
+            if rung > watch.told {
+                watch.told = rung;
+                notices.push(Notice {
+                    budget: watch.budget.id.clone(),
+                    rung,
+                    period: watch.period.id.clone(),
+                    used,
+                    amount: watch.budget.amount,
+                });
+            }
+        }
+        notices
+    }
+
+    /// Spent and set aside at most; and what the whole period will have cost at this pace.
+    fn used(&self, watch: &Watch, now: Timestamp) -> (Option<Decimal>, Option<Decimal>) {
+        let used = self.cost(watch, &watch.committed, &watch.committed.plus(&watch.pending));
+        let elapsed = now.since(watch.period.start);
+        if elapsed < FORECAST_AFTER {
+            return (used, None);
+        }
+        let whole = Decimal::from(watch.period.end.since(watch.period.start).micros());
+        let mut forecast = Quantities::ZERO;
+        for (meter, quantity) in watch.committed.iter() {
+            let scaled = quantity.checked_mul(whole);
+            let scaled = scaled.map(|scaled| scaled / Decimal::from(elapsed.micros()));
+            forecast[meter] = scaled.unwrap_or(quantity).round();
+        }
+        (used, self.cost(watch, &forecast, &forecast))
+    }
+}
+
+impl Watch {
+    fn rung_at(&self, used: Decimal, forecast: Decimal) -> Rung {
+        let reaches = |cost: Decimal, percent: u32| {
+            let percent = Decimal::from(percent);
+            self.budget
+                .amount
+                .checked_mul(percent)
+                .is_none_or(|bar| cost >= bar / Decimal::ONE_HUNDRED)
+        };
+        let worse = used.max(forecast);
+        let Budget { thresholds, emergency_reserve_percent: reserve, .. } = &self.budget;
+        let bars = [
+            (Rung::Stop, used, 100_u32.saturating_sub(*reserve)),
+            (Rung::Red, worse, thresholds.red),
+            (Rung::Amber, worse, thresholds.amber),
+        ];
+        let reached = bars.into_iter().find(|(rung, cost, bar)| {
+            let ease = if *rung <= self.rung { HYSTERESIS } else { 0 };
+            reaches(*cost, bar.saturating_sub(ease))
+        });
+        reached.map_or(Rung::Green, |(rung, _, _)| rung)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,332 @@
+//! What a budget admits, and that it is never overshot.
+
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use rust_decimal::Decimal;
+
+use super::{Admission, Guard};
+use crate::engine::guard::{Budget, Scope, Spender, Thresholds};
+use crate::engine::rating::{ActivePlan, Plan, Usage, read_plan};
+use crate::engine::types::diagnostic::{Report, Source};
+use crate::engine::types::document::{Place, read_document};
+use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter, Rung};
+use crate::engine::types::period::PeriodUnit;
+use crate::engine::types::severity::Severity;
+use crate::engine::types::tariff::{Quantities, Share, Tariff};
+use crate::engine::types::ticket::TicketId;
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+fn plan(text: &str) -> Plan {
+    let source = Source { file: "plan.toml".into(), text: text.into() };
+    let report = Report::default();
+    let plan = read_document(Place { source: &source, report: &report }, read_plan);
+    plan.filter(|_| !report.has_errors()).unwrap_or_else(|| panic!("{:#?}", report.into_sorted()))
+}
+
+fn example(name: &str) -> Plan {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/billing");
+    plan(&std::fs::read_to_string(folder.join(format!("plan-{name}.toml"))).expect("a plan"))
+}
+
+fn budget(id: &str, amount: &str) -> Budget {
+    Budget {
+        id: id.into(),
+        scope: Scope::default(),
+        amount: amount.parse().expect("money"),
+        period: PeriodUnit::Month,
+        thresholds: Thresholds::default(),
+        emergency_reserve_percent: 0,
+        hold_max: TimeSpan::from_secs(3_600),
+        max_monthly_cost_delta: None,
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    Timestamp::parse_rfc3339(text).expect("a time")
+}
+
+fn guard(budgets: Vec<Budget>, plan: Plan) -> Guard {
+    let tariff: Arc<dyn Tariff> = Arc::new(ActivePlan::new(plan, Usage::default()));
+    Guard::new(budgets, Some(tariff), Tz::UTC, at("2026-03-02T00:00:00Z"))
+}
+
+fn row(idem: &str, meter: Meter, qty: u32, state: LedgerState) -> LedgerRow {
+    LedgerRow {
+        sequence: 1,
+        meter,
+        qty: Decimal::from(qty),
+        state,
+        idem: idem.into(),
+        ticket: TicketId(1),
+        upstream_ticket: None,
+        external_ref: "f".into(),
+        action: "open".into(),
+        device: "fz-1".into(),
+        rule: "hot".into(),
+        site: "上海".into(),
+        customer: "acme".into(),
+        region: String::new(),
+        device_class: "freezer".into(),
+        revision: String::new(),
+        plan: String::new(),
+        budget_rung: None,
+        reverses: None,
+        severity: Severity::Major,
+        time: Timestamp::EPOCH,
+        recorded: at("2026-03-02T00:00:00Z"),
+        prev_hash: String::new(),
+        hash: String::new(),
+    }
+}
+
+fn ticket(count: u32) -> Quantities {
+    Quantities::ZERO.with(Meter::TicketCreated, Decimal::from(count))
+}
+
+const ANYBODY: Spender<'_> =
+    Spender { customer: "acme", site: "上海", region: "", device_class: "freezer", rule: "hot" };
+
+#[test]
+fn a_budget_of_1000_admits_1835_tickets_on_the_tiered_plan() {
+    let mut guard = guard(vec![budget("all", "1000.00")], example("tiered-standard"));
+    let now = at("2026-03-02T00:00:00Z");
+    let mut admitted = 0;
+    while guard.admission(ANYBODY, &ticket(1)) == Admission::Ordinary {
+        guard
+            .book(now, &row(&admitted.to_string(), Meter::TicketCreated, 1, LedgerState::Reserved));
+        admitted += 1;
+    }
+    assert_eq!(admitted, 1_835);
+}
+
+#[test]
+fn what_is_in_flight_counts_until_it_is_known_not_to_have_happened() {
+    let mut guard = guard(vec![budget("all", "2.40")], example("payg-ticket"));
+    let now = at("2026-03-02T00:00:00Z");
+    let mut book = |idem, state| guard.book(now, &row(idem, Meter::TicketCreated, 1, state));
+    book("a", LedgerState::Reserved);
+    book("b", LedgerState::Reserved);
+    book("a", LedgerState::Ambiguous);
+    assert_eq!(guard.admission(ANYBODY, &ticket(1)), Admission::Refused);
+    guard.book(now, &row("a", Meter::TicketCreated, 1, LedgerState::Released));
+    assert_eq!(guard.admission(ANYBODY, &ticket(1)), Admission::Ordinary);
+    guard.book(now, &row("b", Meter::TicketCreated, 1, LedgerState::Committed));
+    guard.book(now, &row("c", Meter::TicketCreated, 1, LedgerState::Committed));
+    assert_eq!(guard.admission(ANYBODY, &ticket(1)), Admission::Refused);
+}
+
+#[test]
+fn every_budget_that_covers_the_spender_must_admit() {
+    let mut narrow = budget("上海", "1.20");
+    narrow.scope.site = Some("上*".into());
+    let mut guard = guard(vec![budget("all", "100.00"), narrow], example("payg-ticket"));
+    let now = at("2026-03-02T00:00:00Z");
+    guard.book(now, &row("a", Meter::TicketCreated, 1, LedgerState::Reserved));
+    assert_eq!(guard.admission(ANYBODY, &ticket(1)), Admission::Refused);
+    let elsewhere = Spender { site: "北京", ..ANYBODY };
+    assert_eq!(guard.admission(elsewhere, &ticket(1)), Admission::Ordinary);
+    assert_eq!(guard.rung(ANYBODY), Some(Rung::Stop));
+    assert_eq!(guard.rung(elsewhere), Some(Rung::Green));
+}
+
+#[test]
+fn a_rung_is_told_once_a_period_and_left_only_well_below_its_threshold() {
+    let mut guard = guard(vec![budget("all", "120.00")], example("payg-ticket"));
+    let now = at("2026-03-02T00:00:00Z");
+    let mut told = Vec::new();
+    for n in 0..100 {
+        let reserved = row(&n.to_string(), Meter::TicketCreated, 1, LedgerState::Reserved);
+        told.extend(guard.book(now, &reserved).into_iter().map(|notice| (n + 1, notice.rung)));
+    }
+    assert_eq!(told, [(70, Rung::Amber), (90, Rung::Red), (100, Rung::Stop)]);
+    let mut left = Vec::new();
+    for n in 0..100 {
+        let before = guard.rung(ANYBODY);
+        let freed = row(&n.to_string(), Meter::TicketCreated, 1, LedgerState::Released);
+        assert_eq!(guard.book(now, &freed), []);
+        if guard.rung(ANYBODY) != before {
+            left.push((99 - n, guard.rung(ANYBODY)));
+        }
+    }
+    assert_eq!(left, [(94, Some(Rung::Red)), (84, Some(Rung::Amber)), (64, Some(Rung::Green))]);
+    assert!(guard.roll(at("2026-04-01T00:00:00Z")));
+    let again = row("x", Meter::TicketCreated, 70, LedgerState::Reserved);
+    assert_eq!(guard.book(at("2026-04-01T00:00:00Z"), &again).len(), 1);
+}
+
+#[test]
+fn a_period_that_will_not_last_is_amber_before_the_money_is_gone() {
+    let mut guard = guard(vec![budget("all", "1000.00")], example("tiered-standard"));
+    let early = at("2026-03-02T00:00:00Z");
+    let spent = row("a", Meter::TicketCreated, 1_210, LedgerState::Committed);
+    assert_eq!(guard.book(early, &spent), []);
+    assert_eq!(guard.rung(ANYBODY), Some(Rung::Green));
+    guard.measure(at("2026-03-13T00:00:00Z"));
+    assert_eq!(guard.rung(ANYBODY), Some(Rung::Red));
+}
+
+#[test]
+fn a_new_period_has_its_money_whole_but_for_what_is_still_in_flight() {
+    let mut guard = guard(vec![budget("all", "2.40")], example("payg-ticket"));
+    let now = at("2026-03-02T00:00:00Z");
+    guard.book(now, &row("spent", Meter::TicketCreated, 1, LedgerState::Committed));
+    guard.book(now, &row("open", Meter::TicketCreated, 1, LedgerState::Ambiguous));
+    guard.book(now, &row("open", Meter::TicketCreated, 1, LedgerState::Reserved));
+    assert_eq!(guard.admission(ANYBODY, &ticket(1)), Admission::Refused);
+    assert!(guard.roll(at("2026-04-01T00:00:00Z")));
+    assert_eq!(guard.admission(ANYBODY, &ticket(1)), Admission::Ordinary);
+    assert_eq!(guard.admission(ANYBODY, &ticket(2)), Admission::Refused);
+}
+
+#[test]
+fn the_reserve_is_for_critical_faults_only() {
+    let mut all = budget("all", "12.00");
+    all.emergency_reserve_percent = 10;
+    let mut guard = guard(vec![all], example("payg-ticket"));
+    let now = at("2026-03-02T00:00:00Z");
+    guard.book(now, &row("a", Meter::TicketCreated, 9, LedgerState::Committed));
+    assert_eq!(guard.admission(ANYBODY, &ticket(1)), Admission::Reserve);
+    assert_eq!(guard.admission(ANYBODY, &ticket(2)), Admission::Refused);
+}
+
+#[test]
+fn a_storm_costs_least_when_its_alarms_are_counted_on_few_tickets() {
+    let text = "[plan]\nid = \"p\"\ncurrency = \"CNY\"\n[[line]]\nid = \"t\"\nkind = \"per_unit\"\nmeter = \"ticket.created\"\nunit = \"1.20\"\n\
+                [[line]]\nid = \"a\"\nkind = \"per_unit\"\nmeter = \"api.call\"\nunit = \"0.01\"\n";
+    let prices = ActivePlan::new(plan(text), Usage::default());
+    let cost = |tickets: u32, calls: u32| {
+        let moved = ticket(tickets).with(Meter::ApiCall, Decimal::from(calls));
+        prices.ceiling(&moved, &moved, 30, Share::Part).map(|cost| cost.to_string())
+    };
+    assert_eq!(cost(80_000, 0).as_deref(), Some("96000.00"));
+    assert_eq!(cost(0, 80_000).as_deref(), Some("800.00"));
+    assert_eq!(cost(40, 0).as_deref(), Some("48.00"));
+    // A ticket of each key, and a counter of each written once a minute for an hour.
+    assert_eq!(cost(0, 40 + 40 * 60).as_deref(), Some("24.40"));
+}
+
+/// How a guard decides whether one more unit is admitted.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    /// As the gateway does.
+    Bound,
+    /// What is in flight is forgotten.
+    SpentOnly,
+    /// As if everything that is in flight were carried out.
+    SpentAndReserved,
+}
+
+/// A plan of a random kind over two meters, cheap enough that a few units reach the cap.
+fn random_plan(random: &mut impl FnMut(u32) -> u32) -> Plan {
+    let mut text = "[plan]\nid = \"p\"\ncurrency = \"CNY\"\n".to_owned();
+    for (id, meter) in [("t", "ticket.created"), ("a", "api.call")] {
+        let (a, b, c) = (1 + random(9), 1 + random(9), 1 + random(9));
+        let (e, f) = (1 + random(4), 6 + random(6));
+        let tiers = format!(
+            "tiers = [ {{ up_to = \"{e}\", unit = \"{a}.25\", flat = \"{}\" }}, {{ up_to = \"{f}\", unit = \"{b}.5\" }}, {{ unit = \"{c}\" }} ]",
+            random(3)
+        );
+        let included = random(3);
+        let priced = match random(6) {
+            0 => format!(
+                "kind = \"per_unit\"\nmeter = \"{meter}\"\nunit = \"{a}.335\"\nincluded = \"{included}\""
+            ),
+            1 => format!(
+                "kind = \"package\"\nmeter = \"{meter}\"\nsize = \"{e}\"\nprice = \"{a}\"\nincluded = \"{included}\""
+            ),
+            2 => format!(
+                "kind = \"graduated\"\nmeter = \"{meter}\"\nincluded = \"{included}\"\n{tiers}"
+            ),
+            3 => format!("kind = \"stairstep\"\nmeter = \"{meter}\"\n{tiers}"),
+            4 => format!("kind = \"fixed\"\nprice = \"{a}\""),
+            _ => format!("kind = \"volume\"\nmeter = \"{meter}\"\n{tiers}"),
+        };
+        text.push_str(&format!("[[line]]\nid = \"{id}\"\n{priced}\n"));
+    }
+    let adjust = match random(5) {
+        0 => "kind = \"percent\"\npercent = \"-12.5\"".to_owned(),
+        1 => format!("kind = \"cap\"\namount = \"{}\"", 20 + random(30)),
+        2 => format!("kind = \"minimum\"\namount = \"{}\"", random(30)),
+        3 => format!("kind = \"credit\"\namount = \"{}\"", random(10)),
+        _ => return plan(&text),
+    };
+    plan(&format!("{text}[[adjust]]\nid = \"x\"\nclasses = [\"usage\"]\n{adjust}\n"))
+}
+
+/// One history: reservations that are committed, released or left unknown first, in any order. The
+/// greatest sum by which what was really carried out ever passed the cap.
+fn overshoot(plan: &Plan, cap: u32, way: Way, random: &mut impl FnMut(u32) -> u32) -> Decimal {
+    let prices = ActivePlan::new(plan.clone(), Usage::default());
+    let cap = Decimal::from(cap);
+    let mut guard = guard(vec![budget("all", &cap.to_string())], plan.clone());
+    let now = at("2026-03-02T00:00:00Z");
+    let cost = |low: &Quantities, high: &Quantities| {
+        prices.ceiling(low, high, 31, Share::Whole).expect("a price")
+    };
+    let before = cost(&Quantities::ZERO, &Quantities::ZERO);
+    let (mut committed, mut pending) = (Quantities::ZERO, Quantities::ZERO);
+    let mut open: Vec<(String, Meter)> = Vec::new();
+    let mut worst = Decimal::ZERO;
+    for n in 0..14 {
+        let meter = [Meter::TicketCreated, Meter::ApiCall][random(2) as usize];
+        let one = Quantities::ZERO.with(meter, Decimal::ONE);
+        let (next, all) = (committed.plus(&one), committed.plus(&pending).plus(&one));
+        let admitted = match way {
+            Way::Bound => guard.admission(ANYBODY, &one) == Admission::Ordinary,
+            Way::SpentOnly => cost(&next, &next) <= cap,
+            Way::SpentAndReserved => cost(&all, &all) <= cap,
+        };
+        if admitted {
+            guard.apply(now, &row(&n.to_string(), meter, 1, LedgerState::Reserved));
+            pending[meter] += Decimal::ONE;
+            open.push((n.to_string(), meter));
+        }
+        if random(2) == 0 && !open.is_empty() {
+            let index = random(open.len() as u32) as usize;
+            let (idem, meter) = open[index].clone();
+            let state = [LedgerState::Committed, LedgerState::Released, LedgerState::Ambiguous]
+                [random(3) as usize];
+            guard.apply(now, &row(&idem, meter, 1, state));
+            if state != LedgerState::Ambiguous {
+                open.remove(index);
+                pending[meter] -= Decimal::ONE;
+            }
+            if state == LedgerState::Committed {
+                committed[meter] += Decimal::ONE;
+                worst = worst.max(cost(&committed, &committed) - cap);
+            }
+        }
+    }
+    // What is paid whatever is used was there before the guard.
+    if before > cap { Decimal::ZERO } else { worst }
+}
+
+/// The greatest overshoot over so many histories.
+fn worst(histories: u32, way: Way) -> Decimal {
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = move |below: u32| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        ((seed >> 33) as u32) % below.max(1)
+    };
+    let mut worst = Decimal::ZERO;
+    let plans: Vec<Plan> = (0..200).map(|_| random_plan(&mut random)).collect();
+    for history in 0..histories as usize {
+        let cap = 8 + random(40);
+        worst = worst.max(overshoot(&plans[history % plans.len()], cap, way, &mut random));
+    }
+    worst
+}
+
+#[test]
+fn no_history_of_any_plan_overshoots_its_cap() {
+    assert_eq!(worst(100_000, Way::Bound), Decimal::ZERO);
+}
+
+#[test]
+fn guards_that_forget_what_is_in_flight_or_hope_for_all_of_it_overshoot() {
+    assert!(worst(1_000, Way::SpentOnly) > Decimal::ONE);
+    assert!(worst(1_000, Way::SpentAndReserved) > Decimal::ONE);
+}

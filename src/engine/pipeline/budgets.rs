@@ -1,0 +1,237 @@
+//! Stage 6: what the budgets allow is decided before anything is opened, booked with every row, and
+//! looked at again when a rung falls or a period begins.
+
+use std::sync::Arc;
+
+use super::evidence::Entry;
+use super::suppression::Cause;
+use super::{Engine, Timer};
+use crate::engine::guard::{self, Admission, Course, Guard, LedgerEnd, Spender, Standing, Verdict};
+use crate::engine::merge;
+use crate::engine::types::alarm::{AlarmRecord, Fingerprint, HeldBy};
+use crate::engine::types::decision::Decision;
+use crate::engine::types::effect::{Effects, Write};
+use crate::engine::types::job::JobState;
+use crate::engine::types::ledger::{LedgerRow, Meter};
+use crate::engine::types::names::DeviceId;
+use crate::engine::types::rule::RuleSpec;
+use crate::engine::types::tariff::{Quantities, Tariff};
+use crate::engine::types::ticket::TicketRecord;
+use crate::engine::types::time::Timestamp;
+use rust_decimal::Decimal;
+
+/// What a new ticket moves at once: itself, the call that opens it and the one that resolves it.
+fn opening() -> Quantities {
+    Quantities::ZERO.with(Meter::TicketCreated, Decimal::ONE).with(Meter::ApiCall, Decimal::TWO)
+}
+
+/// A raised alarm that has no ticket for want of money.
+#[derive(Debug)]
+pub struct HeldAlarm<'a> {
+    /// The alarm.
+    pub alarm: &'a AlarmRecord,
+    /// What approves it, once, where a human is asked.
+    pub token: Option<String>,
+    /// When a human is told that it is held still.
+    pub until: Timestamp,
+}
+
+impl Engine {
+    /// Budgets and prices of the policy, nothing spent. The rows of the ledger follow with
+    /// [`Engine::rebook`].
+    pub(super) fn set_budgets(&mut self, now: Timestamp) {
+        let tariff = self.policy.plan.clone().map(|plan| Arc::new(plan) as Arc<dyn Tariff>);
+        let zone = self.policy.plan.as_ref().and_then(|plan| plan.plan().period);
+        let zone = zone.map_or(self.settings.zone, |calendar| calendar.zone);
+        self.guard = Guard::new(self.policy.budgets.clone(), tariff, zone, now);
+        self.set_period_timer();
+    }
+
+    fn set_period_timer(&mut self) {
+        self.timers.retain(|(_, timer)| *timer != Timer::Period);
+        if let Some(at) = self.guard.next_period() {
+            self.timers.insert((at, Timer::Period));
+        }
+    }
+
+    /// From when on the budgets need the rows of the ledger; `None` where they have them. Until they
+    /// have, only safety and critical faults are paid for.
+    pub fn books_since(&self) -> Option<Timestamp> {
+        self.guard.since().filter(|_| self.guard.is_blind())
+    }
+
+    /// Takes in what was booked before: rows from [`Engine::books_since`] on, and the outbox.
+    pub fn rebook(&mut self, now: Timestamp, rows: impl Iterator<Item = LedgerRow>) {
+        self.guard.restore(rows);
+        let mut open = Vec::new();
+        for job in self.outbox.jobs().filter(|job| matches!(job.state, JobState::Waiting { .. })) {
+            if let Some(ticket) = self.tickets.get(&job.key.ticket) {
+                // Only what they set aside matters: they are in the ledger already.
+                let mut aside = LedgerEnd::default();
+                open.extend(guard::reserve(&mut aside, now, job, &self.account(ticket)));
+            }
+        }
+        self.guard.restore(open.into_iter());
+        self.guard.set_blind(false);
+        self.guard.measure(now);
+        self.timers.insert((now, Timer::Lift));
+    }
+
+    /// The ledger cannot be read: only safety and critical faults are paid for.
+    pub fn close_books(&mut self) {
+        self.guard.set_blind(true);
+    }
+
+    /// How the budgets stand.
+    pub fn standings(&self) -> Vec<Standing> {
+        self.guard.standings()
+    }
+
+    /// True while the budgets pay for safety and critical faults only.
+    pub fn books_are_closed(&self) -> bool {
+        self.guard.is_blind()
+    }
+
+    /// Writes rows of the ledger, and tells the rungs that are entered with them.
+    pub(super) fn book(&mut self, now: Timestamp, rows: Vec<LedgerRow>, effects: &mut Effects) {
+        let before = self.guard.rungs();
+        for row in rows {
+            let notices = self.guard.book(now, &row);
+            effects.decisions.extend(notices.into_iter().map(Decision::Budget));
+            effects.writes.push(Write::Ledger(Box::new(row)));
+        }
+        let after = self.guard.rungs();
+        if before.iter().zip(&after).any(|(before, after)| after < before) {
+            self.timers.insert((now, Timer::Lift));
+        }
+    }
+
+    /// A period begins: its money is there, and what was held is looked at again.
+    pub(super) fn begin_period(&mut self, now: Timestamp, effects: &mut Effects) {
+        if self.guard.roll(now) {
+            let notices = self.guard.measure(now);
+            effects.decisions.extend(notices.into_iter().map(Decision::Budget));
+            self.timers.insert((now, Timer::Lift));
+        }
+        self.set_period_timer();
+    }
+
+    /// Where the ticket of a raised alarm goes that would be opened in a group: `Ok` with a group
+    /// in its place, if any, or why nothing is opened.
+    pub(super) fn course(
+        &self,
+        id: DeviceId,
+        spec: &RuleSpec,
+        raised_at: Timestamp,
+        group: &str,
+    ) -> Result<Option<String>, Cause> {
+        let Some(device) = self.devices.get(id.index()).filter(|_| self.guard.is_on()) else {
+            return Ok(None);
+        };
+        let facts = &device.facts;
+        let upstream = spec.ticket.upstream.as_ref().unwrap_or(&self.settings.upstream);
+        let last = self.groups.get(group).and_then(|id| self.tickets.get(id));
+        if !matches!(merge::place(last, raised_at), merge::Placement::Open) {
+            return Ok(None);
+        }
+        let spender = Spender {
+            customer: &facts.customer,
+            site: &facts.site,
+            region: &facts.region,
+            device_class: &facts.class,
+            rule: &spec.id,
+        };
+        let rung = self.guard.rung(spender).unwrap_or_default();
+        let admission = self.guard.admission(spender, &opening());
+        let same = self.open_ticket_of(&facts.id, upstream);
+        let digest = format!("{upstream}/digest/{}/{}", facts.site, facts.class);
+        let has_digest = self.groups.get(&digest).and_then(|id| self.tickets.get(id));
+        let has_digest = has_digest.is_some_and(|ticket| !ticket.status.is_over());
+        let open = Course { same_device: same.is_some(), digest: has_digest };
+        let same = same.map(|ticket| ticket.group.clone());
+        let why = |what: &str| Cause {
+            held_by: HeldBy::Budget,
+            why: format!("{what}: the budget is at {}", rung.word()),
+            until: Some(raised_at + self.guard.hold_max(spender)),
+        };
+        match guard::decide(spec.severity, spec.safety, rung, admission, open) {
+            Verdict::Create => Ok(None),
+            Verdict::CreateOverspent | Verdict::Merge | Verdict::Join => Ok(same),
+            Verdict::Digest | Verdict::DigestJoin => Ok(Some(digest)),
+            Verdict::Ask => Err(why("waits for an approval")),
+            Verdict::Hold => Err(why("held")),
+            Verdict::Notify => Err(why("told only")),
+            Verdict::Count => Err(why("counted only")),
+        }
+    }
+
+    /// The newest open ticket of a device.
+    fn open_ticket_of(&self, device: &str, upstream: &str) -> Option<&TicketRecord> {
+        let open = self.tickets.values().rev().filter(|ticket| !ticket.status.is_over());
+        open.into_iter().find(|ticket| ticket.device == device && ticket.upstream == upstream)
+    }
+
+    /// Tells the owner of the budget when a ticket is opened that the money is not there for.
+    pub(super) fn tell_overspent(&self, ticket: &TicketRecord, effects: &mut Effects) {
+        let account = self.account(ticket);
+        let spender = Spender {
+            customer: &account.customer,
+            site: &account.site,
+            region: &account.region,
+            device_class: &account.device_class,
+            rule: &account.rule,
+        };
+        if self.guard.is_on() && self.guard.admission(spender, &opening()) > Admission::Reserve {
+            effects
+                .decisions
+                .push(Decision::Overspent { ticket: ticket.id, safety: ticket.safety });
+        }
+    }
+
+    /// The alarms that have no ticket for want of money.
+    pub fn held_for_money(&self) -> Vec<HeldAlarm<'_>> {
+        let mut held = Vec::new();
+        for device in &self.devices {
+            for alarm in device.alarms.iter().filter(|alarm| alarm.is_raised()) {
+                let Some(record) = alarm.record.as_deref() else { continue };
+                let Some(episode) = record.episode.as_ref() else { continue };
+                if episode.held_by != Some(HeldBy::Budget) {
+                    continue;
+                }
+                let spender = Spender {
+                    customer: &device.facts.customer,
+                    site: &device.facts.site,
+                    region: &device.facts.region,
+                    device_class: &device.facts.class,
+                    rule: &record.id.rule,
+                };
+                let asked = episode.severity == crate::engine::types::severity::Severity::Critical;
+                held.push(HeldAlarm {
+                    alarm: record,
+                    token: asked.then(|| token(&episode.fingerprint)),
+                    until: episode.raised_at + self.guard.hold_max(spender),
+                });
+            }
+        }
+        held
+    }
+
+    /// A human pays for what the budget does not hold. The token is gone with the ticket.
+    pub(super) fn approve(&mut self, now: Timestamp, given: &str, by: &str, effects: &mut Effects) {
+        let asked =
+            self.held_for_money().into_iter().find(|held| held.token.as_deref() == Some(given));
+        let Some(alarm) = asked.map(|held| held.alarm.id.clone()) else { return };
+        if let Some((id, index)) = self.find_alarm(&alarm) {
+            if let Some(record) = self.record_mut(id, index) {
+                record.remember(now, now, format!("approved by {by}"));
+            }
+            self.enter_held(now, (id, index), &alarm, Entry::Approved, effects);
+        }
+    }
+}
+
+/// Approves one episode; another one has another token.
+fn token(fingerprint: &Fingerprint) -> String {
+    let hash = blake3::hash(format!("approve {}", fingerprint.0).as_bytes()).to_hex();
+    hash.chars().take(12).collect()
+}

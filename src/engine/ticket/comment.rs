@@ -1,0 +1,160 @@
+//! The comments of a ticket's life.
+
+use super::draft::{Evidence, Speech, fault_lines};
+use crate::engine::types::alarm::AlarmId;
+use crate::engine::types::severity::Severity;
+use crate::engine::types::text::{Language, one_line};
+use crate::engine::types::ticket::Untold;
+use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// Another alarm joins a ticket that is open.
+pub fn comment_joined(speech: Speech, evidence: &Evidence<'_>) -> String {
+    let head = speech.say("同一工单新增告警。", "Another alarm joins this ticket.");
+    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
+}
+
+/// The fault is back after the ticket was over.
+pub fn comment_reopened(speech: Speech, evidence: &Evidence<'_>) -> String {
+    let head = speech.say("故障再次出现，重开工单。", "The fault is back: reopened.");
+    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
+}
+
+/// One of several alarms of a ticket is over.
+pub fn comment_left(
+    speech: Speech,
+    rule: &str,
+    device: &str,
+    at: Timestamp,
+    open: usize,
+) -> String {
+    match speech.language {
+        Language::Chinese => {
+            format!(
+                "{rule} · {} 已于 {} 恢复；仍有 {open} 条告警。",
+                one_line(device),
+                speech.time(at)
+            )
+        }
+        Language::English => format!(
+            "{rule} on {} returned to normal at {}; {open} still raised.",
+            one_line(device),
+            speech.time(at)
+        ),
+    }
+}
+
+/// What has happened to the members of a ticket since it was last told; `raised` are left.
+pub fn comment_members(speech: Speech, untold: &Untold, raised: u32) -> String {
+    let Untold { joined, first_at, names, returned, .. } = untold;
+    let first_at = speech.time(*first_at);
+    let names: Vec<String> = names.iter().map(|name| one_line(name)).collect();
+    let names = names.join(", ");
+    let mut lines = Vec::new();
+    match speech.language {
+        Language::Chinese => {
+            if *joined > 0 {
+                lines.push(format!("又有 {joined} 条告警，首条 {first_at}：{names}"));
+            }
+            if *returned > 0 {
+                lines.push(format!("{returned} 条已恢复"));
+            }
+            lines.push(format!("仍有 {raised} 条告警"));
+            lines.join("；") + "。"
+        }
+        Language::English => {
+            if *joined > 0 {
+                lines.push(format!("{joined} more alarms, first {first_at}: {names}"));
+            }
+            if *returned > 0 {
+                lines.push(format!("{returned} returned to normal"));
+            }
+            lines.push(format!("{raised} still raised"));
+            lines.join("; ") + "."
+        }
+    }
+}
+
+/// Everything that the ticket covers is over.
+pub fn comment_resolved(speech: Speech, at: Timestamp, lasted: TimeSpan) -> String {
+    let lasted = whole_seconds(lasted);
+    match speech.language {
+        Language::Chinese => format!("设备已于 {} 恢复正常，持续 {lasted}。", speech.time(at)),
+        Language::English => format!("Back to normal at {} after {lasted}.", speech.time(at)),
+    }
+}
+
+/// Nobody has taken the ticket in time.
+pub fn comment_escalated(
+    speech: Speech,
+    step: usize,
+    waited: TimeSpan,
+    severity: Severity,
+) -> String {
+    let severity = severity.say(speech.language);
+    match speech.language {
+        Language::Chinese => {
+            format!("升级：第 {step} 级，{waited} 内无人受理。严重程度：{severity}。")
+        }
+        Language::English => {
+            format!(
+                "Escalated, step {step}: nobody has taken this for {waited}. Severity: {severity}."
+            )
+        }
+    }
+}
+
+/// An alarm is worse than it was when the ticket was taken.
+pub fn comment_worse(speech: Speech, alarm: &AlarmId, severity: Severity) -> String {
+    let (rule, device) = (&alarm.rule, one_line(&alarm.device));
+    let severity = severity.say(speech.language);
+    match speech.language {
+        Language::Chinese => {
+            format!("{rule} · {device} 的严重程度升为 {severity}，需重新受理。")
+        }
+        Language::English => {
+            format!("{rule} on {device} is {severity} now: somebody must take it again.")
+        }
+    }
+}
+
+/// An alarm changes too often: nothing more is said until it is steady.
+pub fn comment_unsteady(speech: Speech, alarm: &AlarmId, changes: u32, score: f64) -> String {
+    let (rule, device) = (&alarm.rule, one_line(&alarm.device));
+    match speech.language {
+        Language::Chinese => format!(
+            "{rule} · {device} 频繁抖动：一小时内变化 {changes} 次（评分 {score:.2}）。稳定之前按持续报警处理，不再逐次通知。"
+        ),
+        Language::English => format!(
+            "{rule} on {device} is flapping: {changes} changes within an hour (score {score:.2}). \
+             It counts as raised, and is not told again, until it is steady."
+        ),
+    }
+}
+
+/// An alarm has calmed down.
+pub fn comment_steady(
+    speech: Speech,
+    alarm: &AlarmId,
+    changes: u32,
+    lasted: TimeSpan,
+    raised: bool,
+) -> String {
+    let (rule, device) = (&alarm.rule, one_line(&alarm.device));
+    let lasted = whole_seconds(lasted);
+    let now = match raised {
+        true => speech.say("目前仍在报警", "it is raised now"),
+        false => speech.say("目前已恢复", "it is back to normal now"),
+    };
+    match speech.language {
+        Language::Chinese => {
+            format!("{rule} · {device} 不再抖动：{lasted} 内共变化 {changes} 次，{now}。")
+        }
+        Language::English => {
+            format!("{rule} on {device} is steady: {changes} changes in {lasted}; {now}.")
+        }
+    }
+}
+
+fn whole_seconds(span: TimeSpan) -> TimeSpan {
+    TimeSpan::from_secs(span.micros().div_euclid(1_000_000))
+}

@@ -1,0 +1,395 @@
+//! What `alarms.md` promises of an alarm beyond raise and return: flapping, groups, storms,
+//! shelves, and a rise in severity, with what an upstream is told.
+
+use faultgate::engine::pipeline::{Engine, Settings};
+use faultgate::engine::policy;
+use faultgate::engine::types::alarm::{AlarmId, HeldBy, Signature};
+use faultgate::engine::types::device::DeviceFacts;
+use faultgate::engine::types::diagnostic::{Report, Source};
+use faultgate::engine::types::effect::{Effects, Write};
+use faultgate::engine::types::input::{Input, OperatorAction};
+use faultgate::engine::types::job::{Action, Call, Delivered, Outcome};
+use faultgate::engine::types::message::{Reading, Value};
+use faultgate::engine::types::text::Language;
+use faultgate::engine::types::ticket::TicketRecord;
+use faultgate::engine::types::time::{TimeSpan, Timestamp};
+
+/// An engine, an upstream that does at once what it is asked, and what it was asked.
+struct Plant {
+    engine: Engine,
+    effects: Effects,
+    start: Timestamp,
+    now: Timestamp,
+    /// Second, ticket, word of the action and its text.
+    calls: Vec<(i64, String, &'static str, String)>,
+    /// Acts that were kept.
+    acts: Vec<String>,
+}
+
+fn settings() -> Settings {
+    let settings = faultgate::config::defaults().and_then(|config| config.settings());
+    let zone = "Asia/Shanghai".parse().expect("a zone");
+    Settings { language: Language::English, zone, ..settings.expect("settings") }
+}
+
+fn rules(text: &str) -> policy::Policy {
+    let (source, report) = (Source { file: "r.toml".into(), text: text.into() }, Report::default());
+    let compiled = policy::compile(&[source], &["desk"], &report);
+    compiled.unwrap_or_else(|| panic!("{:?}", report.into_sorted()))
+}
+
+impl Plant {
+    fn new(text: &str) -> Plant {
+        Plant::with(text, settings())
+    }
+
+    fn with(text: &str, settings: Settings) -> Plant {
+        let start = Timestamp::parse_rfc3339("2026-04-11T03:00:00Z").expect("a time");
+        Plant {
+            engine: Engine::new(settings, rules(text), start),
+            effects: Effects::default(),
+            start,
+            now: start,
+            calls: Vec::new(),
+            acts: Vec::new(),
+        }
+    }
+
+    /// Goes on in another process from what was written.
+    fn second(&self) -> i64 {
+        self.now.since(self.start).micros() / 1_000_000
+    }
+
+    fn step(&mut self, input: Input) {
+        self.engine.step(self.now, input, &mut self.effects);
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
+        loop {
+            for write in self.effects.writes.drain(..) {
+                if let Write::Audit(act) = write {
+                    let by = &act.signature.by;
+                    self.acts.push(format!("{} {} by {by}", act.act, act.subject));
+                }
+            }
+            let calls: Vec<Call> = self.effects.calls.drain(..).collect();
+            self.effects.clear();
+            if calls.is_empty() {
+                return;
+            }
+            for call in calls {
+                let text = match &call.action {
+                    Action::Open(draft) => format!("{}\n{}", draft.title, draft.body),
+                    Action::Comment { text }
+                    | Action::Escalate { text, .. }
+                    | Action::Resolve { text }
+                    | Action::Reopen { text } => text.clone(),
+                };
+                let ticket = call.key.ticket.to_string();
+                self.calls.push((self.second(), ticket.clone(), call.action.word(), text));
+                let outcome = Outcome::Done { external: ticket, found: false };
+                let delivered =
+                    Delivered { key: call.key, attempt: call.attempt, requests: 1, outcome };
+                let input = Input::Delivered(delivered);
+                self.engine.step(self.now, input, &mut self.effects);
+            }
+        }
+    }
+
+    /// Lets time pass, timers at their own times.
+    fn until(&mut self, second: i64) {
+        let end = self.start + TimeSpan::from_secs(second);
+        while let Some(at) = self.engine.next_wakeup().filter(|at| *at < end) {
+            self.now = self.now.max(at);
+            self.step(Input::Tick);
+        }
+        self.now = self.now.max(end);
+        self.step(Input::Tick);
+    }
+
+    /// A device of a site says something.
+    fn say(&mut self, second: i64, (site, device): (&str, &str), metric: &str, value: f64) {
+        self.until(second);
+        let facts = DeviceFacts {
+            id: device.into(),
+            site: site.into(),
+            class: "freezer".into(),
+            ..DeviceFacts::default()
+        };
+        let readings = vec![(metric.to_owned(), Reading::Good(Value::Float(value)))];
+        self.step(Input::Readings { facts, at: self.now, readings });
+    }
+
+    fn act(&mut self, action: OperatorAction) -> Option<String> {
+        let refusal = self.engine.refusal(&action);
+        let signature = Signature {
+            by: "王芳".into(),
+            at: self.now,
+            via: "cli".into(),
+            reason: "换门封".into(),
+        };
+        self.step(Input::Operator { action, signature });
+        refusal
+    }
+
+    fn words(&self) -> Vec<(i64, &str, &str)> {
+        self.calls.iter().map(|(at, ticket, word, _)| (*at, ticket.as_str(), *word)).collect()
+    }
+
+    fn text(&self, at: usize) -> &str {
+        &self.calls[at].3
+    }
+
+    fn held_by(&self, device: &str) -> Option<HeldBy> {
+        let of_device = self.engine.alarms().find(|alarm| alarm.id.device == device);
+        of_device.and_then(|alarm| alarm.episode.as_ref()?.held_by)
+    }
+
+    fn ticket(&self, number: usize) -> &TicketRecord {
+        self.engine.tickets().nth(number - 1).expect("a ticket")
+    }
+}
+
+fn alarm(rule: &str, device: &str) -> AlarmId {
+    AlarmId { rule: rule.into(), device: device.into(), key: Vec::new() }
+}
+
+const WARM: &str = r#"
+[[rule]]
+id = "warm"
+when = "temp_c > -12"
+"#;
+
+const FZ: (&str, &str) = ("sh-1", "冷柜-1");
+
+#[test]
+fn an_alarm_that_flaps_keeps_one_ticket_with_one_comment_at_each_end() {
+    let mut plant = Plant::new(WARM);
+    for minute in 0..30 {
+        plant.say(minute * 60, FZ, "temp_c", if minute % 2 == 0 { -5.0 } else { -20.0 });
+    }
+    plant.until(3 * 3_600);
+    // Raised at 0, 2 and 4 minutes; the return at 5 is the sixth change of the hour. Calm when
+    // only the changes of minutes 27, 28 and 29 are left: at 86 minutes.
+    assert_eq!(
+        plant.words(),
+        [
+            (0, "tk-1", "open"),
+            (60, "tk-1", "resolve"),
+            (120, "tk-1", "reopen"),
+            (180, "tk-1", "resolve"),
+            (240, "tk-1", "reopen"),
+            (300, "tk-1", "comment"),
+            (86 * 60, "tk-1", "comment"),
+            (86 * 60, "tk-1", "resolve"),
+        ]
+    );
+    assert!(plant.text(5).contains("6 changes within an hour (score 35.53)"), "{}", plant.text(5));
+    assert!(plant.text(6).contains("30 changes"), "{}", plant.text(6));
+}
+
+#[test]
+fn a_rule_may_say_when_it_flaps_or_that_it_never_does() {
+    let never = format!("{WARM}flapping = {{ enabled = false }}\n");
+    let sooner = format!("{WARM}flapping = {{ low = 10, high = 20 }}\n");
+    for (text, comments) in [(never, 0), (sooner, 2)] {
+        let mut plant = Plant::new(&text);
+        for minute in 0..8 {
+            plant.say(minute * 60, FZ, "temp_c", if minute % 2 == 0 { -5.0 } else { -20.0 });
+        }
+        plant.until(3 * 3_600);
+        let told = plant.words().iter().filter(|(_, _, word)| *word == "comment").count();
+        assert_eq!(told, comments, "{text}");
+    }
+}
+
+const PER_SITE: &str = r#"
+[[rule]]
+id = "warm"
+when = "temp_c > -12"
+[rule.ticket]
+per = "site"
+"#;
+
+#[test]
+fn a_site_has_one_ticket_that_waits_half_a_minute_and_tells_of_later_members_every_five() {
+    let mut plant = Plant::new(PER_SITE);
+    plant.say(0, ("sh-1", "a"), "temp_c", -5.0);
+    plant.say(10, ("sh-1", "b"), "temp_c", -5.0);
+    plant.say(12, ("sh-2", "z"), "temp_c", -5.0);
+    plant.say(20, ("sh-2", "z"), "temp_c", -20.0);
+    plant.say(100, ("sh-1", "c"), "temp_c", -5.0);
+    plant.say(110, ("sh-1", "d"), "temp_c", -5.0);
+    plant.say(120, ("sh-1", "a"), "temp_c", -20.0);
+    plant.until(700);
+    let told = [(30, "tk-1", "open"), (330, "tk-1", "comment")];
+    assert_eq!(plant.words(), told, "z returned in time: no ticket for sh-2");
+    assert!(plant.text(0).contains("With it: warm/b"), "{}", plant.text(0));
+    let comment = plant.text(1);
+    assert!(comment.starts_with("2 more alarms, first 2026-04-11 11:01:40 +08:00: warm/c, warm/d"));
+    assert!(comment.contains("1 returned to normal; 3 still raised"), "{comment}");
+    for device in ["b", "c", "d"] {
+        plant.say(701, ("sh-1", device), "temp_c", -20.0);
+    }
+    plant.until(2_000);
+    let last = plant.words().last().copied();
+    assert_eq!(last, Some((701, "tk-1", "resolve")), "a resolve does not wait");
+    assert_eq!(plant.engine.tickets().count(), 1);
+}
+
+#[test]
+fn a_critical_alarm_of_a_group_does_not_wait() {
+    let mut plant = Plant::new(&PER_SITE.replace("when", "severity = \"critical\"\nwhen"));
+    plant.say(0, FZ, "temp_c", -5.0);
+    assert_eq!(plant.words(), [(0, "tk-1", "open")]);
+}
+
+#[test]
+fn a_worse_alarm_that_joins_is_told_at_once_and_the_ladder_starts_again() {
+    let text = r#"
+[[rule]]
+id = "warm"
+when = "temp_c > -12"
+severity = "minor"
+ticket = { per = "device", ladder = "l" }
+[[rule]]
+id = "hot"
+when = "temp_c > 0"
+severity = "critical"
+ticket = { per = "device", ladder = "l" }
+[[ladder]]
+id = "l"
+[[ladder.step]]
+after = "10m"
+ticket = { comment = true }
+"#;
+    let mut plant = Plant::new(text);
+    plant.say(0, FZ, "temp_c", -5.0);
+    assert_eq!(plant.act(OperatorAction::AcknowledgeTicket(plant.ticket(1).id)), None);
+    plant.say(300, FZ, "temp_c", 5.0);
+    assert!(plant.ticket(1).ack.is_none(), "somebody must take it again");
+    plant.until(1_000);
+    let told = [(0, "tk-1", "open"), (300, "tk-1", "escalate"), (900, "tk-1", "escalate")];
+    assert_eq!(plant.words(), told);
+}
+
+#[test]
+fn in_a_storm_alarms_join_a_parent_that_names_the_first_and_safety_stays_apart() {
+    let text = r#"
+[[rule]]
+id = "warm"
+when = "temp_c > -12"
+[[rule]]
+id = "gas"
+when = "gas > 100"
+safety = true
+[[rule]]
+id = "off"
+when = "power == 0"
+severity = "critical"
+[rule.ticket]
+ladder = "l"
+[[ladder]]
+id = "l"
+[[ladder.step]]
+after = "10m"
+ticket = { comment = true }
+"#;
+    let mut plant = Plant::new(text);
+    for number in 0..30 {
+        plant.say(number, ("sh-1", &format!("d-{number}")), "temp_c", -5.0);
+    }
+    plant.say(40, ("sh-2", "elsewhere"), "temp_c", -5.0);
+    plant.say(41, ("sh-1", "d-7"), "gas", 500.0);
+    plant.say(42, ("sh-1", "d-8"), "power", 0.0);
+    assert_eq!(plant.engine.tickets().count(), 13, "10, the parent, elsewhere, gas");
+    let parent = plant.ticket(11);
+    let storm = parent.storm.as_ref().expect("the parent of a storm");
+    assert_eq!((storm.pool.as_str(), storm.first.as_str()), ("sh-1", "warm/d-0"));
+    assert_eq!((parent.alarms, parent.raised), (21, 21));
+    assert_eq!(plant.held_by("d-20"), Some(HeldBy::Storm));
+    assert_eq!(plant.held_by("elsewhere"), None);
+    plant.until(900);
+    let of_parent: Vec<_> =
+        plant.words().into_iter().filter(|(_, ticket, _)| *ticket == "tk-11").collect();
+    // The critical one raises the priority at once and starts its ladder.
+    let told = [(10, "open"), (42, "escalate"), (310, "comment"), (642, "escalate")];
+    assert_eq!(of_parent, told.map(|(at, word)| (at, "tk-11", word)));
+    for number in 0..30 {
+        plant.say(1_000, ("sh-1", &format!("d-{number}")), "temp_c", -20.0);
+    }
+    plant.say(1_001, ("sh-1", "d-8"), "power", 1.0);
+    let open = plant.engine.tickets().filter(|ticket| !ticket.status.is_over());
+    let open: Vec<&str> = open.map(|ticket| ticket.device.as_str()).collect();
+    assert_eq!(open, ["elsewhere", "d-7"]);
+    plant.say(1_100, ("sh-1", "new"), "temp_c", -5.0);
+    assert_eq!(plant.held_by("new"), None, "the storm is over");
+}
+
+#[test]
+fn storms_can_be_turned_off() {
+    let mut own = settings();
+    own.storm.enabled = false;
+    let mut plant = Plant::with(WARM, own);
+    for number in 0..30 {
+        plant.say(number, ("sh-1", &format!("d-{number}")), "temp_c", -5.0);
+    }
+    assert_eq!(plant.engine.tickets().count(), 30);
+}
+
+#[test]
+fn a_shelved_alarm_opens_its_ticket_when_its_time_is_over() {
+    let mut plant = Plant::new(WARM);
+    plant.say(0, FZ, "temp_c", -20.0);
+    let shelve = |hours: i64, one_shot| OperatorAction::Shelve {
+        alarm: alarm("warm", "冷柜-1"),
+        span: TimeSpan::from_secs(hours * 3_600),
+        one_shot,
+    };
+    let refused = plant.act(shelve(25, false)).expect("too long");
+    assert!(refused.contains("at most 1d"), "{refused}");
+    assert_eq!(plant.act(shelve(1, false)), None);
+    plant.say(60, FZ, "temp_c", -5.0);
+    assert_eq!(plant.held_by("冷柜-1"), Some(HeldBy::Shelved));
+    plant.until(3_599);
+    assert!(plant.calls.is_empty());
+    plant.until(3_601);
+    assert_eq!(plant.words(), [(3_600, "tk-1", "open")]);
+    assert_eq!(plant.acts, ["shelve warm/冷柜-1 by 王芳"]);
+    // Suppression never blocks a return.
+    assert_eq!(plant.act(shelve(1, true)), None);
+    plant.say(3_700, FZ, "temp_c", -20.0);
+    assert_eq!(plant.words().last(), Some(&(3_700, "tk-1", "resolve")));
+    plant.say(3_800, FZ, "temp_c", -5.0);
+    assert_eq!(plant.words().last(), Some(&(3_800, "tk-1", "reopen")), "it was for one return");
+}
+
+#[test]
+fn what_comes_back_from_its_shelf_must_be_taken_again() {
+    let mut plant = Plant::new(WARM);
+    plant.say(0, FZ, "temp_c", -5.0);
+    let alarm = alarm("warm", "冷柜-1");
+    assert_eq!(plant.act(OperatorAction::Acknowledge(alarm.clone())), None);
+    assert!(plant.act(OperatorAction::Acknowledge(alarm.clone())).is_some(), "taken already");
+    assert_eq!(plant.act(OperatorAction::TakeOutOfService(alarm.clone())), None);
+    plant.until(90_000);
+    assert_eq!(plant.act(OperatorAction::PutIntoService(alarm.clone())), None);
+    let record = plant.engine.alarms().next().expect("an alarm");
+    assert_eq!(record.state.word(), "unacknowledged");
+    assert!(plant.ticket(1).ack.is_none());
+    assert!(plant.act(OperatorAction::Unshelve(alarm)).is_some(), "it is on no shelf");
+}
+
+#[test]
+fn a_rule_that_is_made_worse_alarms_again_on_the_same_ticket() {
+    let mut plant = Plant::new(WARM);
+    plant.say(0, FZ, "temp_c", -5.0);
+    plant.act(OperatorAction::Acknowledge(alarm("warm", "冷柜-1")));
+    let worse = rules(&format!("{WARM}severity = \"critical\"\n"));
+    plant.engine.reload(plant.now, worse, &mut plant.effects);
+    plant.step(Input::Tick);
+    assert_eq!(plant.words().last(), Some(&(0, "tk-1", "escalate")));
+    let record = plant.engine.alarms().next().expect("an alarm");
+    assert_eq!(record.state.word(), "unacknowledged");
+}
