@@ -12,6 +12,8 @@ mod crash;
 mod demo;
 mod desk;
 mod explain;
+#[cfg(feature = "fail-points")]
+mod fail_points;
 mod fuzz;
 mod gateway;
 mod lanes;
