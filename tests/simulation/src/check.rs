@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{bail, ensure};
 use faultgate::engine::types::alarm::AlarmState;
+use faultgate::engine::types::job::{Action, JobState};
 use faultgate::engine::types::ledger::{LedgerRow, LedgerState, Meter};
+use faultgate::engine::types::time::TimeSpan;
 use faultgate::io::journal::Journal;
 use faultgate::io::store::Records;
 
@@ -81,6 +83,35 @@ pub fn unrest(world: &World) -> String {
     let jobs: Vec<String> = jobs.map(|job| format!("{:?} {:?}", job.key, job.state)).collect();
     let (calls, inbox) = (process.calls(), process.inbox.len());
     format!("{calls} calls, {inbox} messages, jobs {jobs:?}, told {:?}", world.told)
+}
+
+/// When all has been well for `time`, only what an upstream refused is left in the outbox, and what
+/// cannot be done without it: the rest of a ticket that was never opened (I10).
+///
+/// # Errors
+/// What waits.
+pub fn nothing_is_held_up(world: &World, time: TimeSpan) -> anyhow::Result<()> {
+    let Some(process) = &world.process else { return Ok(()) };
+    let now = process.turned_at;
+    if now.since(process.started_at) < time {
+        return Ok(());
+    }
+    let jobs: Vec<_> = process.engine.outbox().jobs().collect();
+    let unopened: BTreeSet<_> = jobs
+        .iter()
+        .filter(|job| matches!(job.action, Action::Open(_)))
+        .map(|job| job.key.ticket)
+        .collect();
+    for job in jobs {
+        let waits = matches!(job.state, JobState::Waiting { .. });
+        let is_old = now.since(job.created_at) >= time;
+        ensure!(
+            !waits || !is_old || unopened.contains(&job.key.ticket),
+            "job {} waits although all is well (I10)",
+            job.idempotency_key
+        );
+    }
+    Ok(())
 }
 
 /// What must be true once all is quiet.

@@ -221,8 +221,14 @@ impl Model {
         }
     }
 
-    /// Somebody takes a ticket.
+    /// Somebody takes a ticket here: once.
     pub fn take_ticket(&mut self, key: &str) {
+        if self.tickets.iter().any(|ticket| ticket.key == key && !ticket.acked) {
+            self.take_members(key);
+        }
+    }
+
+    fn take_members(&mut self, key: &str) {
         let Some(ticket) = self.tickets.iter_mut().find(|ticket| ticket.key == key) else { return };
         if !ticket.acked {
             ticket.acked = true;
@@ -242,7 +248,7 @@ impl Model {
             return;
         }
         ticket.status = to;
-        self.take_ticket(key);
+        self.take_members(key);
     }
 
     /// Somebody resets an alarm.

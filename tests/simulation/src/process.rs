@@ -55,6 +55,8 @@ pub struct Process {
     upstreams: BTreeMap<String, Arc<Upstream>>,
     calls: Vec<UnderWay>,
     clock: (Timestamp, Timestamp),
+    /// When it was started, in its own time.
+    pub started_at: Timestamp,
     /// When it last took a turn, in its own time.
     pub turned_at: Timestamp,
 }
@@ -171,6 +173,7 @@ impl Process {
             upstreams,
             calls: Vec::new(),
             clock: (begins, now),
+            started_at: begins,
             turned_at: begins,
         };
         Ok(Some((process, resume)))
@@ -272,6 +275,9 @@ impl World for Ends<'_> {
 
     async fn commit(&mut self, writes: &[Write]) {
         self.needs_commit = true;
+        if !self.ended.acked.is_empty() || !self.sent.is_empty() {
+            self.check("a message was acknowledged, or a call went out,");
+        }
         for _ in 0..COMMITS_MAX {
             if self.fuse.burns() {
                 break;

@@ -258,6 +258,7 @@ impl World {
             }
             Event::Heal => self.heal(),
             Event::RetryAll => {
+                check::nothing_is_held_up(self, RETRY_EVERY)?;
                 self.acts.push((usize::MAX, Act::Retry));
                 self.turn_within(TimeSpan::ZERO);
                 self.after(RETRY_EVERY, Event::RetryAll);
