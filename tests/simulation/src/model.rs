@@ -173,7 +173,7 @@ impl Model {
             if newest.is_none_or(|newest| look_at >= newest) {
                 device.newest = Some((look_at, now));
             }
-            self.look_at_all(name, look_at, false);
+            self.look_at_rules(name, look_at, values);
         }
     }
 
@@ -203,7 +203,7 @@ impl Model {
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
             let time = self.devices.get(&name).map_or(now, |device| device.time(now));
-            self.look_at_all(&name, time, true);
+            self.look_at_rules(&name, time, &[]);
         }
         self.set_due();
     }
@@ -281,15 +281,17 @@ impl Model {
         }
     }
 
-    fn look_at_all(&mut self, name: &str, at: Timestamp, only_active: bool) {
-        for rule in 0..self.rules.len() {
-            let id = self.rules.get(rule).map_or("", |rule| rule.id);
-            let active = self.devices.get(name).is_some_and(|device| {
-                let of_rule = device.alarms.iter().filter(|(known, _)| known.rule == id);
-                of_rule.into_iter().any(|(_, a)| a.state != State::Normal { rising: None })
+    /// Looks at the rules that read one of these values, and at those whose alarm is under way.
+    fn look_at_rules(&mut self, name: &str, at: Timestamp, values: &[(&'static str, Value)]) {
+        for index in 0..self.rules.len() {
+            let Some(rule) = self.rules.get(index) else { continue };
+            let reads = values.iter().any(|(metric, _)| *metric == rule.metric);
+            let is_active = self.devices.get(name).is_some_and(|device| {
+                let mut alarms = device.alarms.iter().filter(|(known, _)| known.rule == rule.id);
+                alarms.any(|(_, alarm)| alarm.state != State::Normal { rising: None })
             });
-            if active || !only_active {
-                self.look(name, rule, at);
+            if reads || is_active {
+                self.look(name, index, at);
             }
         }
     }
