@@ -31,5 +31,7 @@
 pub mod cli;
 pub mod config;
 pub mod engine;
+pub mod fail;
 pub mod io;
+pub mod seeded;
 pub mod service;

@@ -16,5 +16,8 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 cargo test --workspace --locked
+# Bugs that the simulation must find, and a process that dies at each place of the write path.
+cargo test --locked -p faultgate-simulation --features seeded-bugs --test bugs
+cargo test --locked --features fail-points --test suite fail_points
 cargo run --quiet --locked -- check rules
 cargo run --quiet --locked -- test rules

@@ -90,6 +90,8 @@ pub struct GatewayConfig {
     pub data: PathBuf,
     /// How long nothing is sent after a restart.
     pub settle: TimeSpan,
+    /// An upstream that was away for less than this gets everything as it was decided.
+    pub catch_up_after: TimeSpan,
 }
 
 /// `[[source]]`.
@@ -216,6 +218,7 @@ impl Config {
             lateness: TimeSpan::from_secs(10),
             restart_grace: TimeSpan::from_secs(600),
             settle: self.gateway.settle,
+            catch_up_after: self.gateway.catch_up_after,
             resume_max: TimeSpan::from_secs(3_600),
             unknown_devices: self.limits.unknown_devices,
             devices_max: self.limits.devices_max,
@@ -305,6 +308,7 @@ fn default_gateway() -> GatewayConfig {
         rules_by_default: true,
         data: "data".into(),
         settle: TimeSpan::from_secs(15),
+        catch_up_after: TimeSpan::from_secs(600),
     }
 }
 
@@ -323,6 +327,7 @@ fn read_gateway(table: &Table<'_>) -> GatewayConfig {
         rules: rules.map_or(default.rules, |rules| rules.into_iter().map(PathBuf::from).collect()),
         data: table.optional::<String>("data").map_or(default.data, PathBuf::from),
         settle: table.or("settle", default.settle),
+        catch_up_after: table.or("catch_up_after", default.catch_up_after),
     }
 }
 

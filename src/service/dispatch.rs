@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::engine::types::job::{Call, Delivered, Outcome};
+use crate::fail;
 use crate::io::clock;
 use crate::io::upstream::Upstream;
 
@@ -63,6 +64,7 @@ impl Dispatcher {
                 Some(upstream) => {
                     let began = clock::monotonic();
                     let delivered = upstream.perform(&call).await;
+                    fail::point("call-ended");
                     let name = upstream.name().to_owned();
                     let ended = outcome_word(&delivered.outcome);
                     histogram!("faultgate_call_seconds", "upstream" => name, "outcome" => ended)

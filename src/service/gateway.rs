@@ -18,7 +18,6 @@ use super::turn::{self, World};
 use super::view::{self, Health, Sight};
 use crate::engine::pipeline::Engine;
 use crate::engine::policy::Policy;
-use crate::engine::types::alarm::Signature;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::Input;
 use crate::engine::types::job::{Call, Delivered};
@@ -208,14 +207,8 @@ impl Gateway {
     /// Somebody has taken or ended a ticket in an upstream.
     fn take_change(&mut self, upstream: &str, change: Change) {
         let now = self.clock.now();
-        let Change { ticket, status, by } = change;
-        let ours = self.engine.tickets().find(|known| {
-            known.upstream == upstream && known.external.as_deref() == Some(ticket.as_str())
-        });
-        if let Some(id) = ours.map(|ticket| ticket.id) {
-            let via = format!("upstream:{upstream}");
-            let signature = Signature { by, at: now, via, reason: String::new() };
-            self.step(now, Input::Ticket { id, status, signature });
+        if let Some(input) = turn::changed(now, &self.engine, upstream, change) {
+            self.step(now, input);
         }
     }
 

@@ -335,7 +335,8 @@ fn own_desk(config: &Config) -> String {
     own.map(|upstream| upstream.name.clone()).unwrap_or_default()
 }
 
-fn snapshot(stored: journal::Snapshot) -> Snapshot {
+/// What the engine starts from, of what was stored.
+pub fn snapshot(stored: journal::Snapshot) -> Snapshot {
     Snapshot {
         devices: stored.devices,
         alarms: stored.alarms,

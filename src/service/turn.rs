@@ -4,9 +4,14 @@
 //! What lies outside is behind [`World`], so that the simulation ends its turns here as well.
 
 use crate::engine::pipeline::Engine;
+use crate::engine::types::alarm::Signature;
 use crate::engine::types::effect::{Effects, Write};
+use crate::engine::types::input::Input;
 use crate::engine::types::job::Call;
 use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::fail;
+use crate::io::upstream::Change;
+use crate::seeded::{self, Bug};
 
 /// How often the store is told that the gateway runs, so that a restart knows how long it was down.
 const ALIVE_EVERY: TimeSpan = TimeSpan::from_secs(30);
@@ -41,17 +46,36 @@ pub async fn settle<W: World>(
         *alive_at = now;
     }
     engine.note_received(effects);
+    let mut acks = acks;
+    if seeded::has(Bug::AckBeforeFlush) {
+        acks.drain(..).for_each(|ack| world.acknowledge(ack));
+    }
     if !effects.writes.is_empty() {
+        fail::point("turn-decided");
         world.commit(&effects.writes).await;
     }
     if !effects.calls.is_empty() {
         for call in effects.calls.drain(..) {
             world.send(call);
+            fail::point("turn-sent");
         }
         // A fault that is on its way comes before the rest of the batch.
         tokio::task::yield_now().await;
     }
     for ack in acks {
         world.acknowledge(ack);
+        fail::point("turn-acknowledged");
     }
+}
+
+/// What somebody's change of a ticket in an upstream is to the engine; `None` for a ticket that is
+/// not ours.
+pub fn changed(now: Timestamp, engine: &Engine, upstream: &str, change: Change) -> Option<Input> {
+    let Change { ticket, status, by } = change;
+    let ours = engine.tickets().find(|known| {
+        known.upstream == upstream && known.external.as_deref() == Some(ticket.as_str())
+    });
+    let via = format!("upstream:{upstream}");
+    let signature = Signature { by, at: now, via, reason: String::new() };
+    ours.map(|ticket| Input::Ticket { id: ticket.id, status, signature })
 }

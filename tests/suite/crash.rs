@@ -52,7 +52,7 @@ async fn each_fault_has_one_ticket_whenever_the_gateway_is_killed() {
 }
 
 /// The gateway's tickets, once there are so many and all of them are at the desk.
-async fn all_delivered(gateway: &Gateway, count: usize) -> Vec<Json> {
+pub async fn all_delivered(gateway: &Gateway, count: usize) -> Vec<Json> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
     loop {
         let answer = gateway.get("/api/v1/tickets").await;

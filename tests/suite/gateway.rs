@@ -105,6 +105,13 @@ impl Gateway {
         self.child.wait().expect("ended");
     }
 
+    /// Waits until it has died by itself; false when it lives on.
+    #[cfg(feature = "fail-points")]
+    pub async fn died(mut self) -> bool {
+        let wait = tokio::task::spawn_blocking(move || self.child.wait());
+        tokio::time::timeout(WITHIN, wait).await.is_ok()
+    }
+
     /// SIGTERM; the log from ready to the end, and whether it ended well.
     pub fn terminate(mut self) -> (Vec<String>, bool) {
         let pid = rustix::process::Pid::from_child(&self.child);

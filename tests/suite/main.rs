@@ -14,6 +14,8 @@ mod crash;
 mod demo;
 mod desk;
 mod explain;
+#[cfg(feature = "fail-points")]
+mod fail_points;
 mod fake;
 mod fuzz;
 mod gateway;

@@ -43,6 +43,12 @@ pub(super) const FILE: &[Key] = &[
 
 const GATEWAY: &[Key] = &[
     key(
+        "catch_up_after",
+        Kind::Duration,
+        "An upstream that was away for less gets everything as it was decided, else what is left of it; default 10m",
+        "上游中断短于此时间则照原样补发，否则只补发净结果；默认 10m",
+    ),
+    key(
         "settle",
         Kind::Duration,
         "How long nothing is sent after a restart, so that inhibition and groups see all of it; default 15s",

@@ -61,7 +61,8 @@ impl Breaker {
             State::Open(until) => Some(until),
             State::Closed | State::Probing => None,
         };
-        if after.is_some() || self.failures >= FAILURES_MAX {
+        let was_probing = matches!(self.state, State::Probing);
+        if was_probing || after.is_some() || self.failures >= FAILURES_MAX {
             // Calls that were under way when it opened fail too: they do not push it further away.
             let times = self.failures.saturating_sub(FAILURES_MAX) + 1;
             let until = match earlier {
@@ -119,6 +120,9 @@ mod tests {
         let mut breaker = Breaker::default();
         breaker.failed(at(0), "rt", Some(TimeSpan::from_secs(60)));
         assert!(!breaker.may_call(at(59)) && breaker.may_call(at(60)));
+        breaker.called();
+        breaker.failed(at(61), "rt", None);
+        assert!(breaker.opens_at().is_some(), "the one that asked again failed: another one will");
     }
 
     #[test]

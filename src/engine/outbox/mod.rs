@@ -14,6 +14,7 @@ use crate::engine::types::job::{Action, Call, Delivered, JobKey, JobRecord, JobS
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 use breaker::Breaker;
 pub use retry::retry_at;
@@ -69,7 +70,7 @@ impl Outbox {
     /// that it is looked up before it is sent again (I5).
     pub fn restore(&mut self, mut job: JobRecord) {
         if let JobState::Waiting { uncertain, .. } = &mut job.state {
-            *uncertain = true;
+            *uncertain = !seeded::has(Bug::RestartForgets);
         }
         self.add(job);
     }
@@ -205,13 +206,19 @@ impl Outbox {
         Some(fate)
     }
 
-    /// Sends a dead letter again; the record to store.
-    pub fn retry(&mut self, now: Timestamp, key: JobKey) -> Option<JobRecord> {
+    /// Sends a dead letter again, as what `becomes` makes of it by now; the record to store.
+    pub fn retry(
+        &mut self,
+        now: Timestamp,
+        key: JobKey,
+        becomes: impl FnOnce(Action) -> Action,
+    ) -> Option<JobRecord> {
         let job = self.jobs.get_mut(&key)?;
         let JobState::Dead { reason, attempts, .. } = &job.state else {
             return None;
         };
         let (reason, attempts) = (reason.clone(), *attempts);
+        job.action = becomes(job.action.clone());
         job.state = JobState::Waiting { attempts, not_before: now, uncertain: true, reason };
         let job = job.clone();
         self.dead.remove(&key);
@@ -310,10 +317,14 @@ impl Outbox {
         let mut head = None;
         for job in self.of_ticket(ticket) {
             if self.in_flight.contains_key(&job.key) {
+                if seeded::has(Bug::JobsOutOfOrder) {
+                    continue;
+                }
                 return;
             }
             match (&job.state, &job.action) {
                 (JobState::Dead { .. }, Action::Open(_)) => return,
+                (JobState::Dead { .. }, _) if seeded::has(Bug::RefusedBlocks) => return,
                 (JobState::Dead { .. }, _) => {}
                 (JobState::Waiting { not_before, .. }, _) => {
                     head = Some((job.severity, job.created_at, job.key, *not_before));
@@ -346,7 +357,7 @@ fn call(job: &JobRecord, external: Option<String>) -> Call {
         fingerprint: job.fingerprint.clone(),
         idempotency_key: job.idempotency_key.clone(),
         attempt: attempts + 1,
-        uncertain,
+        uncertain: uncertain && !seeded::has(Bug::NoLookUp),
         severity: job.severity,
         action: job.action.clone(),
     }
@@ -447,6 +458,8 @@ mod tests {
         end(&mut outbox, now, 1, 1, Outcome::Rejected { reason: "no such queue".into() });
         assert_eq!(taken(&mut outbox, now), [(1, 2)]);
         let key = JobKey { ticket: TicketId(1), number: 1 };
-        assert!(outbox.retry(now, key).is_some());
+        let told = |_| Action::Comment { text: "late".into() };
+        let again = outbox.retry(now, key, told).map(|job| job.action);
+        assert_eq!(again, Some(Action::Comment { text: "late".into() }), "as what it is by now");
     }
 }

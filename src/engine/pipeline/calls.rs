@@ -11,6 +11,7 @@ use crate::engine::types::job::{Action, Delivered, JobKey, JobRecord, JobState, 
 use crate::engine::types::ledger::LedgerState;
 use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 impl Engine {
     /// Adds one job to a ticket: the job, and what it may cost, in one step.
@@ -41,7 +42,10 @@ impl Engine {
         let account = self.account(ticket);
         let rows = guard::reserve(&mut self.ledger, now, &job, &account);
         self.book(now, rows, effects);
-        effects.writes.push(Write::Job(Box::new(job.clone())));
+        let is_kept = matches!(job.action, Action::Resolve { .. });
+        if !(is_kept && seeded::has(Bug::ResolveInMemory)) {
+            effects.writes.push(Write::Job(Box::new(job.clone())));
+        }
         self.outbox.add(job);
     }
 
@@ -171,12 +175,23 @@ impl Engine {
         }
     }
 
-    /// Reserves again what a dead letter may cost, and sends it again.
+    /// Reserves again what a dead letter may cost, and sends it again. What the ticket has gone
+    /// past meanwhile is only told: it must not close a ticket that was reopened since, nor open
+    /// one that is over.
     pub(super) fn retry_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
-        let Some(job) = self.outbox.retry(now, key) else {
+        let Some(ticket) = self.tickets.get(&key.ticket) else {
             return;
         };
-        let Some(ticket) = self.tickets.get(&key.ticket) else {
+        let is_over = ticket.status.is_over();
+        let Some(job) = self.outbox.retry(now, key, |action| match action {
+            Action::Resolve { text } if !is_over => Action::Comment { text },
+            Action::Reopen { text } if is_over => Action::Comment { text },
+            action @ (Action::Open(_)
+            | Action::Comment { .. }
+            | Action::Escalate { .. }
+            | Action::Resolve { .. }
+            | Action::Reopen { .. }) => action,
+        }) else {
             return;
         };
         let account = self.account(ticket);

@@ -12,16 +12,13 @@ use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::{Action, Draft, JobRecord, JobState};
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
-use crate::engine::types::time::{TimeSpan, Timestamp};
-
-/// An upstream that was away for less than this gets everything as it was decided.
-const AWAY_MIN: TimeSpan = TimeSpan::from_secs(600);
+use crate::engine::types::time::Timestamp;
 
 impl Engine {
     /// Compacts what waits for upstreams that have begun to answer.
     pub(super) fn catch_up(&mut self, now: Timestamp, effects: &mut Effects) {
         for (upstream, since) in self.outbox.take_back() {
-            if now.since(since) < AWAY_MIN {
+            if now.since(since) < self.settings.catch_up_after {
                 continue;
             }
             for (id, jobs) in self.outbox.waiting(&upstream) {

@@ -192,6 +192,12 @@ impl DeviceClock {
         event.max(self.newest().unwrap_or(event))
     }
 
+    /// The event time of a sample that brings none: its receipt, but after what was heard before.
+    /// Messages that are received together keep their order, also over a restart.
+    pub fn receipt(self, now: Timestamp) -> Timestamp {
+        self.newest().map_or(now, |newest| now.max(newest + TimeSpan::from_micros(1)))
+    }
+
     /// True for a sample that comes too late to be decided by.
     pub fn is_late(self, event: Timestamp, lateness: TimeSpan) -> bool {
         self.newest().is_some_and(|newest| newest.since(event) > lateness)
@@ -450,4 +456,22 @@ fn print(message: &Message) -> u128 {
 /// What is known of a device: what the register says, else what its topic says.
 fn complete(registered: Option<&Arc<Registered>>, facts: DeviceFacts) -> DeviceFacts {
     registered.map(|registered| registered.complete(&facts)).unwrap_or(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_without_a_time_that_are_received_together_keep_their_order() {
+        let now = Timestamp::from_millis(1_000);
+        let mut clock = DeviceClock::default();
+        let mut last = None;
+        for _ in 0..3 {
+            let event = clock.receipt(now);
+            assert!(event >= now && Some(event) > last);
+            clock.hear(event, now);
+            last = Some(event);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::{Engine, Timer};
 use crate::engine::detect::Rule;
 use crate::engine::merge::{self, Storms};
 use crate::engine::ticket;
-use crate::engine::types::alarm::{AlarmId, Episode, HeldBy};
+use crate::engine::types::alarm::{AlarmId, AlarmState, Episode, HeldBy};
 use crate::engine::types::decision::AlarmEvent;
 use crate::engine::types::effect::Effects;
 use crate::engine::types::job::Action;
@@ -435,7 +435,10 @@ impl Engine {
                 continue;
             };
             if let Some(ticket) = episode.ticket.and_then(|id| self.tickets.get_mut(&id)) {
-                let returned = episode.returned_at.is_some() && !record.state.is_raised();
+                // A latched one leaves its ticket only when it is reset.
+                let stays =
+                    record.state.is_raised() || matches!(record.state, AlarmState::Latched { .. });
+                let returned = episode.returned_at.is_some() && !stays;
                 self.members.restore(ticket, &record.id, episode.number, returned);
             }
         }

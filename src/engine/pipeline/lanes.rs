@@ -235,7 +235,7 @@ impl Lane<'_> {
         else {
             return Some(Follow::Whole);
         };
-        let event = at.unwrap_or(self.now);
+        let event = at.unwrap_or_else(|| device.clock.receipt(self.now));
         let look_at = device.clock.reached(event);
         let late = device.clock.is_late(event, self.settings.lateness);
         let is_due = device.next_due.is_some_and(|due| due < look_at);

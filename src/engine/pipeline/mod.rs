@@ -96,6 +96,8 @@ pub struct Settings {
     pub restart_grace: TimeSpan,
     /// How long nothing is sent after a restart, so that inhibition and groups see all of it.
     pub settle: TimeSpan,
+    /// An upstream that was away for less than this gets everything as it was decided.
+    pub catch_up_after: TimeSpan,
     /// After this much down-time pending delays start again.
     pub resume_max: TimeSpan,
     /// What happens to devices that are not registered, where the register does not say.

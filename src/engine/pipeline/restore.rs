@@ -12,6 +12,7 @@ use crate::engine::types::job::JobRecord;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::seeded::{self, Bug};
 
 /// Everything that was stored.
 #[derive(Clone, Debug, Default)]
@@ -95,6 +96,9 @@ impl Engine {
     fn restore_alarm(&mut self, mut record: AlarmRecord, resume: bool, now: Timestamp) {
         if !resume {
             restart_delay(&mut record.state, now);
+        }
+        if seeded::has(Bug::EpisodeReused) && record.state == AlarmState::Normal {
+            record.episode = None;
         }
         self.put_record(record);
     }

@@ -7,6 +7,7 @@ use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Message, Reading};
 use crate::engine::types::names::{DeviceId, MetricId};
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 impl Engine {
     pub(super) fn take_message(
@@ -97,7 +98,8 @@ impl Engine {
                     self.take_history(now, device, at, &readings, effects)
                 }
                 News::Readings { at, readings } => {
-                    let event = at.unwrap_or(now);
+                    let clock = self.devices.get(device.index()).map(|device| device.clock);
+                    let event = at.unwrap_or_else(|| clock.map_or(now, |clock| clock.receipt(now)));
                     if self.is_repeat(device, event, at.and(message)) {
                         effects.decisions.push(Decision::Repeated { source });
                         continue;
@@ -175,7 +177,7 @@ impl Engine {
         let late = device.clock.is_late(event, lateness);
         // A retained value may be old: it sets state as of its time, but nothing begins before now.
         let look_at = if retained { event.max(now) } else { device.clock.reached(event) };
-        if !late {
+        if !late && !seeded::has(Bug::SampleBeforeDue) {
             self.advance(now, id, look_at, effects);
         }
         let Some(device) = self.devices.get_mut(id.index()) else {

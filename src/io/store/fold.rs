@@ -13,6 +13,7 @@ use super::open::{self, Files, free_bytes, panic_text};
 use super::value::{self, FOLDED_KEY, Head};
 use super::wal::Entries;
 use super::{StoreError, StoreOptions};
+use crate::fail;
 
 /// Records that go into sled at a time: what a batch of it replaces is given back only after it.
 const PIECE_RECORDS: usize = 32;
@@ -75,7 +76,10 @@ impl Shared {
         // sled panics in places where it should fail; the thread must outlive that.
         let written = catch_unwind(AssertUnwindSafe(|| self.write(epoch, entries)));
         let error = match written {
-            Ok(Ok(())) => return Ok(()),
+            Ok(Ok(())) => {
+                fail::point("fold-done");
+                return Ok(());
+            }
             Ok(Err(error)) => StoreError::sled(&self.dir, error, free_bytes(&self.dir)),
             Err(panic) => {
                 StoreError::Damaged { dir: self.dir.clone(), cause: panic_text(panic.as_ref()) }
@@ -91,6 +95,7 @@ impl Shared {
     fn write(&self, epoch: u64, entries: &Entries) -> Result<(), sled::Error> {
         let mut entries = entries.iter().peekable();
         while entries.peek().is_some() {
+            fail::point("fold-apply");
             self.change(|db, batch| {
                 for (key, value) in entries.by_ref().take(PIECE_RECORDS) {
                     self.put(db, batch, key, value.as_deref())?;
@@ -102,6 +107,7 @@ impl Shared {
             batch.insert(FOLDED_KEY, &epoch.to_be_bytes());
             Ok(())
         })?;
+        fail::point("fold-flush");
         let files = self.files.read().unwrap_or_else(PoisonError::into_inner);
         files.as_ref().map_or_else(|| Err(closed()), Files::flush)
     }

@@ -18,6 +18,9 @@ use std::path::Path;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use crate::fail;
+use crate::seeded::{self, Bug};
+
 /// Size of a half.
 pub(super) const EPOCH_BYTES: usize = 2 << 20;
 const FILE: &str = "wal";
@@ -140,8 +143,11 @@ impl<F: LogFile> Wal<F> {
     pub(super) fn append(&mut self, mut frame: Frame) -> io::Result<()> {
         frame.seal(self.epoch, self.number);
         let at = half(self.epoch, self.epoch_bytes) + self.end;
+        fail::point("log-write");
         self.file.write_at(&frame.bytes, at as u64)?;
+        fail::point("log-sync");
         self.file.sync()?;
+        fail::point("log-synced");
         self.end += frame.bytes.len();
         self.number += 1;
         Ok(())
@@ -227,7 +233,7 @@ fn frame_at(bytes: &[u8], at: usize, epoch: u64, number: u64) -> Option<&[u8]> {
     }
     let sum = take_u64(&mut rest)?;
     let body = rest.get(..length)?;
-    (checksum(body, epoch, number) == sum).then_some(body)
+    (checksum(body, epoch, number) == sum || seeded::has(Bug::TornFrameRead)).then_some(body)
 }
 
 fn read_entries(mut body: &[u8], entries: &mut Entries) {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, StatusCode, Url};
@@ -10,6 +10,8 @@ use serde_json::Value as Json;
 
 use super::config::UpstreamConfig;
 use super::http::ConnectError;
+
+use crate::io::clock;
 
 /// Time to connect.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
@@ -87,6 +89,11 @@ pub trait Wire: fmt::Debug + Send + Sync {
 
     /// Lets time pass.
     fn pause(&self, time: Duration) -> UnderWay<'_, ()>;
+
+    /// A clock that only goes on: that by which pauses are measured.
+    fn now(&self) -> Instant {
+        clock::monotonic()
+    }
 }
 
 /// The network.

@@ -2,7 +2,7 @@
 //! means.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use metrics::counter;
@@ -179,11 +179,11 @@ impl Caller {
         known.dedup();
         Ok(Caller {
             name: config.name.clone(),
-            wire,
             base,
             api: Arc::clone(api),
             session: Session::default(),
-            limiter: Limiter::new(config.rate, &api.limits, clock::monotonic()),
+            limiter: Limiter::new(config.rate, &api.limits, wire.now()),
+            wire,
             constants,
             headers,
             bearer: bearer(api, &secrets),
@@ -218,6 +218,11 @@ impl Caller {
         }
     }
 
+    /// The clock by which pauses are measured.
+    pub fn now(&self) -> Instant {
+        self.wire.now()
+    }
+
     async fn once(
         &self,
         op: Op,
@@ -227,7 +232,7 @@ impl Caller {
         stale: Option<u64>,
         attempt: &mut Attempt,
     ) -> Result<Answer, Failure> {
-        match self.limiter.turn(op, about.critical, clock::monotonic()) {
+        match self.limiter.turn(op, about.critical, self.wire.now()) {
             Turn::After(wait) if wait.is_zero() => {}
             // A timer rounds up to the next millisecond, even for no time at all.
             Turn::After(wait) => self.wire.pause(wait).await,
@@ -286,9 +291,9 @@ impl Caller {
         let wait = verdict.wait.or(asked);
         if limited {
             let penalty = limits.penalty.unwrap_or(PENALTY);
-            self.limiter.pause(wait.unwrap_or(penalty), clock::monotonic());
+            self.limiter.pause(wait.unwrap_or(penalty), self.wire.now());
         } else if let Some(asked) = asked.filter(|_| is_used_up(limits, &answer)) {
-            self.limiter.pause(asked, clock::monotonic());
+            self.limiter.pause(asked, self.wire.now());
         }
         let reason = self.clean(&verdict.reason);
         Err(match verdict.class {

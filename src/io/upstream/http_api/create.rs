@@ -13,7 +13,6 @@ use crate::engine::types::job::{Call, Draft, Outcome};
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::{cut_bytes, cut_chars};
 use crate::engine::types::time::TimeSpan;
-use crate::io::clock;
 use crate::io::upstream::http::Attempt;
 
 /// Creates that wait for a search at a time; more are put off.
@@ -75,7 +74,7 @@ impl HttpApi {
             return Ok(());
         }
         let mut doubts = self.doubts.lock().await;
-        let now = clock::monotonic();
+        let now = self.caller.now();
         let full = doubts.len() >= DOUBTS_MAX;
         let waited = match doubts.get(key) {
             Some(since) => now.saturating_duration_since(*since),

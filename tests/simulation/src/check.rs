@@ -1,0 +1,249 @@
+//! The promises of `tickets.md`, held against a run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{bail, ensure};
+use faultgate::engine::types::alarm::AlarmState;
+use faultgate::engine::types::job::{Action, JobState};
+use faultgate::engine::types::ledger::{LedgerRow, LedgerState, Meter};
+use faultgate::engine::types::time::TimeSpan;
+use faultgate::io::journal::Journal;
+use faultgate::io::store::Records;
+
+use crate::disk::SimStore;
+use crate::model::{State, Status};
+use crate::upstream::System;
+use crate::world::World;
+
+/// The engine stands where the model stands: every alarm, every ticket (I6, I7).
+///
+/// # Errors
+/// What differs.
+pub fn same(world: &World) -> anyhow::Result<()> {
+    let Some(process) = &world.process else { return Ok(()) };
+    let mut known: BTreeMap<_, _> =
+        process.engine.alarms().map(|alarm| (&alarm.id, alarm)).collect();
+    for (id, alarm) in world.model.alarms() {
+        let found = known.remove(id);
+        let is_nothing = alarm.episode == 0 && alarm.state == State::Normal { rising: None };
+        let Some(found) = found else {
+            ensure!(is_nothing, "alarm {id}: the gateway does not know it, it should be {alarm:?}");
+            continue;
+        };
+        let episode = found.episode.as_ref().map_or(0, |episode| episode.number);
+        ensure!(
+            episode == alarm.episode && state(&found.state) == alarm.state,
+            "alarm {id}: {:?}, episode {episode}; it should be {alarm:?}",
+            found.state
+        );
+    }
+    if let Some((id, alarm)) = known.pop_first() {
+        bail!("alarm {id}: nobody raised it, and it is {:?}", alarm.state);
+    }
+    let mut tickets: BTreeMap<_, _> =
+        process.engine.tickets().map(|ticket| (ticket.fingerprint.0.as_str(), ticket)).collect();
+    for ticket in &world.model.tickets {
+        let Some(found) = tickets.remove(ticket.key.as_str()) else {
+            bail!("ticket {}: the gateway does not know it, it should be {ticket:?}", ticket.key);
+        };
+        ensure!(
+            found.status.is_over() == (ticket.status == Status::Over),
+            "ticket {}: {:?}; it should be {ticket:?}",
+            found.id,
+            found.status
+        );
+    }
+    if let Some((_, ticket)) = tickets.pop_first() {
+        bail!("ticket {}: nothing has happened for it", ticket.id);
+    }
+    Ok(())
+}
+
+fn state(state: &AlarmState) -> State {
+    match state {
+        AlarmState::Normal => State::Normal { rising: None },
+        AlarmState::Pending { since } => State::Normal { rising: Some(*since) },
+        AlarmState::Returned { rising } => State::Normal { rising: *rising },
+        AlarmState::Unacknowledged { clearing } => {
+            State::Raised { taken: false, clearing: *clearing }
+        }
+        AlarmState::Acknowledged { clearing, .. } => {
+            State::Raised { taken: true, clearing: *clearing }
+        }
+        AlarmState::Latched { ack, rising } => {
+            State::Latched { taken: ack.is_some(), rising: *rising }
+        }
+    }
+}
+
+/// What keeps the gateway from being quiet.
+pub fn unrest(world: &World) -> String {
+    let Some(process) = &world.process else { return "the gateway does not run".to_owned() };
+    let jobs = process.engine.outbox().jobs();
+    let jobs: Vec<String> = jobs.map(|job| format!("{:?} {:?}", job.key, job.state)).collect();
+    let (calls, inbox) = (process.calls(), process.inbox.len());
+    format!("{calls} calls, {inbox} messages, jobs {jobs:?}, told {:?}", world.told)
+}
+
+/// When all has been well for `time`, only what an upstream refused is left in the outbox, and what
+/// cannot be done without it: the rest of a ticket that was never opened (I10).
+///
+/// # Errors
+/// What waits.
+pub fn nothing_is_held_up(world: &World, time: TimeSpan) -> anyhow::Result<()> {
+    let Some(process) = &world.process else { return Ok(()) };
+    let now = process.turned_at;
+    if now.since(process.started_at) < time {
+        return Ok(());
+    }
+    let jobs: Vec<_> = process.engine.outbox().jobs().collect();
+    let unopened: BTreeSet<_> = jobs
+        .iter()
+        .filter(|job| matches!(job.action, Action::Open(_)))
+        .map(|job| job.key.ticket)
+        .collect();
+    for job in jobs {
+        let waits = matches!(job.state, JobState::Waiting { .. });
+        let is_old = now.since(job.created_at) >= time;
+        ensure!(
+            !waits || !is_old || unopened.contains(&job.key.ticket),
+            "job {} waits although all is well (I10)",
+            job.idempotency_key
+        );
+    }
+    Ok(())
+}
+
+/// What must be true once all is quiet.
+///
+/// # Errors
+/// What is not.
+pub fn after_all(world: &World) -> anyhow::Result<()> {
+    same(world)?;
+    for engine in world.process.iter().map(|process| &process.engine) {
+        for alarm in engine.alarms() {
+            let ticket = alarm.episode.as_ref().and_then(|episode| engine.ticket(episode.ticket?));
+            let is_over = ticket.is_none_or(|ticket| ticket.status.is_over());
+            let waits = matches!(alarm.state, AlarmState::Returned { .. }) && is_over;
+            ensure!(!waits, "alarm {} waits for a resolve that was carried out (I6)", alarm.id);
+        }
+    }
+    for server in &world.servers {
+        let mut wanted: BTreeMap<&str, Status> = BTreeMap::new();
+        for ticket in world.model.tickets.iter().filter(|t| t.upstream == server.name) {
+            wanted.insert(&ticket.key, ticket.status);
+        }
+        for (at, ticket) in server.tickets.iter().enumerate() {
+            let (name, number) = (server.name, at + 1);
+            let Some(status) = wanted.remove(ticket.key.as_str()) else {
+                let twin = server.tickets.iter().take(at).any(|other| other.key == ticket.key);
+                let why = if twin { "doubled (I1)" } else { "for no fault (I7)" };
+                bail!("{name}: ticket {number} with key {} is {why}", ticket.key);
+            };
+            ensure!(
+                ticket.is_over == (status == Status::Over),
+                "{name}: ticket {number} with key {} is over: {}, should be {status:?} (I6)",
+                ticket.key,
+                ticket.is_over
+            );
+        }
+        if let Some((key, _)) = wanted.pop_first() {
+            bail!("{}: there is no ticket with key {key} (I1)", server.name);
+        }
+    }
+    effects(world)?;
+    bills(world)
+}
+
+/// Every effect of a ticket was carried out once, in its order (I4); what an upstream had refused
+/// holds nothing up and comes later (I10).
+fn effects(world: &World) -> anyhow::Result<()> {
+    let Some(process) = &world.process else { return Ok(()) };
+    for ticket in process.engine.tickets() {
+        let servers = world.servers.iter().filter(|server| server.name == ticket.upstream);
+        let there = servers.flat_map(|server| &server.tickets);
+        let there = there.into_iter().find(|there| there.key == ticket.fingerprint.0);
+        let wanted: Vec<String> =
+            (1..ticket.next_effect).map(|n| format!("{}-{n}", ticket.fingerprint)).collect();
+        let found = there.map(|there| there.effects.clone()).unwrap_or_default();
+        let in_order = |keys: &[String]| -> Vec<String> {
+            keys.iter().filter(|key| !world.refused.contains(*key)).cloned().collect()
+        };
+        let once = |keys: &[String]| -> Vec<String> {
+            let mut keys = keys.to_vec();
+            keys.sort_unstable();
+            keys
+        };
+        ensure!(
+            in_order(&found) == in_order(&wanted) && once(&found) == once(&wanted),
+            "ticket {}: carried out {found:?}, should be {wanted:?} (I4)",
+            ticket.id
+        );
+    }
+    Ok(())
+}
+
+/// The ledger has one committed row for each billable thing that was carried out (I9).
+fn bills(world: &World) -> anyhow::Result<()> {
+    let Some(process) = &world.process else { return Ok(()) };
+    let rows = ledger(&process.journal)?;
+    let committed = |meter: Meter| {
+        let rows = rows.iter().filter(move |row| row.state == LedgerState::Committed);
+        rows.filter(move |row| row.meter == meter)
+    };
+    let mut created: Vec<&str> =
+        committed(Meter::TicketCreated).map(|row| row.external_ref.as_str()).collect();
+    created.sort_unstable();
+    let tickets = world.servers.iter().flat_map(|server| &server.tickets);
+    let mut there: Vec<&str> = tickets.map(|ticket| ticket.key.as_str()).collect();
+    there.sort_unstable();
+    ensure!(created == there, "the ledger has {created:?} created, the upstreams {there:?} (I9)");
+    let steps: Vec<&str> = committed(Meter::TicketEscalated).map(|row| row.idem.as_str()).collect();
+    let once: BTreeSet<&str> = steps.iter().copied().collect();
+    ensure!(once.len() == steps.len(), "a step is in the ledger twice: {steps:?} (I9)");
+    let done: BTreeSet<&str> = world
+        .servers
+        .iter()
+        .flat_map(|server| &server.tickets)
+        .flat_map(|ticket| ticket.effects.iter().map(String::as_str))
+        .collect();
+    for step in &once {
+        let key = step.split('/').next().unwrap_or_default();
+        ensure!(done.contains(key), "the step {step} is in the ledger and was not taken (I9)");
+    }
+    let desk = world.servers.iter().find(|server| server.system == System::Desk);
+    let of_desk = committed(Meter::TicketEscalated).filter(|row| {
+        desk.is_some_and(|desk| desk.tickets.iter().any(|ticket| ticket.key == row.external_ref))
+    });
+    let (counted, taken) = (of_desk.count() as u64, desk.map_or(0, |desk| desk.escalated));
+    ensure!(counted == taken, "{taken} steps were taken at the desk, {counted} are booked (I9)");
+    Ok(())
+}
+
+/// The ledger: a chain without a gap, and nothing in the outbox that it does not know (I3).
+///
+/// # Errors
+/// What is wrong with it.
+pub fn ledger(journal: &Journal<SimStore>) -> anyhow::Result<Vec<LedgerRow>> {
+    let mut rows: Vec<LedgerRow> = Vec::new();
+    for found in journal.store().scan(b"l/", b"") {
+        let row: LedgerRow = serde_json::from_slice(&found?.1)?;
+        let (number, hash) = rows.last().map_or((0, ""), |row| (row.sequence, row.hash.as_str()));
+        ensure!(
+            row.sequence == number + 1 && row.prev_hash == hash && row.is_intact(),
+            "row {} of the ledger does not follow row {number} (I3)",
+            row.sequence
+        );
+        rows.push(row);
+    }
+    let reserved: BTreeSet<&str> = rows
+        .iter()
+        .filter(|row| row.state == LedgerState::Reserved)
+        .filter_map(|row| row.idem.split('/').next())
+        .collect();
+    for job in journal.load()?.jobs {
+        let key = job.idempotency_key.as_str();
+        ensure!(reserved.contains(key), "job {key} is in the outbox without a reservation (I3)");
+    }
+    Ok(rows)
+}

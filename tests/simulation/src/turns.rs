@@ -1,0 +1,206 @@
+//! The gateway's turns, and the model's beside them.
+
+use faultgate::engine::types::alarm::{AlarmId, AlarmState, Signature};
+use faultgate::engine::types::input::{Input, OperatorAction};
+use faultgate::engine::types::job::{JobState, Outcome};
+use faultgate::engine::types::message::{Delivery, Message};
+use faultgate::engine::types::time::{TimeSpan, Timestamp};
+use faultgate::io::upstream::Change;
+use faultgate::service::{cores, turn};
+
+use crate::chance::Chance;
+use crate::check;
+use crate::model::Status;
+use crate::plan::Act;
+use crate::process::{self, Process};
+use crate::world::World;
+
+/// A device's time may lie ahead of ours by this; else the time of receipt counts.
+const AHEAD_MAX: TimeSpan = TimeSpan::from_secs(300);
+/// And so far behind.
+const BACK_MAX: TimeSpan = TimeSpan::from_secs(86_400);
+
+impl World {
+    /// The gateway takes what has come, decides, commits, sends and acknowledges.
+    pub(crate) fn take_turn(&mut self) -> anyhow::Result<()> {
+        let Some(mut process) = self.process.take() else { return Ok(()) };
+        let before = self.model.clone();
+        let (wall, seen) = (self.wall(), self.seen.clone());
+        let now = process.read_clock(wall, self.now);
+        let reload = self.reload;
+        if let Some(edition) = reload {
+            process.engine.step(now, Input::Tick, &mut process.effects);
+            process.engine.reload(now, process::policy(edition)?, &mut process.effects);
+            self.model.reload(now, edition);
+            self.tell("gateway", || format!("takes in the rules {edition:?}"));
+        }
+        let told = self.told.clone();
+        for one in &told {
+            self.take_told(now, &mut process, one);
+        }
+        process.engine.step(now, Input::Tick, &mut process.effects);
+        self.model.tick(now);
+        let acks = self.take_inbox(now, &mut process);
+        self.take_results(now, &mut process);
+        let acts = std::mem::take(&mut self.acts);
+        for (number, act) in acts {
+            self.take_act(now, &mut process, number, act);
+        }
+        let ended = process.settle(now, acks, &self.disk, &self.fuse);
+        self.tell_decisions(&process.effects);
+        process.effects.clear();
+        if let Some(wrong) = ended.wrong {
+            anyhow::bail!("{wrong}");
+        }
+        for ack in &ended.acked {
+            if let Some(broker) = self.brokers.get_mut(ack.source) {
+                broker.acknowledge(*ack);
+            }
+        }
+        self.dispatch();
+        let is_kept = if ended.is_stopped {
+            self.stop(!ended.is_committed) || ended.is_committed
+        } else {
+            self.process = Some(process);
+            true
+        };
+        if is_kept {
+            self.told.drain(..told.len().min(self.told.len()));
+            if let Some(edition) = reload {
+                self.edition = edition;
+                self.reload = None;
+            }
+            if ended.wrote || !ended.is_committed {
+                self.seen_durable = self.seen.clone();
+            }
+        } else {
+            self.model = before;
+            self.seen = seen;
+        }
+        if ended.is_stopped {
+            self.seen = self.seen_durable.clone();
+            return Ok(());
+        }
+        check::same(self)?;
+        self.go_on();
+        for source in 0..self.brokers.len() {
+            self.at(self.now, crate::world::Event::Deliver(source));
+        }
+        self.sleep(now);
+        Ok(())
+    }
+
+    fn take_results(&mut self, now: Timestamp, process: &mut Process) {
+        for delivered in std::mem::take(&mut process.results) {
+            self.tell("gateway", || {
+                format!("hears of {:?}: {:?}", delivered.key, delivered.outcome)
+            });
+            if let (Outcome::Rejected { .. }, Some(job)) =
+                (&delivered.outcome, process.engine.outbox().job(delivered.key))
+            {
+                self.refused.insert(job.idempotency_key.clone());
+            }
+            process.engine.step(now, Input::Delivered(delivered), &mut process.effects);
+        }
+    }
+
+    fn take_inbox(&mut self, now: Timestamp, process: &mut Process) -> Vec<crate::broker::Ack> {
+        let mut acks = Vec::new();
+        let mut messages = Vec::new();
+        for delivery in std::mem::take(&mut process.inbox) {
+            let number = delivery.number;
+            let Some(said) = self.plan.publications.get(number).cloned() else { continue };
+            acks.push(delivery.ack);
+            let (packet, again) = (delivery.ack.packet, delivery.again);
+            messages.push(Message {
+                source: said.source,
+                topic: said.topic,
+                payload: said.payload.clone().into_bytes(),
+                retain: false,
+                delivery: Delivery::UntilAcknowledged { packet, again },
+            });
+            if !self.seen.insert(number) {
+                continue;
+            }
+            let event = said
+                .event
+                .filter(|event| event.since(now) <= AHEAD_MAX && now.since(*event) <= BACK_MAX);
+            self.model.hear(now, &said.device, event, &said.values, &said.payload);
+            self.tell("gateway", || format!("takes in #{number} of {}", said.device));
+        }
+        cores::step(&mut process.engine, now, messages, 1, &mut process.effects);
+        acks
+    }
+
+    fn take_told(&mut self, now: Timestamp, process: &mut Process, told: &crate::world::Told) {
+        let Some(server) = self.servers.get(told.upstream) else { return };
+        let Some(ticket) = server.tickets.get(told.ticket - 1) else { return };
+        let change =
+            Change {
+                ticket: told.ticket.to_string(), status: told.status, by: "李工".to_owned()
+            };
+        process.engine.step(now, Input::Tick, &mut process.effects);
+        self.model.tick(now);
+        if let Some(input) = turn::changed(now, &process.engine, server.name, change) {
+            process.engine.step(now, input, &mut process.effects);
+            let to = if told.status.is_over() { Status::Over } else { Status::Taken };
+            self.model.change_ticket(&ticket.key, to);
+            self.story.tell(self.now, "gateway", || {
+                format!("hears that ticket {} of {} is {:?}", told.ticket, server.name, told.status)
+            });
+        }
+    }
+
+    fn take_act(&mut self, now: Timestamp, process: &mut Process, number: usize, act: Act) {
+        let mut chance = Chance::of(self.plan.seed, "act", number);
+        let engine = &process.engine;
+        let alarms = |wanted: fn(&AlarmState) -> bool| -> Vec<AlarmId> {
+            let found = engine.alarms().filter(|alarm| wanted(&alarm.state));
+            found.map(|alarm| alarm.id.clone()).collect()
+        };
+        let mut actions = Vec::new();
+        match act {
+            Act::TakeAlarm => {
+                let raised = alarms(AlarmState::is_raised);
+                actions.extend(chance.one(&raised).cloned().map(OperatorAction::Acknowledge));
+            }
+            Act::TakeTicket => {
+                let open = engine.tickets().filter(|ticket| !ticket.status.is_over());
+                let open: Vec<_> = open.map(|ticket| ticket.id).collect();
+                actions.extend(chance.one(&open).copied().map(OperatorAction::AcknowledgeTicket));
+            }
+            Act::Reset => {
+                let latched = alarms(|state| matches!(state, AlarmState::Latched { .. }));
+                actions.extend(chance.one(&latched).cloned().map(OperatorAction::Reset));
+            }
+            Act::Retry => {
+                let dead = |state: &JobState| matches!(state, JobState::Dead { .. });
+                let jobs = engine.outbox().jobs().filter(|job| dead(&job.state));
+                actions.extend(jobs.map(|job| OperatorAction::Retry(job.key)));
+            }
+        }
+        for action in actions {
+            self.tell("operator", || format!("{action:?}"));
+            match &action {
+                OperatorAction::Acknowledge(alarm) => self.model.take(alarm),
+                OperatorAction::AcknowledgeTicket(ticket) => {
+                    let key = process.engine.ticket(*ticket).map(|t| t.fingerprint.0.clone());
+                    self.model.take_ticket(&key.unwrap_or_default());
+                }
+                OperatorAction::Reset(alarm) => self.model.reset(now, alarm),
+                OperatorAction::Shelve { .. }
+                | OperatorAction::Unshelve(_)
+                | OperatorAction::TakeOutOfService(_)
+                | OperatorAction::PutIntoService(_)
+                | OperatorAction::Retry(_)
+                | OperatorAction::Drop(_)
+                | OperatorAction::Approve(_)
+                | OperatorAction::TakeBack(_) => {}
+            }
+            let (by, via, reason) = ("王工".to_owned(), "cli".to_owned(), String::new());
+            let signature = Signature { by, at: now, via, reason };
+            let input = Input::Operator { action, signature };
+            process.engine.step(now, input, &mut process.effects);
+        }
+    }
+}
