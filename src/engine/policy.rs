@@ -124,11 +124,30 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
     }
     (policy.plan, policy.budgets) = money.finish(sources, report);
     check_references(&drafts, sources, upstreams, &policy, report);
-    let Policy { codes, metrics, rule_names, .. } = &mut policy;
+    compile_rules(&mut policy, drafts, sources, report);
+    check_inhibiting(&policy, &inhibiting, report);
+    for (source, entries) in entries {
+        let place = Place { source, report };
+        check_overrides(&policy, &entries, place);
+        policy.register.add(entries, place);
+    }
+    check_tests(&policy, sources, report);
+    (!report.has_errors()).then_some(policy)
+}
+
+/// Compiles the rules of the files, and those that the gateway brings itself where no file has one
+/// of the same id.
+fn compile_rules(
+    policy: &mut Policy,
+    drafts: Vec<detect::RuleDraft>,
+    sources: &[Source],
+    report: &Report,
+) {
+    let Policy { codes, metrics, rule_names, .. } = policy;
     let has_own = drafts.iter().any(|draft| draft.id.value == PATH_LOST);
     rule_names.intern(PATH_LOST);
     let mut rules = detect::compile(drafts, sources, report, codes, metrics, rule_names);
-    let written = rules.len();
+    policy.written = rules.len();
     if !has_own {
         let own = [Source { file: "own_rules.toml".to_owned(), text: OWN_RULES.to_owned() }];
         let drafts = own.iter().filter_map(|source| {
@@ -138,15 +157,6 @@ pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Optio
         rules.extend(detect::compile(drafts, &own, report, codes, metrics, rule_names));
     }
     policy.rules = rules.into_iter().map(Arc::new).collect();
-    policy.written = written;
-    check_inhibiting(&policy, &inhibiting, report);
-    for (source, entries) in entries {
-        let place = Place { source, report };
-        check_overrides(&policy, &entries, place);
-        policy.register.add(entries, place);
-    }
-    check_tests(&policy, sources, report);
-    (!report.has_errors()).then_some(policy)
 }
 
 fn check_references(

@@ -219,12 +219,9 @@ pub async fn start(
 
     let own_thread = OwnThread::start().await?;
     let (results, delivered) = mpsc::channel(RESULTS_MAX);
-    for upstream in upstreams.values() {
-        own_thread.runtime.spawn(check_upstream(Arc::clone(upstream)));
-    }
     let since = alive_at.unwrap_or_else(clock::now);
     let polls = (&changes_told, &own_thread.runtime);
-    poll_upstreams(config, &upstreams, since, polls, &stopped);
+    watch_upstreams(config, &upstreams, since, polls, &stopped);
     if pace == Pace::Real {
         let (config, journal) = (config.clone(), Arc::clone(&journal));
         tasks.push(tokio::spawn(billing::run(config, journal, stopped.clone())));
@@ -300,15 +297,18 @@ fn upstreams(config: &Config, http: SocketAddr) -> anyhow::Result<BTreeMap<Strin
         .collect()
 }
 
-/// Asks the upstreams that are polled what people did there; what they did is `told`. Ends with the
-/// runtime at the latest.
-fn poll_upstreams(
+/// Checks the upstreams, and asks those that are polled what people did there; what they did is
+/// `told`. Ends with the runtime at the latest.
+fn watch_upstreams(
     config: &Config,
     upstreams: &BTreeMap<String, Arc<Upstream>>,
     since: Timestamp,
     (told, runtime): (&mpsc::Sender<(String, upstream::Change)>, &Handle),
     stop: &watch::Receiver<bool>,
 ) {
+    for upstream in upstreams.values() {
+        runtime.spawn(check_upstream(Arc::clone(upstream)));
+    }
     for upstream in &config.upstreams {
         if let (Some(every), Some(there)) = (upstream.poll, upstreams.get(&upstream.name)) {
             let (there, told) = (Arc::clone(there), told.clone());

@@ -22,7 +22,7 @@ pub enum Arrived {
 #[derive(Debug)]
 pub enum Begun {
     /// A request to the upstream of this number.
-    Request(usize, Request),
+    Request(usize, Box<Request>),
     /// A pause.
     Pause(Duration),
 }
@@ -108,7 +108,7 @@ struct Way {
 impl Wire for Way {
     fn send(&self, request: Request) -> UnderWay<'_, Result<Response, WireError>> {
         Box::pin(async move {
-            let number = self.net.begin(Begun::Request(self.upstream, request));
+            let number = self.net.begin(Begun::Request(self.upstream, Box::new(request)));
             match self.net.wait(number).await {
                 Arrived::Answer(answer) => answer,
                 Arrived::PauseOver => Err(WireError::Lost("nothing came".to_owned())),

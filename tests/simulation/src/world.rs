@@ -448,7 +448,6 @@ impl World {
             match begun {
                 Begun::Request(upstream, request) => {
                     let mut chance = Chance::of(self.plan.seed, "way", number as usize);
-                    let request = Box::new(request);
                     let event = Event::Arrive { life, number, upstream, request };
                     self.after(chance.millis(1, 150), event);
                 }
