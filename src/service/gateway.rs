@@ -216,7 +216,7 @@ impl Gateway {
         let now = self.clock.now();
         self.step(now, Input::Tick);
         self.engine.reload(now, policy, &mut self.effects);
-        tokio::task::block_in_place(|| super::rebook(&mut self.engine, &self.journal, now));
+        super::rebook(&mut self.engine, &self.journal, now);
     }
 
     fn step(&mut self, now: Timestamp, input: Input) {
