@@ -84,7 +84,6 @@ impl Plant {
             alarms: self.stored.alarms.values().cloned().collect(),
             tickets: self.stored.tickets.values().cloned().collect(),
             jobs: self.stored.jobs.values().cloned().collect(),
-            alive_at: Some(self.now),
             ..Snapshot::default()
         };
         let (settings, rules) = (self.engine.settings().clone(), rules(text));
