@@ -62,6 +62,17 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// Where a rule stands in [`Policy::rules`].
+    pub fn position(&self, id: &str) -> Option<usize> {
+        let id = self.rule_names.find(id)?;
+        self.rules.iter().position(|rule| rule.id == id)
+    }
+
+    /// A rule by its id.
+    pub fn rule(&self, id: &str) -> Option<&Arc<Rule>> {
+        self.rules.get(self.position(id)?)
+    }
+
     /// The same rules with every change of their alarms told: noise is to be seen, not hidden.
     pub fn without_flapping(mut self) -> Policy {
         for rule in self.rules.iter_mut().filter_map(Arc::get_mut) {

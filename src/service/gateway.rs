@@ -99,7 +99,6 @@ pub struct Gateway {
 #[derive(Debug, Default)]
 struct Owed {
     acks: Vec<AckToken>,
-    /// Questions, and whether the act that one asked for changed anything.
     /// Questions, and why an act is not done.
     answers: Vec<(Ask, Option<String>)>,
 }

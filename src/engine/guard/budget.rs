@@ -2,6 +2,7 @@
 
 use rust_decimal::Decimal;
 
+use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::document::{Located, OneOf, Table};
 use crate::engine::types::glob;
 use crate::engine::types::period::PeriodUnit;
@@ -82,6 +83,19 @@ pub struct Spender<'a> {
     pub device_class: &'a str,
     /// The rule's id.
     pub rule: &'a str,
+}
+
+impl<'a> Spender<'a> {
+    /// A rule on a device.
+    pub fn of(device: &'a DeviceFacts, rule: &'a str) -> Spender<'a> {
+        Spender {
+            customer: &device.customer,
+            site: &device.site,
+            region: &device.region,
+            device_class: &device.class,
+            rule,
+        }
+    }
 }
 
 impl Scope {

@@ -104,7 +104,7 @@ fn go_on(
 ) -> Next {
     let mut next = Next { state: state.clone(), events: Vec::new(), due: None };
     match flapping.lull.take() {
-        None => match table::fall(clearing(state), policy, seen) {
+        None => match table::fall(state.clearing(), policy, seen) {
             Fall::Done(at) => {
                 note(past.changes, at, false);
                 flapping.changes = flapping.changes.saturating_add(1);
@@ -166,18 +166,6 @@ fn with_clearing(state: &AlarmState, clearing: Option<Timestamp>) -> AlarmState 
         | AlarmState::Pending { .. }
         | AlarmState::Returned { .. }
         | AlarmState::Latched { .. } => state.clone(),
-    }
-}
-
-fn clearing(state: &AlarmState) -> Option<Timestamp> {
-    match state {
-        AlarmState::Unacknowledged { clearing } | AlarmState::Acknowledged { clearing, .. } => {
-            *clearing
-        }
-        AlarmState::Normal
-        | AlarmState::Pending { .. }
-        | AlarmState::Returned { .. }
-        | AlarmState::Latched { .. } => None,
     }
 }
 

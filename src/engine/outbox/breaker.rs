@@ -80,11 +80,6 @@ impl Breaker {
             State::Closed | State::Probing => None,
         }
     }
-
-    /// Since when the upstream has not answered.
-    pub fn down_since(&self) -> Option<Timestamp> {
-        self.down_since.filter(|_| !matches!(self.state, State::Closed))
-    }
 }
 
 #[cfg(test)]
@@ -138,6 +133,6 @@ mod tests {
             now = breaker.opens_at().unwrap_or(now + TimeSpan::from_secs(1));
         }
         assert!((300..900).contains(&calls), "{calls}");
-        assert_eq!(breaker.down_since(), Some(at(0)));
+        assert_eq!(breaker.answered(), Some(at(0)));
     }
 }

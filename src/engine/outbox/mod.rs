@@ -124,11 +124,6 @@ impl Outbox {
         std::mem::take(&mut self.back)
     }
 
-    /// Since when an upstream has not answered.
-    pub fn down_since(&self, upstream: &str) -> Option<Timestamp> {
-        self.lanes.get(upstream)?.breaker.down_since()
-    }
-
     /// The calls to make now. `external` tells the upstream's id of a ticket.
     pub fn take_ready(
         &mut self,

@@ -141,18 +141,11 @@ impl Engine {
             return Ok(None);
         };
         let facts = &device.facts;
-        let upstream = spec.ticket.upstream.as_ref().unwrap_or(&self.settings.upstream);
-        let last = self.groups.get(group).and_then(|id| self.tickets.get(id));
-        if !matches!(merge::place(last, raised_at), merge::Placement::Open) {
+        let upstream = self.upstream_of(spec);
+        if !matches!(merge::place(self.last_of(group), raised_at), merge::Placement::Open) {
             return Ok(None);
         }
-        let spender = Spender {
-            customer: &facts.customer,
-            site: &facts.site,
-            region: &facts.region,
-            device_class: &facts.class,
-            rule: &spec.id,
-        };
+        let spender = Spender::of(facts, &spec.id);
         let rung = self.guard.rung(spender).unwrap_or_default();
         let admission = self.guard.admission(spender, &opening());
         if rung == Rung::Green && admission == Admission::Ordinary {
@@ -160,9 +153,7 @@ impl Engine {
         }
         let same = self.open_ticket_of(&facts.id, upstream);
         let digest = format!("{upstream}/digest/{}/{}", facts.site, facts.class);
-        let has_digest = self.groups.get(&digest).and_then(|id| self.tickets.get(id));
-        let has_digest = has_digest.is_some_and(|ticket| !ticket.status.is_over());
-        let open = Course { same_device: same.is_some(), digest: has_digest };
+        let open = Course { same_device: same.is_some(), digest: self.is_open(&digest) };
         let same = same.map(|ticket| ticket.group.clone());
         let why = |what: &str| Cause {
             held_by: HeldBy::Budget,
@@ -188,6 +179,9 @@ impl Engine {
 
     /// Tells the owner of the budget when a ticket is opened that the money is not there for.
     pub(super) fn tell_overspent(&self, ticket: &TicketRecord, effects: &mut Effects) {
+        if !self.guard.is_on() {
+            return;
+        }
         let account = self.account(ticket);
         let spender = Spender {
             customer: &account.customer,
@@ -196,7 +190,7 @@ impl Engine {
             device_class: &account.device_class,
             rule: &account.rule,
         };
-        if self.guard.is_on() && self.guard.admission(spender, &opening()) > Admission::Reserve {
+        if self.guard.admission(spender, &opening()) > Admission::Reserve {
             effects
                 .decisions
                 .push(Decision::Overspent { ticket: ticket.id, safety: ticket.safety });
@@ -213,13 +207,7 @@ impl Engine {
                 if episode.held_by != Some(HeldBy::Budget) {
                     continue;
                 }
-                let spender = Spender {
-                    customer: &device.facts.customer,
-                    site: &device.facts.site,
-                    region: &device.facts.region,
-                    device_class: &device.facts.class,
-                    rule: &record.id.rule,
-                };
+                let spender = Spender::of(&device.facts, &record.id.rule);
                 let asked = episode.severity == crate::engine::types::severity::Severity::Critical;
                 held.push(HeldAlarm {
                     alarm: record,

@@ -151,8 +151,7 @@ impl Engine {
     pub(super) fn account(&self, ticket: &TicketRecord) -> Account {
         let device = self.names.find(&ticket.device).and_then(|id| self.devices.get(id.index()));
         let facts = device.map(|device| &device.facts);
-        let named = self.policy.rule_names.find(&ticket.rule);
-        let rule = named.and_then(|id| self.policy.rules.iter().find(|rule| rule.id == id));
+        let rule = self.policy.rule(&ticket.rule);
         let spender = Spender {
             customer: &ticket.customer,
             site: &ticket.site,

@@ -11,7 +11,7 @@ use crate::engine::types::digest::DigestLine;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::{Action, Draft, JobRecord, JobState};
 use crate::engine::types::severity::Severity;
-use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
+use crate::engine::types::ticket::{TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
 
 impl Engine {
@@ -62,13 +62,7 @@ impl Engine {
             notes.extend(text_of(&job.action).map(str::to_owned));
             self.withdraw(now, &ticket, job, effects);
         }
-        let assign = rest.iter().rev().find_map(|job| match &job.action {
-            Action::Escalate { assign, .. } => assign.clone(),
-            Action::Open(_)
-            | Action::Comment { .. }
-            | Action::Resolve { .. }
-            | Action::Reopen { .. } => None,
-        });
+        let assign = last_assignee(rest);
         let body = format!("{}\n{}", draft.body, notes.join("\n"));
         let draft = Draft { body, severity: ticket.severity, ..(**draft).clone() };
         let job = JobRecord {
@@ -134,13 +128,7 @@ impl Engine {
         let text = texts.join("\n");
         let first_turn = kept.iter().find_map(|job| turn(&job.action));
         let last_turn = kept.iter().rev().find_map(|job| turn(&job.action));
-        let assign = kept.iter().rev().find_map(|job| match &job.action {
-            Action::Escalate { assign, .. } => assign.clone(),
-            Action::Open(_)
-            | Action::Comment { .. }
-            | Action::Resolve { .. }
-            | Action::Reopen { .. } => None,
-        });
+        let assign = last_assignee(kept.iter().copied());
         let rises =
             kept.iter().any(|job| matches!(job.action, Action::Escalate { severity: Some(_), .. }));
         let action = match (first_turn, last_turn) {
@@ -175,11 +163,6 @@ impl Engine {
             effects.writes.push(Write::JobGone(job.key));
         }
     }
-
-    /// Since when the upstream of a ticket has not answered.
-    pub fn away_since(&self, ticket: TicketId) -> Option<Timestamp> {
-        self.outbox.down_since(&self.tickets.get(&ticket)?.upstream)
-    }
 }
 
 /// What changes whether a ticket is open.
@@ -205,4 +188,17 @@ fn text_of(action: &Action) -> Option<&str> {
         | Action::Reopen { text } => Some(text.as_str()).filter(|text| !text.is_empty()),
         Action::Open(_) => None,
     }
+}
+
+/// Whom the last of the jobs that says so assigns the ticket to.
+fn last_assignee<'a>(
+    jobs: impl IntoIterator<Item = &'a JobRecord, IntoIter: DoubleEndedIterator>,
+) -> Option<String> {
+    jobs.into_iter().rev().find_map(|job| match &job.action {
+        Action::Escalate { assign, .. } => assign.clone(),
+        Action::Open(_)
+        | Action::Comment { .. }
+        | Action::Resolve { .. }
+        | Action::Reopen { .. } => None,
+    })
 }

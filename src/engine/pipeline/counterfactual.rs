@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::near_miss::{clearing, rising};
 use super::{Engine, evaluation};
 use crate::engine::detect::{Evaluation, Rule, Truth, Unknown};
 use crate::engine::lifecycle;
@@ -30,7 +29,7 @@ impl Engine {
     pub fn counterfactual(&self, now: Timestamp, alarm: &AlarmId) -> Option<Counterfactual> {
         let id = self.names.find(&alarm.device)?;
         let device = self.devices.get(id.index())?;
-        let index = self.policy.rules.iter().position(|rule| rule.spec.id == alarm.rule)?;
+        let index = self.policy.position(&alarm.rule)?;
         let rule = self.rule_of(id, index)?;
         let event = device.clock.at(now);
         let around = self.around(now);
@@ -73,7 +72,7 @@ impl Engine {
         }
         let spec = &rule.spec;
         let Some(record) = record else { return };
-        if let Some(since) = rising(&record.state) {
+        if let Some(since) = record.state.rising() {
             let held = event.since(since);
             if held < spec.on_delay {
                 let rest = spec.on_delay - held;
@@ -121,7 +120,7 @@ impl Engine {
             truth if *truth != wanted => missing.push("`when` still holds".to_owned()),
             Truth::True | Truth::False => {}
         }
-        if let Some(since) = clearing(state) {
+        if let Some(since) = state.clearing() {
             let (held, off_delay) = (event.since(since), rule.spec.off_delay);
             let rest = off_delay - held;
             if rest > TimeSpan::ZERO {

@@ -39,7 +39,7 @@ impl Engine {
     fn fate(&self, record: &AlarmRecord) -> Fate {
         let rules = &self.policy.rules;
         let is_live = |mode| mode != Mode::Off;
-        let own = rules.iter().position(|rule| rule.spec.id == record.id.rule);
+        let own = self.policy.position(&record.id.rule);
         let renamed = rules.iter().find(|rule| {
             is_live(rule.spec.mode) && rule.spec.renamed_from.as_ref() == Some(&record.id.rule)
         });
@@ -73,8 +73,7 @@ impl Engine {
     }
 
     fn rename_in_tickets(&mut self, old: &AlarmId, new: &AlarmId, effects: &mut Effects) {
-        let spec = self.policy.rules.iter().find(|rule| rule.spec.id == new.rule);
-        let Some(policy) = spec.map(|rule| rule.spec.ticket.clone()) else {
+        let Some(policy) = self.policy.rule(&new.rule).map(|rule| rule.spec.ticket.clone()) else {
             return;
         };
         let mut changed = Vec::new();

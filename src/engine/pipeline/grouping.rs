@@ -39,6 +39,15 @@ struct Waiting {
     alarms: Vec<AlarmId>,
 }
 
+/// A raised alarm that waits, and where it is.
+struct Waiter<'a> {
+    alarm: &'a AlarmId,
+    id: DeviceId,
+    index: usize,
+    rule: Arc<Rule>,
+    episode: Episode,
+}
+
 /// What became of a raised episode.
 #[derive(Debug)]
 pub(super) enum Placed {
@@ -103,15 +112,15 @@ impl Engine {
             Entry::New => storms.note(policy, pool, now, alarm.to_string()),
             Entry::Again | Entry::Approved => storms.at(policy, pool, now),
         };
-        let upstream = self.upstream_of(rule);
-        let own = merge::group(&spec.ticket, alarm, &device.facts.site, &upstream);
+        let upstream = self.upstream_of(&spec);
+        let own = merge::group(&spec.ticket, alarm, &device.facts.site, upstream);
         let mut group = Group::of_one(own, spec.severity);
         match storm.filter(|_| !self.is_open(&group.key)) {
             Some(_) if spec.safety => {
-                group.key = merge::safety_group(&spec, &alarm.device, &upstream);
+                group.key = merge::safety_group(&spec, &alarm.device, upstream);
             }
             Some(storm) => {
-                group.key = merge::storm_group(&storm.pool, &upstream);
+                group.key = merge::storm_group(&storm.pool, upstream);
                 group.storm = Some(storm);
             }
             None => {
@@ -147,11 +156,6 @@ impl Engine {
         if spec.safety { until } else { until.max(self.settles_until) }
     }
 
-    fn is_open(&self, group: &str) -> bool {
-        let last = self.groups.get(group).and_then(|id| self.tickets.get(id));
-        last.is_some_and(|ticket| !ticket.status.is_over())
-    }
-
     fn wait_for_group(&mut self, group: String, alarm: AlarmId, until: Timestamp) -> Timestamp {
         let waiting = self.grouping.waiting.entry(group);
         let waiting = waiting.or_insert_with(|| Waiting { until, alarms: Vec::new() });
@@ -184,43 +188,38 @@ impl Engine {
     /// Opens the ticket of a group with everything that waited for it.
     fn open_group(&mut self, now: Timestamp, key: &str, alarms: &[AlarmId], effects: &mut Effects) {
         let mut raised = Vec::new();
-        for found in alarms.iter().filter_map(|alarm| self.find_waiting(alarm)).collect::<Vec<_>>()
-        {
-            let (id, index, rule, _) = &found;
-            let key = self.alarm_of(*id, *index).map(|(_, record)| record.id.key.clone());
-            let spec = rule.spec.for_key(key.as_deref().unwrap_or(&[]));
-            match self.suppressed(now, *id, *index, &spec) {
-                Some(cause) => self.hold_group(now, vec![found], &cause, effects),
-                None => raised.push(found),
+        for alarm in alarms {
+            let Some(waiter) = self.find_waiting(alarm) else { continue };
+            let spec = waiter.rule.spec.for_key(&alarm.key);
+            match self.suppressed(now, waiter.id, waiter.index, &spec) {
+                Some(cause) => self.hold_group(now, vec![waiter], &cause, effects),
+                None => raised.push(waiter),
             }
         }
-        let Some((first, _, rule, _)) = raised.first() else { return };
+        let Some(Waiter { id: first, rule, .. }) = raised.first() else { return };
         let storm = self.devices.get(first.index()).and_then(|device| {
             let policy = &self.settings.storm;
             self.grouping.storms.at(policy, policy.by.pool(&device.facts), now)
         });
         let key = match &storm {
-            Some(storm) => merge::storm_group(&storm.pool, &self.upstream_of(rule)),
+            Some(storm) => merge::storm_group(&storm.pool, self.upstream_of(&rule.spec)),
             None => key.to_owned(),
         };
-        let spec = rule.spec.clone();
-        let key = match self.course(*first, &spec, now, &key) {
+        let key = match self.course(*first, &rule.spec, now, &key) {
             Ok(None) => key,
             Ok(Some(folded)) => folded,
             Err(cause) => return self.hold_group(now, raised, &cause, effects),
         };
-        let worst = raised.iter().map(|(.., episode)| episode.severity).min();
+        let worst = raised.iter().map(|waiter| waiter.episode.severity).min();
         let worst = worst.unwrap_or(Severity::Info);
         let names = alarms.iter().skip(1).map(AlarmId::to_string);
         let mut others: Vec<String> = names.take(NAMES_MAX).collect();
         let mut is_told = false;
-        for (id, index, rule, episode) in raised {
-            let Some((_, record)) = self.alarm_of(id, index) else { continue };
-            let alarm = record.id.clone();
+        for Waiter { alarm, id, index, rule, episode } in raised {
             let values = self.values(id, &rule);
             let incident = Incident {
                 entry: Entry::New,
-                alarm: &alarm,
+                alarm,
                 episode: episode.number,
                 fingerprint: &episode.fingerprint,
                 raised_at: episode.raised_at,
@@ -241,18 +240,17 @@ impl Engine {
     fn hold_group(
         &mut self,
         now: Timestamp,
-        raised: Vec<(DeviceId, usize, Arc<Rule>, Episode)>,
+        raised: Vec<Waiter<'_>>,
         cause: &Cause,
         effects: &mut Effects,
     ) {
-        for (id, index, ..) in raised {
+        for Waiter { alarm, id, index, .. } in raised {
             let Some(record) = self.record_mut(id, index) else { continue };
-            let alarm = record.id.clone();
             if let Some(episode) = &mut record.episode {
                 episode.held_by = Some(cause.held_by);
             }
             record.remember(now, now, cause.why.clone());
-            self.hold(now, &alarm, cause);
+            self.hold(now, alarm, cause);
             self.write_alarm(id, index, effects);
         }
     }
@@ -277,12 +275,17 @@ impl Engine {
         self.write_alarm(id, index, effects);
     }
 
-    fn find_waiting(&self, alarm: &AlarmId) -> Option<(DeviceId, usize, Arc<Rule>, Episode)> {
+    fn find_waiting<'a>(&self, alarm: &'a AlarmId) -> Option<Waiter<'a>> {
         let (id, index) = self.find_alarm(alarm)?;
         let (rule, record) = self.alarm_of(id, index)?;
         let episode = record.episode.clone().filter(|episode| episode.ticket.is_none())?;
-        (record.state.is_raised() && rule.spec.mode == Mode::Live)
-            .then_some((id, index, rule, episode))
+        (record.state.is_raised() && rule.spec.mode == Mode::Live).then_some(Waiter {
+            alarm,
+            id,
+            index,
+            rule,
+            episode,
+        })
     }
 
     /// Another alarm has joined: told at once, or with others later.
@@ -398,9 +401,9 @@ impl Engine {
                 }
                 if episode.ticket.is_none() && record.state.is_raised() {
                     let spec = rule.spec.for_key(&record.id.key);
-                    let upstream = self.upstream_of(rule);
+                    let upstream = self.upstream_of(&spec);
                     let site = &device.facts.site;
-                    let group = merge::group(&spec.ticket, &record.id, site, &upstream);
+                    let group = merge::group(&spec.ticket, &record.id, site, upstream);
                     let until = self.waits_until(episode.raised_at, &spec);
                     waiting.push((group, record.id.clone(), until));
                 }

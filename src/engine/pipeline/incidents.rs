@@ -15,7 +15,7 @@ use crate::engine::types::decision::{Decision, TicketEvent};
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::{Action, Draft};
 use crate::engine::types::names::DeviceId;
-use crate::engine::types::rule::RuleSpec;
+use crate::engine::types::rule::{RuleSpec, TicketPolicy};
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Language;
 use crate::engine::types::ticket::{LadderProgress, Storm, TicketId, TicketRecord, TicketStatus};
@@ -65,7 +65,7 @@ impl Engine {
         let Some(device) = self.devices.get(id.index()) else {
             return (TicketId(0), false);
         };
-        let last = self.groups.get(&group.key).and_then(|id| self.tickets.get(id)).cloned();
+        let last = self.last_of(&group.key).cloned();
         let speech = self.speech();
         let earlier = last.as_ref().map(|ticket| describe(ticket, speech));
         let mut evidence = self.evidence(now, device, rule, &spec, incident, earlier);
@@ -100,7 +100,7 @@ impl Engine {
             }
             Step::Open(draft) => {
                 self.ticket_last += 1;
-                let upstream = self.upstream_of(rule);
+                let upstream = self.upstream_of(&spec).to_owned();
                 let ticket = TicketRecord {
                     id: TicketId(self.ticket_last),
                     title: draft.title.clone(),
@@ -272,17 +272,26 @@ impl Engine {
     }
 
     /// Where the tickets of a rule go.
-    pub(super) fn upstream_of(&self, rule: &Rule) -> String {
-        let named = rule.spec.ticket.upstream.clone();
-        named.unwrap_or_else(|| self.settings.upstream.clone())
+    pub(super) fn upstream_of<'a>(&'a self, rule: &'a RuleSpec) -> &'a str {
+        rule.ticket.upstream.as_ref().unwrap_or(&self.settings.upstream)
+    }
+
+    /// The last ticket of a group.
+    pub(super) fn last_of(&self, group: &str) -> Option<&TicketRecord> {
+        self.groups.get(group).and_then(|id| self.tickets.get(id))
+    }
+
+    /// True while a group has a ticket that it can join.
+    pub(super) fn is_open(&self, group: &str) -> bool {
+        self.last_of(group).is_some_and(|ticket| !ticket.status.is_over())
     }
 
     /// How long a rule's tickets may be reopened, and how often their members are told.
     pub(super) fn ticket_times(&self, rule: &str) -> (TimeSpan, TimeSpan) {
-        let rule = self.policy.rules.iter().find(|known| known.spec.id == rule);
-        let policy = rule.map(|rule| rule.spec.ticket.clone()).unwrap_or_default();
-        let reopen = rule.map_or(TimeSpan::ZERO, |_| policy.reopen_within);
-        (reopen, policy.group_interval)
+        match self.policy.rule(rule).map(|rule| &rule.spec.ticket) {
+            Some(policy) => (policy.reopen_within, policy.group_interval),
+            None => (TimeSpan::ZERO, TicketPolicy::default().group_interval),
+        }
     }
 }
 

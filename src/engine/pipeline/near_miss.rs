@@ -33,7 +33,7 @@ fn missed(
     policy: &Policy,
 ) -> Option<String> {
     if let (Some(since), None, false) =
-        (rising(before), rising(&record.state), record.state.is_raised())
+        (before.rising(), record.state.rising(), record.state.is_raised())
     {
         let held = event.since(since);
         let Policy { on_delay, occurrences, occurrences_within, .. } = *policy;
@@ -47,36 +47,12 @@ fn missed(
             format!("rising edge {edges} of {occurrences} within {occurrences_within}: {rest} more needed")
         });
     }
-    match (clearing(before), clearing(&record.state)) {
+    match (before.clearing(), record.state.clearing()) {
         (Some(since), None) if record.state.is_raised() => {
             let (held, off_delay) = (event.since(since), policy.off_delay);
             let rest = off_delay - held;
             Some(format!("the return held {held} of {off_delay}: {rest} more needed"))
         }
         _ => None,
-    }
-}
-
-/// Since when `when` holds without having raised yet.
-pub(super) fn rising(state: &AlarmState) -> Option<Timestamp> {
-    match state {
-        AlarmState::Pending { since } => Some(*since),
-        AlarmState::Returned { rising } | AlarmState::Latched { rising, .. } => *rising,
-        AlarmState::Normal
-        | AlarmState::Unacknowledged { .. }
-        | AlarmState::Acknowledged { .. } => None,
-    }
-}
-
-/// Since when `clear_when` holds without having returned yet.
-pub(super) fn clearing(state: &AlarmState) -> Option<Timestamp> {
-    match state {
-        AlarmState::Unacknowledged { clearing } | AlarmState::Acknowledged { clearing, .. } => {
-            *clearing
-        }
-        AlarmState::Normal
-        | AlarmState::Pending { .. }
-        | AlarmState::Returned { .. }
-        | AlarmState::Latched { .. } => None,
     }
 }

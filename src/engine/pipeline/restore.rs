@@ -107,7 +107,7 @@ impl Engine {
     /// Gives a device the alarm that it had; one whose device or rule is not there is kept apart.
     pub(super) fn put_record(&mut self, record: AlarmRecord) {
         let device = self.names.find(&record.id.device);
-        let rule = self.policy.rules.iter().position(|rule| rule.spec.id == record.id.rule);
+        let rule = self.policy.position(&record.id.rule);
         let found = device.zip(rule).filter(|(id, rule)| {
             let device = self.devices.get(id.index());
             device.is_some_and(|device| device.profile.rules.binary_search(rule).is_ok())

@@ -1,5 +1,6 @@
 //! Alarms that an operator keeps from people: shelved for some time, or out of service.
 
+use super::devices::Alarm;
 use super::{Engine, Timer};
 use crate::engine::lifecycle;
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, Shelf, ShelfKind};
@@ -101,20 +102,14 @@ impl Engine {
         if let Some(found) = self.find_alarm(alarm) {
             return Some(found);
         }
-        let id = self.names.find(&alarm.device)?;
-        let rule = self.policy.rules.iter().position(|rule| rule.spec.id == alarm.rule)?;
-        let keys = self.policy.rules.get(rule)?.key.len();
+        let (id, rule) = self.home_of(alarm)?;
+        let revision = self.policy.rules.get(rule)?.spec.revision.clone();
         let device = self.devices.get_mut(id.index())?;
-        device.profile.rules.binary_search(&rule).ok()?;
-        if keys != alarm.key.len() {
-            return None;
-        }
         let free = device.alarms.iter().position(|a| a.rule == rule && a.record.is_none());
         let index = free.unwrap_or_else(|| {
-            device.alarms.push(super::devices::Alarm::new(rule));
+            device.alarms.push(Alarm::new(rule));
             device.alarms.len() - 1
         });
-        let revision = self.policy.rules.get(rule)?.spec.revision.clone();
         device.alarms.get_mut(index)?.record =
             Some(Box::new(AlarmRecord::new(alarm.clone(), revision)));
         Some((id, index))
@@ -122,12 +117,14 @@ impl Engine {
 
     /// True for an alarm that could be shelved, whether it ever began or not.
     pub(super) fn may_exist(&self, alarm: &AlarmId) -> bool {
-        let device = self.names.find(&alarm.device).and_then(|id| self.devices.get(id.index()));
-        let rule = self.policy.rules.iter().position(|rule| rule.spec.id == alarm.rule);
-        self.find_alarm(alarm).is_some()
-            || device.zip(rule).is_some_and(|(device, index)| {
-                let keys = self.policy.rules.get(index).map(|rule| rule.key.len());
-                device.profile.rules.binary_search(&index).is_ok() && keys == Some(alarm.key.len())
-            })
+        self.find_alarm(alarm).is_some() || self.home_of(alarm).is_some()
+    }
+
+    /// The device of an alarm, and its rule, which looks at that device and has so many keys.
+    fn home_of(&self, alarm: &AlarmId) -> Option<(DeviceId, usize)> {
+        let id = self.names.find(&alarm.device)?;
+        let rule = self.policy.position(&alarm.rule)?;
+        self.devices.get(id.index())?.profile.rules.binary_search(&rule).ok()?;
+        (self.policy.rules.get(rule)?.key.len() == alarm.key.len()).then_some((id, rule))
     }
 }

@@ -114,6 +114,30 @@ impl AlarmState {
         matches!(self, AlarmState::Unacknowledged { .. } | AlarmState::Acknowledged { .. })
     }
 
+    /// Since when `when` holds without having raised yet.
+    pub fn rising(&self) -> Option<Timestamp> {
+        match self {
+            AlarmState::Pending { since } => Some(*since),
+            AlarmState::Returned { rising } | AlarmState::Latched { rising, .. } => *rising,
+            AlarmState::Normal
+            | AlarmState::Unacknowledged { .. }
+            | AlarmState::Acknowledged { .. } => None,
+        }
+    }
+
+    /// Since when `clear_when` holds without having returned yet.
+    pub fn clearing(&self) -> Option<Timestamp> {
+        match self {
+            AlarmState::Unacknowledged { clearing } | AlarmState::Acknowledged { clearing, .. } => {
+                *clearing
+            }
+            AlarmState::Normal
+            | AlarmState::Pending { .. }
+            | AlarmState::Returned { .. }
+            | AlarmState::Latched { .. } => None,
+        }
+    }
+
     /// The word in JSON and tables.
     pub fn word(&self) -> &'static str {
         match self {
