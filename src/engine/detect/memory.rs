@@ -1,6 +1,5 @@
 //! What a device said, as far as some rule reads it.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::cel::Condition;
@@ -25,23 +24,64 @@ pub struct DeviceMemory {
 /// The place of a metric that has no slot.
 const NO_SLOT: u32 = u32::MAX;
 
+/// Small, since there is one for each metric of each device.
 #[derive(Clone, Debug)]
 struct Slot {
     metric: MetricId,
     latest: Option<(Timestamp, Reading)>,
+    /// For the sketch in the ticket; made with the first value.
+    recent: Option<Box<Recent>>,
+    /// Only where a condition looks back.
+    history: Option<Box<History>>,
+}
+
+/// What was before the newest reading.
+#[derive(Clone, Debug, Default)]
+struct History {
     previous: Option<(Timestamp, Reading)>,
-    /// The last values, for the sketch in the ticket.
-    recent: VecDeque<f32>,
     /// Only where a window reads it.
-    series: Option<Box<Series>>,
+    series: Option<Series>,
+}
+
+/// The last values. Eight heights are drawn: half the digits do.
+#[derive(Clone, Debug, Default)]
+struct Recent {
+    values: [f32; RECENT],
+    /// Where the next one goes.
+    next: u8,
+    /// How many there are.
+    count: u8,
 }
 
 /// Most bytes that a metric takes on a device, its windows excepted.
-pub(super) const METRIC_BYTES_MAX: usize = size_of::<Slot>() + RECENT * size_of::<f32>();
+pub(super) const METRIC_BYTES_MAX: usize =
+    size_of::<Slot>() + size_of::<Recent>() + size_of::<History>();
+
+impl Recent {
+    fn push(&mut self, number: f64) {
+        let next = usize::from(self.next);
+        if let Some(place) = self.values.get_mut(next) {
+            *place = number as f32;
+        }
+        self.next = ((next + 1) % RECENT) as u8;
+        self.count = self.count.saturating_add(1).min(RECENT as u8);
+    }
+
+    /// Oldest first.
+    fn values(&self) -> impl Iterator<Item = f64> + '_ {
+        let (next, count) = (usize::from(self.next), usize::from(self.count));
+        let all = self.values.iter().cycle().skip(next + RECENT - count).take(count);
+        all.copied().map(f64::from)
+    }
+}
 
 impl Slot {
     fn new(metric: MetricId) -> Slot {
-        Slot { metric, latest: None, previous: None, recent: VecDeque::new(), series: None }
+        Slot { metric, latest: None, recent: None, history: None }
+    }
+
+    fn history(&mut self) -> &mut History {
+        self.history.get_or_insert_default()
     }
 
     /// The newest reading, and the one before it, stay the newest two by event time.
@@ -50,10 +90,19 @@ impl Slot {
             known.as_ref().is_none_or(|(newest, _)| at >= *newest)
         };
         if is_newer(&self.latest) {
-            self.previous = self.latest.replace((at, reading.clone()));
-        } else if is_newer(&self.previous) {
-            self.previous = Some((at, reading.clone()));
+            let previous = self.latest.replace((at, reading.clone()));
+            if let Some(history) = &mut self.history {
+                history.previous = previous;
+            }
+        } else if let Some(history) = &mut self.history
+            && is_newer(&history.previous)
+        {
+            history.previous = Some((at, reading.clone()));
         }
+    }
+
+    fn series_mut(&mut self) -> Option<&mut Series> {
+        self.history.as_mut()?.series.as_mut()
     }
 }
 
@@ -65,10 +114,13 @@ impl DeviceMemory {
             for metric in condition.metrics() {
                 memory.slot_for(*metric);
             }
+            for metric in condition.looked_back() {
+                memory.slot_for(*metric).history();
+            }
             for (metric, window) in condition.windows() {
-                let slot = memory.slot_for(*metric);
-                if slot.series.as_ref().is_none_or(|series| series.kept() < *window) {
-                    slot.series = Some(Box::new(Series::new(*window)));
+                let history = memory.slot_for(*metric).history();
+                if history.series.as_ref().is_none_or(|series| series.kept() < *window) {
+                    history.series = Some(Series::new(*window));
                 }
             }
         }
@@ -121,13 +173,15 @@ impl DeviceMemory {
     pub fn inherit(&mut self, before: DeviceMemory) {
         for known in before.slots {
             if let Some(slot) = self.slot_mut(known.metric) {
-                if let (Some(wanted), Some(mut series)) = (&slot.series, known.series) {
-                    series.keep(wanted.kept());
-                    slot.series = Some(series);
+                if let (Some(wanted), Some(history)) = (&mut slot.history, known.history) {
+                    wanted.previous = history.previous;
+                    if let (Some(wanted), Some(mut series)) = (&mut wanted.series, history.series) {
+                        series.keep(wanted.kept());
+                        *wanted = series;
+                    }
                 }
                 slot.recent = known.recent;
                 slot.latest = known.latest;
-                slot.previous = known.previous;
             }
         }
     }
@@ -142,14 +196,8 @@ impl DeviceMemory {
         if let Reading::Good(value) = reading
             && let Some(number) = value.as_number()
         {
-            if slot.recent.len() >= RECENT {
-                slot.recent.pop_front();
-            } else if slot.recent.capacity() == 0 {
-                slot.recent.reserve_exact(RECENT);
-            }
-            // Eight heights are drawn: half the digits do.
-            slot.recent.push_back(number as f32);
-            if let Some(series) = &mut slot.series {
+            slot.recent.get_or_insert_default().push(number);
+            if let Some(series) = slot.series_mut() {
                 series.push(at, number);
             }
         }
@@ -157,7 +205,7 @@ impl DeviceMemory {
 
     /// Takes a reading in that is history from the start: it never becomes the newest.
     pub fn recall(&mut self, at: Timestamp, metric: MetricId, reading: &Reading) {
-        if let Some(series) = self.slot_mut(metric).and_then(|slot| slot.series.as_mut())
+        if let Some(series) = self.slot_mut(metric).and_then(Slot::series_mut)
             && let Reading::Good(value) = reading
             && let Some(number) = value.as_number()
         {
@@ -169,8 +217,10 @@ impl DeviceMemory {
     pub fn spoil(&mut self, at: Timestamp) {
         for slot in &mut self.slots {
             if let Some((newest, reading)) = slot.latest.take() {
-                slot.previous = Some((newest, reading));
                 slot.latest = Some((newest.max(at), Reading::Bad));
+                if let Some(history) = &mut slot.history {
+                    history.previous = Some((newest, reading));
+                }
             }
         }
     }
@@ -181,21 +231,24 @@ impl DeviceMemory {
         Some((*at, reading))
     }
 
-    /// The reading before the newest.
+    /// The reading before the newest, of a metric that some condition looks back on.
     pub fn previous(&self, metric: MetricId) -> Option<&Reading> {
-        self.slot(metric)?.previous.as_ref().map(|(_, reading)| reading)
+        self.history(metric)?.previous.as_ref().map(|(_, reading)| reading)
     }
 
-    /// The last samples of a metric.
+    /// The last samples of a metric that some window reads.
     pub fn series(&self, metric: MetricId) -> Option<&Series> {
-        self.slot(metric)?.series.as_deref()
+        self.history(metric)?.series.as_ref()
+    }
+
+    fn history(&self, metric: MetricId) -> Option<&History> {
+        self.slot(metric)?.history.as_deref()
     }
 
     /// The last values of a metric, oldest first.
     pub fn recent(&self, metric: MetricId) -> Vec<f64> {
-        self.slot(metric)
-            .map(|slot| slot.recent.iter().copied().map(f64::from).collect())
-            .unwrap_or_default()
+        let recent = self.slot(metric).and_then(|slot| slot.recent.as_ref());
+        recent.map(|recent| recent.values().collect()).unwrap_or_default()
     }
 
     fn slot(&self, metric: MetricId) -> Option<&Slot> {
@@ -291,15 +344,36 @@ impl RuleMemory {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::cel::CompileScope;
     use super::*;
     use crate::engine::types::message::Value;
     use crate::engine::types::names::Names;
 
     #[test]
-    fn the_newest_reading_and_the_one_before_it_are_so_by_event_time() {
+    fn the_sketch_has_the_last_values_oldest_first() {
         let metric = Names::default().intern("x");
         let mut memory = DeviceMemory::default();
         memory.keep(metric);
+        assert!(memory.recent(metric).is_empty());
+        for value in 0..(RECENT as i64 + 3) {
+            let reading = Reading::Good(Value::Int(value));
+            memory.absorb(Timestamp::from_millis(value), metric, &reading);
+            let first = (value + 1 - RECENT as i64).max(0);
+            let wanted: Vec<f64> = (first..=value).map(|number| number as f64).collect();
+            assert_eq!(memory.recent(metric), wanted);
+        }
+    }
+
+    #[test]
+    fn the_newest_reading_and_the_one_before_it_are_so_by_event_time() {
+        let mut metrics = Names::default();
+        let metric = metrics.intern("x");
+        let (rules, params) = (Names::default(), BTreeMap::new());
+        let mut scope = CompileScope { metrics: &mut metrics, rules: &rules, params: &params };
+        let looks_back = Condition::compile("x.changed()", &mut scope).expect("a condition");
+        let mut memory = DeviceMemory::new(&[&looks_back]);
         let previous = |memory: &DeviceMemory| memory.previous(metric).cloned();
         for (second, value) in [(10, 1), (30, 3), (20, 2), (5, 0)] {
             let reading = Reading::Good(Value::Int(value));

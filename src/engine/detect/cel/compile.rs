@@ -51,6 +51,7 @@ pub(super) fn compile(tree: &Expr, scope: &mut CompileScope<'_>) -> Result<Condi
         condition: Condition {
             root: Node::Constant(Constant::Bool(false)),
             metrics: Vec::new(),
+            looked_back: Vec::new(),
             windows: Vec::new(),
             learning: Vec::new(),
             rules: Vec::new(),

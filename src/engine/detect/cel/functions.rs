@@ -231,8 +231,14 @@ impl Compiler<'_, '_> {
         arguments: &[Expr],
     ) -> Option<(Node, Type)> {
         let function = match (name, arguments) {
-            ("prev", []) => return Some((Node::Previous(metric), Type::Open)),
-            ("changed", []) => return Some((Node::Changed(metric), Type::Bool)),
+            ("prev", []) => {
+                self.condition.looked_back.push(metric);
+                return Some((Node::Previous(metric), Type::Open));
+            }
+            ("changed", []) => {
+                self.condition.looked_back.push(metric);
+                return Some((Node::Changed(metric), Type::Bool));
+            }
             ("age", []) => {
                 self.condition.reads_time = true;
                 return Some((Node::Age(metric), Type::Number));

@@ -71,6 +71,7 @@ pub struct Fault {
 pub struct Condition {
     root: ir::Node,
     metrics: Vec<MetricId>,
+    looked_back: Vec<MetricId>,
     windows: Vec<(MetricId, TimeSpan)>,
     learning: Vec<Learning>,
     rules: Vec<RuleId>,
@@ -96,6 +97,11 @@ impl Condition {
     /// The metrics that it reads, in the order in which it names them.
     pub fn metrics(&self) -> &[MetricId] {
         &self.metrics
+    }
+
+    /// The metrics of which it reads the reading before the newest.
+    pub fn looked_back(&self) -> &[MetricId] {
+        &self.looked_back
     }
 
     /// The metrics whose history it reads, and how far back.
