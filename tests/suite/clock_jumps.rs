@@ -1,0 +1,88 @@
+//! The wall clock of a running gateway is set forward and back while delays run and tickets wait
+//! (libfaketime): one ticket for each fault, none lost, and no timer waits for hours.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::gateway::{HOT, Home, publisher};
+use crate::mosquitto::Mosquitto;
+use crate::proxy::{Fate, Proxy};
+use crate::real::{Count, Crm, send};
+
+/// Where Debian's package `libfaketime` puts it.
+const LIBRARIES: [&str; 3] = [
+    "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/aarch64-linux-gnu/faketime/libfaketime.so.1",
+    "/usr/lib/faketime/libfaketime.so.1",
+];
+/// Faults at each jump; half of them return before their ticket can be opened.
+const FAULTS: usize = 20;
+/// Real time in which everything must have been told: a timer that waits for the wall clock to
+/// catch up would take two hours.
+const WITHIN: Duration = Duration::from_secs(60);
+/// The delays of the rule.
+const DELAY: Duration = Duration::from_secs(1);
+
+/// Sets the wall clock so far from the real one.
+fn set(clock: &Path, seconds: i64) {
+    let next = clock.with_extension("next");
+    std::fs::write(&next, format!("{seconds:+}\n")).expect("written");
+    std::fs::rename(&next, clock).expect("put in place");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_set_doubles_no_ticket_loses_none_and_keeps_no_timer_waiting() {
+    let Some(broker) = Mosquitto::start() else { return };
+    let Some(library) = LIBRARIES.iter().find(|file| Path::new(file).exists()) else {
+        eprintln!("skipped: libfaketime is not installed");
+        return;
+    };
+    let crm = Crm::start().await;
+    let proxy = Proxy::start(&crm.address).await;
+    let rules = HOT.replace("severity", "on_delay = \"1s\"\noff_delay = \"1s\"\nseverity");
+    let home = Home::new(&rules, &format!("{}{}", broker.source(), Crm::upstream(&proxy.address)));
+    let clock = home.path().join("clock");
+    set(&clock, 0);
+    let file = clock.to_str().expect("a path");
+    let env = [
+        ("LD_PRELOAD", *library),
+        ("FAKETIME_TIMESTAMP_FILE", file),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+        ("DONT_FAKE_MONOTONIC", "1"),
+    ];
+    let mut gateway = home.try_start(&env).expect("ready");
+    gateway.ready().await;
+    let publisher = publisher(&broker.address());
+    let mut devices = Vec::new();
+    // Forward, back behind the real time, and there again with a restart.
+    for (jump, seconds, restart) in [(0, 7_200, false), (1, -7_200, false), (2, 0, true)] {
+        let faults: Vec<String> = (0..FAULTS).map(|n| format!("故障-{jump}-{n}")).collect();
+        // Their tickets wait while the clock jumps.
+        proxy.always(Fate::Refuse);
+        for device in &faults[..FAULTS / 2] {
+            send(&publisher, device, 90).await;
+        }
+        tokio::time::sleep(DELAY * 3).await;
+        // The delays of the others run.
+        for device in &faults[FAULTS / 2..] {
+            send(&publisher, device, 90).await;
+        }
+        publisher.confirmed(WITHIN).await.expect("confirmed");
+        set(&clock, seconds);
+        if restart {
+            gateway.kill();
+            gateway = home.try_start(&env).expect("ready");
+        }
+        proxy.always(Fate::Pass);
+        devices.extend_from_slice(&faults);
+        crm.until(&gateway, WITHIN, &devices, |count| count.lost == 0).await;
+        for device in &faults {
+            send(&publisher, device, 60).await;
+        }
+        let took = crm.until(&gateway, WITHIN, &devices, |count| count.unresolved == 0).await;
+        let count = crm.count(&devices);
+        println!("clock at {seconds:+} s: {count}; the last return told in {:.1} s", took.as_secs_f64());
+        assert_eq!(count, Count::all_well(devices.len()));
+    }
+}
