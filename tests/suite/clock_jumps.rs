@@ -76,13 +76,17 @@ async fn a_clock_that_is_set_doubles_no_ticket_loses_none_and_keeps_no_timer_wai
         }
         proxy.always(Fate::Pass);
         devices.extend_from_slice(&faults);
-        crm.until(&gateway, WITHIN, &devices, |count| count.lost == 0).await;
+        let opened = crm.until(&gateway, WITHIN, &devices, |count| count.lost == 0).await;
         for device in &faults {
             send(&publisher, device, 60).await;
         }
-        let took = crm.until(&gateway, WITHIN, &devices, |count| count.unresolved == 0).await;
+        let resolved = crm.until(&gateway, WITHIN, &devices, |count| count.unresolved == 0).await;
         let count = crm.count(&devices);
-        println!("clock at {seconds:+} s: {count}; the last return told in {:.1} s", took.as_secs_f64());
+        println!(
+            "clock at {seconds:+} s: {count}; opened {:.1} s after the jump, resolved {:.1} s after the last return",
+            opened.as_secs_f64(),
+            resolved.as_secs_f64(),
+        );
         assert_eq!(count, Count::all_well(devices.len()));
     }
 }

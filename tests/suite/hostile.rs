@@ -10,7 +10,7 @@ use crate::proxy::{Fate, Proxy};
 use crate::real::{Count, Crm, asked, desk};
 
 /// Faults where nothing else is asked for.
-const FAULTS: usize = 40;
+const FAULTS: usize = 15;
 /// The dice of the proxy; `FAULTGATE_SEED` asks for others.
 const SEED: usize = 11;
 

@@ -37,11 +37,17 @@ fn raised_at(critical: bool, number: i64) -> i64 {
     FAULTS_FROM + number * EVERY + i64::from(critical) * EVERY / 2
 }
 
-/// What one ticket was told since the system is back: word and text of each action.
-type Told = BTreeMap<String, Vec<(&'static str, String)>>;
+/// What a ticket system was told since it is back, in order.
+struct Since {
+    plant: Plant,
+    /// When it was.
+    back: i64,
+    /// Ticket, word and text of each action.
+    told: Vec<(String, &'static str, String)>,
+}
 
-/// A day without a ticket system; what it was told after it, in order.
-fn day_without() -> (Plant, Vec<(String, &'static str, String)>) {
+/// A day without a ticket system.
+fn day_without() -> Since {
     let mut own = settings();
     own.storm.enabled = false;
     let mut plant = Plant::with(SOME_CRITICAL, own);
@@ -72,17 +78,24 @@ fn day_without() -> (Plant, Vec<(String, &'static str, String)>) {
     plant.is_down = false;
     plant.until(BACK + 1_800);
     let since = plant.calls.iter().filter(|(at, ..)| *at >= BACK);
-    let since = since.map(|(_, ticket, word, text)| (ticket.clone(), *word, text.clone())).collect();
-    (plant, since)
+    let back = since.clone().map(|(at, ..)| *at).min().expect("it was told something");
+    let told = since.map(|(_, ticket, word, text)| (ticket.clone(), *word, text.clone())).collect();
+    Since { plant, back, told }
 }
 
 #[test]
-fn three_thousand_faults_of_a_day_come_down_to_what_is_left_of_them() {
-    let (plant, since) = day_without();
+fn three_thousand_faults_of_a_day_come_down_to_what_is_left_of_them_in_order_and_in_words() {
+    let since = day_without();
+    comes_down_to_what_is_left(&since);
+    comes_critical_first_then_by_age(&since);
+    says_when_it_was_and_how_late_it_is(&since);
+}
+
+fn comes_down_to_what_is_left(Since { plant, told, .. }: &Since) {
     assert!(plant.in_vain < 1_000, "{} calls in vain", plant.in_vain);
     assert_eq!(plant.digest.len() as i64, RETURN, "minor ones that came and went: a line each");
     assert!(plant.digest.iter().all(|title| title.starts_with("warm")));
-    let count = |word: &str| since.iter().filter(|(_, told, _)| *told == word).count() as i64;
+    let count = |word: &str| told.iter().filter(|(_, told, _)| *told == word).count() as i64;
     let survivors = FAULTS - RETURN;
     assert_eq!(count("open"), FAULTS + survivors, "all critical ones, and minor ones that are left");
     assert_eq!(count("resolve"), RETURN + KNOWN / 2, "critical ones that are over, and known ones");
@@ -101,52 +114,48 @@ fn three_thousand_faults_of_a_day_come_down_to_what_is_left_of_them() {
     );
 }
 
-#[test]
-fn what_is_left_of_a_day_comes_critical_first_then_by_age() {
-    let (_, since) = day_without();
-    let opened = since.iter().filter(|(_, word, _)| *word == "open");
-    let order: Vec<(bool, i64)> = opened
-        .map(|(_, _, text)| {
-            let critical = text.contains("Severity: critical");
-            let device = text.lines().find_map(|line| line.strip_prefix("Device: "));
-            let number = device.and_then(|device| device.rsplit('-').next()?.parse().ok());
-            (!critical, number.expect("the number of a device"))
-        })
-        .collect();
+/// Severity (critical is false) and number of the device that a new ticket is about.
+fn subject(text: &str) -> (bool, i64) {
+    let device = text.lines().find_map(|line| line.strip_prefix("Device: "));
+    let name = device.and_then(|device| device.split(' ').next());
+    let number = name.and_then(|name| name.rsplit('-').next()?.parse().ok());
+    (!text.contains("Severity: critical"), number.expect("the number of a device"))
+}
+
+fn comes_critical_first_then_by_age(Since { told, .. }: &Since) {
+    let opened = told.iter().filter(|(_, word, _)| *word == "open");
+    let order: Vec<(bool, i64)> = opened.map(|(_, _, text)| subject(text)).collect();
     // The first had to try whether the system answers.
     assert!(!order[0].0, "a critical one tries");
     assert!(order[1..].is_sorted(), "{order:?}");
 }
 
-#[test]
-fn each_ticket_after_a_day_says_when_the_fault_was_and_how_late_it_is() {
-    let (plant, since) = day_without();
-    let mut told = Told::new();
-    for (ticket, word, text) in since {
-        told.entry(ticket).or_default().push((word, text));
-    }
+fn says_when_it_was_and_how_late_it_is(Since { plant, back, told }: &Since) {
     let local = |second: i64| {
         let at: Timestamp = plant.start + TimeSpan::from_secs(second + 8 * 3_600);
         at.to_string().replace('T', " ").split(['.', 'Z']).next().unwrap_or_default().to_owned()
     };
-    for number in 0..FAULTS {
-        let device = format!("Device: b-{number}\n");
-        let (_, told) = told
-            .iter()
-            .find(|(_, told)| told[0].0 == "open" && told[0].1.contains(&device))
-            .unwrap_or_else(|| panic!("b-{number} has a ticket"));
-        let (at, text) = (raised_at(true, number), &told[0].1);
+    let mut tickets: BTreeMap<&str, Vec<(&str, &str)>> = BTreeMap::new();
+    for (ticket, word, text) in told {
+        tickets.entry(ticket).or_default().push((word, text));
+    }
+    let mut first = true;
+    for actions in tickets.values().filter(|actions| actions[0].0 == "open") {
+        let text = actions[0].1;
+        let (minor, number) = subject(text);
+        let at = raised_at(!minor, number);
         assert!(text.contains(&local(at)), "its time, {}: {text}", local(at));
-        let words: Vec<&str> = told.iter().map(|(word, _)| *word).collect();
-        let returned = number < RETURN;
-        assert_eq!(words, if returned { vec!["open", "resolve"] } else { vec!["open"] }, "{text}");
-        if returned {
-            let back = local(at - FAULTS_FROM + RETURNS_FROM);
-            assert!(told[1].1.contains(&back), "when it was over, {back}: {}", told[1].1);
-        }
+        let late = TimeSpan::from_secs(back - at);
+        let says_late = text.contains(&format!("Late: by {late} "));
         // The one that tried whether the system answers was made before it was back.
-        let hours = (BACK - at) / 3_600;
-        let late = text.contains(&format!("Late: by {hours}h")) || text.contains("Late: by 23h");
-        assert!(late || number == 0, "{text}");
+        assert!(says_late || std::mem::take(&mut first), "late by {late}: {text}");
+        let words: Vec<&str> = actions.iter().map(|(word, _)| *word).collect();
+        if !minor && number < RETURN {
+            assert_eq!(words, ["open", "resolve"], "{text}");
+            let over = local(at - FAULTS_FROM + RETURNS_FROM);
+            assert!(actions[1].1.contains(&over), "when it was over, {over}: {}", actions[1].1);
+        } else {
+            assert_eq!(words, ["open"], "{text}");
+        }
     }
 }

@@ -38,18 +38,13 @@ pub enum Fate {
     DropKeyAndLose,
 }
 
-/// What a hostile proxy does: as often as it stands here.
-const TROUBLES: [Fate; 12] = [
-    Fate::Pass,
-    Fate::Pass,
-    Fate::Pass,
-    Fate::Pass,
-    Fate::Pass,
+/// What a hostile proxy does to every other request.
+const TROUBLES: [Fate; 7] = [
     Fate::Lose,
     Fate::Refuse,
     Fate::Close,
-    Fate::Delay,
     Fate::Truncate,
+    Fate::Delay,
     Fate::Slow,
     Fate::Repeat,
 ];
@@ -79,7 +74,8 @@ impl Plan {
         let fate = match &mut self.hostile {
             Some((chance, repeats)) => {
                 let kinds = TROUBLES.len() - usize::from(!*repeats);
-                TROUBLES[chance.below(kinds as u64) as usize]
+                let drawn = chance.below(kinds as u64 * 2) as usize;
+                TROUBLES.get(drawn).copied().filter(|_| drawn < kinds).unwrap_or_default()
             }
             None if changes => self.next.pop_front().unwrap_or(self.always),
             None => Fate::Pass,

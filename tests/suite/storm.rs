@@ -123,7 +123,7 @@ async fn listed(gateway: &Gateway) -> BTreeMap<String, Site> {
         let id = ticket["id"].as_str().expect("an id");
         let story = gateway.get(&format!("/api/v1/explain/{id}")).await;
         let alarms = story["alarms"].as_array().expect("alarms").iter();
-        let devices = alarms.filter_map(|alarm| alarm["id"]["device"].as_str());
+        let devices = alarms.filter_map(|alarm| alarm["device"].as_str());
         site.parents.push(devices.map(str::to_owned).collect());
     }
     sites
