@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crate::gateway::{HOT, Home, publisher};
+use crate::gateway::{Gateway, HOT, Home, publisher, report};
 use crate::mosquitto::Mosquitto;
 use crate::proxy::{Fate, Proxy};
 use crate::real::{Count, Crm, send};
@@ -30,28 +30,53 @@ fn set(clock: &Path, seconds: i64) {
     std::fs::rename(&next, clock).expect("put in place");
 }
 
+/// How a gateway is started whose wall clock the file `clock` sets; `None`, and a word about it,
+/// where that cannot be had.
+fn faked(clock: &Path) -> Option<Vec<(&'static str, String)>> {
+    let Some(library) = LIBRARIES.iter().find(|file| Path::new(file).exists()) else {
+        eprintln!("skipped: libfaketime is not installed");
+        return None;
+    };
+    set(clock, 0);
+    Some(vec![
+        ("LD_PRELOAD", (*library).to_owned()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.display().to_string()),
+        ("FAKETIME_NO_CACHE", "1".to_owned()),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ("DONT_FAKE_MONOTONIC", "1".to_owned()),
+    ])
+}
+
+fn start(home: &Home, env: &[(&'static str, String)]) -> Gateway {
+    let env: Vec<(&str, &str)> = env.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    home.try_start(&env).expect("ready")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_device_says_after_a_restart_counts_also_when_the_clock_was_set_back() {
+    let home = Home::new(HOT, "");
+    let clock = home.path().join("clock");
+    let Some(env) = faked(&clock) else { return };
+    let gateway = start(&home, &env);
+    gateway.publish(&[report("泵-1", "{\"temp_c\": 90}")]).await;
+    gateway.desk_until(|tickets| tickets.len() == 1).await;
+    gateway.kill();
+    set(&clock, -7_200);
+    let gateway = start(&home, &env);
+    gateway.publish(&[report("泵-1", "{\"temp_c\": 60}")]).await;
+    gateway.desk_until(|tickets| tickets[0]["status"] == "resolved").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_set_doubles_no_ticket_loses_none_and_keeps_no_timer_waiting() {
     let Some(broker) = Mosquitto::start() else { return };
-    let Some(library) = LIBRARIES.iter().find(|file| Path::new(file).exists()) else {
-        eprintln!("skipped: libfaketime is not installed");
-        return;
-    };
     let crm = Crm::start().await;
     let proxy = Proxy::start(&crm.address).await;
     let rules = HOT.replace("severity", "on_delay = \"1s\"\noff_delay = \"1s\"\nseverity");
     let home = Home::new(&rules, &format!("{}{}", broker.source(), Crm::upstream(&proxy.address)));
     let clock = home.path().join("clock");
-    set(&clock, 0);
-    let file = clock.to_str().expect("a path");
-    let env = [
-        ("LD_PRELOAD", *library),
-        ("FAKETIME_TIMESTAMP_FILE", file),
-        ("FAKETIME_NO_CACHE", "1"),
-        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
-        ("DONT_FAKE_MONOTONIC", "1"),
-    ];
-    let mut gateway = home.try_start(&env).expect("ready");
+    let Some(env) = faked(&clock) else { return };
+    let mut gateway = start(&home, &env);
     gateway.ready().await;
     let publisher = publisher(&broker.address());
     let mut devices = Vec::new();
@@ -72,7 +97,7 @@ async fn a_clock_that_is_set_doubles_no_ticket_loses_none_and_keeps_no_timer_wai
         set(&clock, seconds);
         if restart {
             gateway.kill();
-            gateway = home.try_start(&env).expect("ready");
+            gateway = start(&home, &env);
         }
         proxy.always(Fate::Pass);
         devices.extend_from_slice(&faults);

@@ -103,8 +103,10 @@ impl Home {
     }
 }
 
+/// The binary that was built with the tests, or `FAULTGATE_BIN`: a release build for long proofs.
 pub fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_faultgate"))
+    let other = std::env::var_os("FAULTGATE_BIN").map(PathBuf::from);
+    other.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_faultgate")))
 }
 
 /// A gateway that runs; killed when dropped.
