@@ -57,7 +57,10 @@ async fn a_broker_that_keeps_its_messages_is_restarted_and_no_fault_is_said_twic
     let done = |count: &Count| count.lost == 0 && count.unresolved == 0;
     crm.until(&gateway, CONFIRM_WITHIN, &devices, done).await;
     let count = crm.count(&devices);
-    println!("{restarts} restarts of a Mosquitto with persistence, {} faults: {count}", devices.len());
+    println!(
+        "{restarts} restarts of a Mosquitto with persistence, {} faults: {count}",
+        devices.len()
+    );
     assert_eq!(count, Count::all_well(devices.len()));
 }
 

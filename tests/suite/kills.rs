@@ -72,7 +72,11 @@ async fn each_fault_has_one_ticket_and_is_resolved_whenever_the_gateway_is_kille
         let life = Duration::from_millis(chance.below(LIFE_MAX_MS));
         tokio::time::sleep(if settles { SETTLE + life } else { life }).await;
         gateway.kill();
-        home.write_config(&settling(if kill % EACH_SETTLES == EACH_SETTLES - 2 { "15s" } else { "0s" }));
+        home.write_config(&settling(if kill % EACH_SETTLES == EACH_SETTLES - 2 {
+            "15s"
+        } else {
+            "0s"
+        }));
         if kill % EACH_STARTING == EACH_STARTING - 1 && !settles {
             home.start_and_kill(life).await;
         }

@@ -40,7 +40,9 @@ impl Mosquitto {
             // Else one that root starts becomes somebody who may not write there.
             let user = if rustix::process::geteuid().is_root() { "user root\n" } else { "" };
             let folder = folder.display();
-            format!("allow_anonymous true\n{user}persistence true\npersistence_location {folder}/\n")
+            format!(
+                "allow_anonymous true\n{user}persistence true\npersistence_location {folder}/\n"
+            )
         })
     }
 

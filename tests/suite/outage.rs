@@ -97,7 +97,11 @@ fn comes_down_to_what_is_left(Since { plant, told, .. }: &Since) {
     assert!(plant.digest.iter().all(|title| title.starts_with("warm")));
     let count = |word: &str| told.iter().filter(|(_, told, _)| *told == word).count() as i64;
     let survivors = FAULTS - RETURN;
-    assert_eq!(count("open"), FAULTS + survivors, "all critical ones, and minor ones that are left");
+    assert_eq!(
+        count("open"),
+        FAULTS + survivors,
+        "all critical ones, and minor ones that are left"
+    );
     assert_eq!(count("resolve"), RETURN + KNOWN / 2, "critical ones that are over, and known ones");
     assert_eq!((count("comment"), count("reopen")), (KNOWN / 2, 0), "known ones that came back");
     let open = plant.engine.tickets().filter(|ticket| !ticket.status.is_over()).count() as i64;

@@ -39,15 +39,8 @@ pub enum Fate {
 }
 
 /// What a hostile proxy does to every other request.
-const TROUBLES: [Fate; 7] = [
-    Fate::Lose,
-    Fate::Refuse,
-    Fate::Close,
-    Fate::Truncate,
-    Fate::Delay,
-    Fate::Slow,
-    Fate::Repeat,
-];
+const TROUBLES: [Fate; 7] =
+    [Fate::Lose, Fate::Refuse, Fate::Close, Fate::Truncate, Fate::Delay, Fate::Slow, Fate::Repeat];
 /// Longest time that a delayed request is kept.
 const DELAY_MAX_MS: u64 = 400;
 /// Bytes of a slow answer at a time, and the time between them.

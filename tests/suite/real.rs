@@ -156,7 +156,9 @@ fn answer(asked: &Asked, filed: &mut Vec<Filed>) -> Said {
             let key = query.trim_start_matches("?external_id=");
             let found = filed.iter().enumerate().filter(|(_, ticket)| ticket.key == key);
             let found: Vec<_> = found
-                .map(|(at, ticket)| json!({ "id": (at + 1).to_string(), "external_id": ticket.key }))
+                .map(
+                    |(at, ticket)| json!({ "id": (at + 1).to_string(), "external_id": ticket.key }),
+                )
                 .collect();
             said(200, &json!({ "tickets": found }).to_string())
         }

@@ -136,7 +136,8 @@ const MARGIN: f64 = 60.0;
 /// Memory and disk over time, both from 0 in MB.
 fn plot(samples: &[Sample]) -> String {
     let end = samples.last().map_or(1.0, |sample| sample.second).max(1.0);
-    let top = samples.iter().map(|sample| sample.memory_mb.max(sample.disk_mb)).fold(10.0, f64::max);
+    let top =
+        samples.iter().map(|sample| sample.memory_mb.max(sample.disk_mb)).fold(10.0, f64::max);
     let step = [5.0, 10.0, 20.0, 50.0, 100.0, 200.0].into_iter().find(|step| top / step <= 6.0);
     let step = step.unwrap_or(500.0);
     let x = |second: f64| MARGIN + second / end * WIDTH;

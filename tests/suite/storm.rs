@@ -80,7 +80,11 @@ async fn a_storm_has_a_parent_for_each_site_and_a_list_of_all_that_are_in_it() {
         let (mut parent, mut alone) = (BTreeSet::new(), BTreeSet::new());
         for device in site * SITE..(site + 1) * SITE {
             let is_alone = device % SITE < BEFORE_STORM || is_safety(device);
-            if is_alone { alone.insert(name(device)) } else { parent.insert(name(device)) };
+            if is_alone {
+                alone.insert(name(device))
+            } else {
+                parent.insert(name(device))
+            };
         }
         let of_site = &listed[&format!("厂-{site}")];
         assert_eq!(of_site.parents, [parent], "the parent of site {site} lists what is in it");

@@ -193,8 +193,7 @@ impl System {
             return None;
         }
         let data = tempfile::tempdir().expect("a folder");
-        let mut system =
-            System { name, scripts, data, port: free_port(), settings: Vec::new() };
+        let mut system = System { name, scripts, data, port: free_port(), settings: Vec::new() };
         match system.run() {
             Ok(settings) => system.settings = settings,
             Err(told) => {
