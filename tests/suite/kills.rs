@@ -33,7 +33,7 @@ fn rules() -> String {
 }
 
 fn devices(kind: &str, cycles: usize) -> Vec<String> {
-    (0..cycles * FAULTS).filter(|n| (n % 2 == 0) == (kind == "c")).map(|n| device(n)).collect()
+    (0..cycles * FAULTS).filter(|n| (n % 2 == 0) == (kind == "c")).map(device).collect()
 }
 
 fn device(number: usize) -> String {

@@ -171,14 +171,15 @@ fn plot(samples: &[Sample]) -> String {
         )
         .expect("a text");
     }
-    let lines: [(&str, &str, fn(&Sample) -> f64); 2] = [
-        ("resident memory", "#1f77b4", |sample| sample.memory_mb),
-        ("disk", "#d62728", |sample| sample.disk_mb),
-    ];
-    for (number, (name, colour, value)) in lines.into_iter().enumerate() {
+    for (number, (name, colour)) in
+        [("resident memory", "#1f77b4"), ("disk", "#d62728")].into_iter().enumerate()
+    {
         let points: Vec<String> = samples
             .iter()
-            .map(|sample| format!("{:.1},{:.1}", x(sample.second), y(value(sample))))
+            .map(|sample| {
+                let mb = if number == 0 { sample.memory_mb } else { sample.disk_mb };
+                format!("{:.1},{:.1}", x(sample.second), y(mb))
+            })
             .collect();
         let (points, at) = (points.join(" "), MARGIN + 10.0 + 130.0 * number as f64);
         writeln!(
