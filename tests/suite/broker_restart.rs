@@ -1,6 +1,7 @@
 //! A real Mosquitto that dies or is restarted while faults come and return.
 //!
-//! `FAULTGATE_BROKER_RESTARTS=50` asks for more than two of each kind.
+//! `FAULTGATE_BROKER_RESTARTS=6` asks for more than two of each kind; the pauses before a new connection
+//! grow to half a minute meanwhile.
 
 use std::time::Duration;
 
