@@ -13,7 +13,8 @@ use crate::fail;
 use crate::io::upstream::Change;
 use crate::seeded::{self, Bug};
 
-/// How often the store is told that the gateway runs, so that a restart knows how long it was down.
+/// How often the store is told at least that the gateway runs, so that a restart knows how long it
+/// was down.
 const ALIVE_EVERY: TimeSpan = TimeSpan::from_secs(30);
 
 /// What a turn acts on.
@@ -41,11 +42,13 @@ pub async fn settle<W: World>(
     acks: Vec<W::Ack>,
     world: &mut W,
 ) {
-    if now.since(*alive_at) >= ALIVE_EVERY {
+    engine.note_received(effects);
+    // With everything that is stored: a clock that was set back meanwhile must not begin before it,
+    // or what a device says after a restart would be older than what it said before.
+    if !effects.writes.is_empty() || now.since(*alive_at) >= ALIVE_EVERY {
         effects.writes.push(Write::Alive(now));
         *alive_at = now;
     }
-    engine.note_received(effects);
     let mut acks = acks;
     if seeded::has(Bug::AckBeforeFlush) {
         acks.drain(..).for_each(|ack| world.acknowledge(ack));

@@ -1,9 +1,11 @@
 //! The process dies at each place of the write path, under load: each fault has one ticket.
 
-use faultgate::fail::PLACES;
+use std::time::Duration;
 
-use crate::crash::all_delivered;
-use crate::gateway::{HOT, Home, publish, report};
+use faultgate::fail::PLACES;
+use serde_json::Value as Json;
+
+use crate::gateway::{Gateway, HOT, Home, publish, report};
 use crate::mosquitto::Mosquitto;
 
 const FAULTS: usize = 60;
@@ -14,12 +16,7 @@ async fn each_fault_has_one_ticket_wherever_in_the_write_path_the_process_dies()
         eprintln!("skipped: mosquitto is not installed");
         return;
     };
-    let extra = format!(
-        "[[source]]\nname = \"plant\"\nurl = \"mqtt://127.0.0.1:{}\"\ntopics = [\"plant/+/+/+/telemetry\"]\n\
-         topic = \"plant/{{site}}/{{class}}/{{device}}/telemetry\"\n",
-        broker.port
-    );
-    let home = Home::new(HOT, &extra);
+    let home = Home::new(HOT, &broker.source());
     let first = home.start();
     // What is published before the broker knows us is kept by nobody.
     first.ready().await;
@@ -30,7 +27,7 @@ async fn each_fault_has_one_ticket_wherever_in_the_write_path_the_process_dies()
         }
         let faults: Vec<_> =
             (0..FAULTS).map(|n| report(&format!("m-{round}-{n}"), "{\"temp_c\": 90}")).collect();
-        publish(&format!("127.0.0.1:{}", broker.port), &faults).await;
+        publish(&broker.address(), &faults).await;
         let place = format!("{place}:1");
         // It may die before it is ready: the log is put into its place at the start.
         if let Ok(dying) = home.try_start(&[("FAULTGATE_FAIL", place.as_str())]) {
@@ -46,5 +43,26 @@ async fn each_fault_has_one_ticket_wherever_in_the_write_path_the_process_dies()
         let newest = restarted.desk().await.pop().expect("a ticket");
         assert_eq!(newest["id"], expected.to_string(), "doubled after {place}");
         gateway = Some(restarted);
+    }
+}
+
+/// The gateway's tickets, once there are so many and all of them are at the desk.
+async fn all_delivered(gateway: &Gateway, count: usize) -> Vec<Json> {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    loop {
+        let answer = gateway.get("/api/v1/tickets").await;
+        let tickets = answer["tickets"].as_array().cloned().unwrap_or_default();
+        let delivered = tickets.iter().filter(|ticket| ticket["external"].is_string()).count();
+        if delivered >= count {
+            return tickets;
+        }
+        if tokio::time::Instant::now() >= deadline {
+            let known = tickets.len();
+            let late = tickets.iter().find(|ticket| ticket["external"].is_null());
+            let late = late.and_then(|ticket| ticket["id"].as_str()).unwrap_or("tk-1");
+            let story = gateway.get(&format!("/api/v1/explain/{late}")).await;
+            panic!("{delivered} of {count} delivered, {known} known; one of them: {story:#}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -25,16 +25,21 @@ impl Home {
     /// A folder whose gateway has these rules; `extra` is added to the configuration. Every alarm
     /// goes its own way, unless `extra` says when there is a storm.
     pub fn new(rules: &str, extra: &str) -> Home {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        std::fs::create_dir(folder.path().join("rules")).expect("made");
-        std::fs::write(folder.path().join("rules/rules.toml"), rules).expect("written");
+        let home = Home { folder: tempfile::tempdir().expect("a temporary folder") };
+        std::fs::create_dir(home.path().join("rules")).expect("made");
+        home.write_rules(rules);
+        home.write_config(extra);
+        home
+    }
+
+    /// Puts another configuration in place of the one that is there.
+    pub fn write_config(&self, extra: &str) {
         let broker =
             if extra.contains("[broker]") { "" } else { "[broker]\nlisten = \"127.0.0.1:0\"\n" };
         let settle = if extra.contains("[gateway]") { "" } else { "[gateway]\nsettle = \"0s\"\n" };
         let storm = if extra.contains("[storm]") { "" } else { "[storm]\nenabled = false\n" };
         let config = format!("[http]\nlisten = \"127.0.0.1:0\"\n{settle}{broker}{storm}{extra}\n");
-        std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
-        Home { folder }
+        std::fs::write(self.path().join("faultgate.toml"), config).expect("written");
     }
 
     pub fn path(&self) -> &Path {
@@ -53,15 +58,7 @@ impl Home {
 
     /// Starts the gateway with environment variables; what it said if it did not come up.
     pub fn try_start(&self, env: &[(&str, &str)]) -> Result<Gateway, String> {
-        let mut child = Command::new(binary())
-            .args(["run", "--log", "json", "--config"])
-            .arg(self.path().join("faultgate.toml"))
-            .envs(env.iter().copied())
-            .env("TZ", "UTC")
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("the binary starts");
+        let mut child = self.spawn(env);
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let mut said = String::new();
         for line in &mut lines {
@@ -84,10 +81,32 @@ impl Home {
         drop(child.wait());
         Err(said)
     }
+
+    /// Starts the gateway and kills it after a while, ready or not.
+    pub async fn start_and_kill(&self, after: Duration) {
+        let mut child = self.spawn(&[]);
+        tokio::time::sleep(after).await;
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+
+    fn spawn(&self, env: &[(&str, &str)]) -> Child {
+        Command::new(binary())
+            .args(["run", "--log", "json", "--config"])
+            .arg(self.path().join("faultgate.toml"))
+            .envs(env.iter().copied())
+            .env("TZ", "UTC")
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the binary starts")
+    }
 }
 
+/// The binary that was built with the tests, or `FAULTGATE_BIN`: a release build for long proofs.
 pub fn binary() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_faultgate"))
+    let other = std::env::var_os("FAULTGATE_BIN").map(PathBuf::from);
+    other.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_faultgate")))
 }
 
 /// A gateway that runs; killed when dropped.
@@ -110,6 +129,29 @@ impl Gateway {
     pub async fn died(mut self) -> bool {
         let wait = tokio::task::spawn_blocking(move || self.child.wait());
         tokio::time::timeout(WITHIN, wait).await.is_ok()
+    }
+
+    /// A line of `/proc/PID/status` in MB (10^6 bytes): `VmRSS`, or `VmHWM` for the most there was.
+    pub fn memory(&self, line: &str) -> f64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(file).unwrap_or_default();
+        let found = status.lines().find_map(|known| known.strip_prefix(line)?.strip_prefix(':'));
+        let kib = found.and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+        kib.unwrap_or(f64::NAN) * 1_024.0 / 1e6
+    }
+
+    /// The sum of a counter over its labels.
+    pub async fn counted(&self, counter: &str) -> usize {
+        let metrics = self.metrics().await;
+        let lines = metrics.lines().filter(|line| {
+            line.strip_prefix(counter).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<usize>().ok()).sum()
+    }
+
+    /// Jobs that are not done yet.
+    pub async fn outbox(&self) -> u64 {
+        self.get("/readyz").await["outbox"].as_u64().unwrap_or(u64::MAX)
     }
 
     /// SIGTERM; the log from ready to the end, and whether it ended well.
@@ -204,6 +246,15 @@ pub async fn get(url: &str) -> Json {
 /// Publishes with QoS 1 and waits for every acknowledgement; a connection that the embedded broker
 /// takes for an older one is made again, as devices do.
 pub async fn publish(address: &str, messages: &[(String, Vec<u8>)]) {
+    let publisher = publisher(address);
+    for (topic, payload) in messages {
+        publisher.publish(topic, payload.clone(), false).await.expect("taken on");
+    }
+    publisher.confirmed(WITHIN).await.expect("confirmed in time");
+}
+
+/// A connection that publishes with QoS 1, and again until it is confirmed.
+pub fn publisher(address: &str) -> Publisher {
     let url = format!("mqtt://{address}");
     let target = device_sim::publish::Target::parse(&url).expect("an address");
     let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -211,11 +262,7 @@ pub async fn publish(address: &str, messages: &[(String, Vec<u8>)]) {
         client_id: format!("test-{}-{id}", std::process::id()),
         ..transport(target.port, "unused", "")
     };
-    let publisher = Publisher::start(&transport, None).expect("a client");
-    for (topic, payload) in messages {
-        publisher.publish(topic, payload.clone(), false).await.expect("taken on");
-    }
-    publisher.confirmed(WITHIN).await.expect("confirmed in time");
+    Publisher::start(&transport, None).expect("a client")
 }
 
 /// Client ids differ: a broker ends the older of two that are the same.

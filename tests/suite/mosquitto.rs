@@ -34,6 +34,31 @@ impl Mosquitto {
         Some(broker)
     }
 
+    /// One that keeps its sessions and messages on disk when it is told to stop.
+    pub fn start_persistent() -> Option<Mosquitto> {
+        Mosquitto::start_with(|folder| {
+            // Else one that root starts becomes somebody who may not write there.
+            let user = if rustix::process::geteuid().is_root() { "user root\n" } else { "" };
+            let folder = folder.display();
+            format!(
+                "allow_anonymous true\n{user}persistence true\npersistence_location {folder}/\n"
+            )
+        })
+    }
+
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A source of a gateway that reads what devices publish here.
+    pub fn source(&self) -> String {
+        format!(
+            "[[source]]\nname = \"plant\"\nurl = \"mqtt://{}\"\ntopics = [\"plant/+/+/+/telemetry\"]\n\
+             topic = \"plant/{{site}}/{{class}}/{{device}}/telemetry\"\n",
+            self.address()
+        )
+    }
+
     /// Stops it with all that it remembers, and starts it again.
     pub fn restart(&mut self) {
         self.stop();
@@ -43,6 +68,15 @@ impl Mosquitto {
     pub fn stop(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// SIGTERM: what is to be on disk is written there.
+    pub fn terminate(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            let pid = rustix::process::Pid::from_child(&process);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
             process.wait().unwrap();
         }
     }

@@ -15,6 +15,8 @@ const SECONDS: usize = 4;
 /// Messages a second; one in [`EACH_FAULT`] is the only message of a device in fault.
 const RATE: usize = 5_000;
 const EACH_FAULT: usize = 500;
+/// Messages that the gateway has taken in.
+const RECEIVED: &str = "faultgate_messages_received_total";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_message_no_timer_and_no_ticket_is_lost_or_doubled_by_reloads() {
@@ -24,21 +26,16 @@ async fn no_message_no_timer_and_no_ticket_is_lost_or_doubled_by_reloads() {
     };
     let asked = std::env::var("FAULTGATE_RELOAD_SECONDS").ok().and_then(|n| n.parse().ok());
     let seconds: usize = asked.unwrap_or(SECONDS);
-    let extra = format!(
-        "[[source]]\nname = \"plant\"\nurl = \"mqtt://127.0.0.1:{}\"\ntopics = [\"plant/+/+/+/telemetry\"]\n\
-         topic = \"plant/{{site}}/{{class}}/{{device}}/telemetry\"\n",
-        broker.port
-    );
     // Both raise at 90 after a second; texts, thresholds, metrics and the order of rules differ.
     let one = HOT.replace("severity", "on_delay = \"1s\"\nseverity");
     let more = "[[rule]]\nid = \"wet\"\nwhen = \"humidity.avg(1m) > 99\"\n";
     let other = format!("{more}{}", one.replace("> 80", "> 85").replace("Hot", "Too hot"));
-    let home = Home::new(&one, &extra);
+    let home = Home::new(&one, &broker.source());
     let gateway = home.start();
     gateway.ready().await;
     let stop = Arc::new(AtomicBool::new(false));
     let stopped = Arc::clone(&stop);
-    let address = format!("127.0.0.1:{}", broker.port);
+    let address = broker.address();
     let publishing = tokio::spawn(async move {
         let began = tokio::time::Instant::now();
         let mut faults = 0;
@@ -69,11 +66,11 @@ async fn no_message_no_timer_and_no_ticket_is_lost_or_doubled_by_reloads() {
     let faults = publishing.await.expect("published");
     let sent = seconds * RATE;
     let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
-    while received(&gateway).await < sent {
+    while gateway.counted(RECEIVED).await < sent {
         assert!(
             tokio::time::Instant::now() < deadline,
             "{} of {sent} arrived",
-            received(&gateway).await
+            gateway.counted(RECEIVED).await
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -82,16 +79,8 @@ async fn no_message_no_timer_and_no_ticket_is_lost_or_doubled_by_reloads() {
     devices.sort_unstable();
     devices.dedup();
     assert_eq!((tickets.len(), devices.len()), (faults, faults), "after {reloads} reloads");
-    assert_eq!(received(&gateway).await, sent, "none came twice");
+    assert_eq!(gateway.counted(RECEIVED).await, sent, "none came twice");
     println!("{sent} messages, {reloads} reloads, {faults} faults, {} tickets", tickets.len());
-}
-
-/// Messages that the gateway has taken in.
-async fn received(gateway: &Gateway) -> usize {
-    let metrics = gateway.metrics().await;
-    let of = |line: &str| line.rsplit_once(' ').and_then(|(_, n)| n.parse::<usize>().ok());
-    let name = "faultgate_messages_received_total{";
-    metrics.lines().filter(|line| line.starts_with(name)).filter_map(of).sum()
 }
 
 /// The tickets, once so many are at the desk.

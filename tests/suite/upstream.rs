@@ -177,6 +177,7 @@ pub struct System {
     name: &'static str,
     scripts: PathBuf,
     data: tempfile::TempDir,
+    port: u16,
     settings: Vec<(String, String)>,
 }
 
@@ -192,21 +193,37 @@ impl System {
             return None;
         }
         let data = tempfile::tempdir().expect("a folder");
+        let mut system = System { name, scripts, data, port: free_port(), settings: Vec::new() };
+        match system.run() {
+            Ok(settings) => system.settings = settings,
+            Err(told) => {
+                eprintln!("skipped: {name} does not start: {told}");
+                return None;
+            }
+        }
+        Some(system)
+    }
+
+    /// Starts it where it was; what it says of itself.
+    fn run(&self) -> Result<Vec<(String, String)>, String> {
         let output = Command::new("bash")
-            .arg(&start)
-            .arg(free_port().to_string())
-            .arg(data.path())
+            .arg(self.scripts.join(format!("start-{}.sh", self.name)))
+            .arg(self.port.to_string())
+            .arg(self.data.path())
             .output()
             .expect("bash runs");
         if !output.status.success() {
             let told = String::from_utf8_lossy(&output.stderr);
-            eprintln!("skipped: {name} does not start: {}", told.lines().last().unwrap_or(""));
-            return None;
+            return Err(told.lines().last().unwrap_or("").to_owned());
         }
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let pairs = text.lines().filter_map(|line| line.split_once('='));
-        let settings = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-        Some(System { name, scripts, data, settings })
+        Ok(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
+    }
+
+    fn stop(&self) {
+        let stop = self.scripts.join(format!("stop-{}.sh", self.name));
+        drop(Command::new("bash").arg(stop).arg(self.data.path()).status());
     }
 
     pub fn setting(&self, name: &str) -> &str {
@@ -224,45 +241,58 @@ impl System {
 
 impl Drop for System {
     fn drop(&mut self) {
-        let stop = self.scripts.join(format!("stop-{}.sh", self.name));
-        drop(Command::new("bash").arg(stop).arg(self.data.path()).status());
+        self.stop();
     }
 }
 
 /// A Request Tracker.
-struct Tracker(System);
+pub struct Tracker(System);
 
 impl Tracker {
-    fn start() -> Option<Tracker> {
+    pub fn start() -> Option<Tracker> {
         System::start("rt5").map(Tracker)
+    }
+
+    pub fn stop(&self) {
+        self.0.stop();
+    }
+
+    /// Starts it with all that it has.
+    pub fn start_again(&self) {
+        self.0.run().expect("it starts again");
     }
 
     fn setting(&self, name: &str) -> &str {
         self.0.setting(name)
     }
 
-    fn server(&self) -> &str {
+    pub fn server(&self) -> &str {
         self.setting("RT5_BASE_URL").trim_start_matches("http://")
     }
 
-    /// Its configuration, through a proxy.
-    fn toml(&self, proxy: &Proxy) -> String {
+    /// Its configuration, reached at an address.
+    pub fn toml(&self, address: &str) -> String {
         let token = self.0.secret("token", self.setting("RT5_TOKEN"));
         format!(
-            "name = \"u\"\nkind = \"request-tracker\"\nurl = \"http://{}/\"\n\
-             token = {token}\nqueue = \"Faults\"\nrate = {{ per_second = 100, burst = 100 }}\n",
-            proxy.address,
+            "name = \"u\"\nkind = \"request-tracker\"\nurl = \"http://{address}/\"\n\
+             token = {token}\nqueue = \"Faults\"\nrate = {{ per_second = 100, burst = 100 }}\n"
         )
     }
 
     /// How many tickets there are.
-    async fn total(&self) -> u64 {
+    pub async fn total(&self) -> u64 {
         self.ask("tickets?query=id>0").await["total"].as_u64().expect("a number")
     }
 
     /// How many tickets carry a key.
-    async fn carrying(&self, key: &str) -> u64 {
+    pub async fn carrying(&self, key: &str) -> u64 {
         let path = format!("tickets?query=CF.%7BExternalKey%7D%3D'{key}'");
+        self.ask(&path).await["total"].as_u64().expect("a number")
+    }
+
+    /// How many tickets are in a state.
+    pub async fn in_state(&self, state: &str) -> u64 {
+        let path = format!("tickets?query=Status%3D'{state}'");
         self.ask(&path).await["total"].as_u64().expect("a number")
     }
 
@@ -300,7 +330,7 @@ impl Tracker {
 async fn a_real_request_tracker_keeps_the_contract() {
     let Some(tracker) = Tracker::start() else { return };
     let proxy = Proxy::start(tracker.server()).await;
-    let toml = tracker.toml(&proxy);
+    let toml = tracker.toml(&proxy.address);
     let upstream = connect(&toml);
     let numbers = holds(&upstream, &proxy, "r").await;
     let all = tracker.ask("tickets?query=id>0&fields=Subject,Status,Priority").await;
@@ -336,7 +366,7 @@ async fn a_real_request_tracker_keeps_the_contract() {
 async fn who_takes_a_ticket_at_a_real_request_tracker_stops_its_ladder() {
     let Some(tracker) = Tracker::start() else { return };
     let proxy = Proxy::start(tracker.server()).await;
-    let extra = format!("[[upstream]]\n{}poll = \"1s\"\n", tracker.toml(&proxy));
+    let extra = format!("[[upstream]]\n{}poll = \"1s\"\n", tracker.toml(&proxy.address));
     let home = Home::new(HOT, &extra);
     let gateway = home.start();
     let hot = |temp: u32| report("泵-1", &format!("{{\"temp_c\": {temp}}}"));
@@ -364,7 +394,7 @@ async fn who_takes_a_ticket_at_a_real_request_tracker_stops_its_ladder() {
 async fn nothing_is_opened_at_a_request_tracker_that_does_not_keep_the_key() {
     let Some(tracker) = Tracker::start() else { return };
     let proxy = Proxy::start(tracker.server()).await;
-    let toml = tracker.toml(&proxy);
+    let toml = tracker.toml(&proxy.address);
 
     // A field that is not there.
     let wrong = connect(&format!("{toml}key_field = \"ExternalKye\"\n"));

@@ -49,7 +49,7 @@ impl Engine {
         let down = stored.alive_at.map_or(TimeSpan::ZERO, |alive| now.since(alive));
         let resume = down <= settings.resume_max;
         let mut engine = Engine::new(settings, policy, now);
-        // Of a gateway that ran for less than half a minute it is not known when it was alive.
+        // What is there has to settle, also where it is not known when the gateway was alive.
         if stored.alive_at.is_some() || !stored.devices.is_empty() || !stored.jobs.is_empty() {
             engine.settles_until = now + engine.settings.settle;
             engine.outbox.hold(engine.settles_until);
