@@ -24,7 +24,7 @@ const DEVICES: usize = 400;
 /// Faults between two new sets of rules, and two looks at memory and disk.
 const RELOAD_EACH: usize = 5 * FAULTS_PER_SECOND;
 const SAMPLE_EACH: usize = 2 * FAULTS_PER_SECOND;
-/// Twice what a gateway of this size takes (`docs/proofs.md`).
+/// Past what the program and the caches of its two stores need: whatever comes to it, grows.
 const MEMORY_MAX_MB: f64 = 200.0;
 
 #[derive(Clone, Copy)]
