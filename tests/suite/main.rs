@@ -17,6 +17,7 @@ mod explain;
 #[cfg(feature = "fail-points")]
 mod fail_points;
 mod fake;
+mod full_disk;
 mod fuzz;
 mod gateway;
 mod lanes;
