@@ -13,6 +13,7 @@ mod connectors;
 mod crash;
 mod demo;
 mod desk;
+mod doctor;
 mod explain;
 #[cfg(feature = "fail-points")]
 mod fail_points;
