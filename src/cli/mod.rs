@@ -9,6 +9,7 @@ mod bundle;
 mod check;
 mod console;
 mod demo;
+mod doctor;
 mod explain;
 mod generate;
 mod ledger;
@@ -114,6 +115,8 @@ enum Command {
     Import(bundle::ImportArgs),
     /// Figures of the service
     Report(report::Args),
+    /// Tell what is wrong with this installation, and what to do about it
+    Doctor(doctor::Args),
     /// Print the JSON Schema of a kind of file, so that editors complete and check it
     Schema(schema::Args),
     /// Print shell completions or the man page
@@ -146,6 +149,7 @@ pub fn main() -> ExitCode {
         Command::Export(args) => bundle::export(args, globals),
         Command::Import(args) => bundle::import(args),
         Command::Report(args) => report::run(args, globals),
+        Command::Doctor(args) => doctor::run(args, globals),
         Command::Schema(args) => schema::run(args),
         Command::Generate(args) => generate::run(args),
     };

@@ -60,6 +60,21 @@ pub fn is_running(config: &Config) -> anyhow::Result<bool> {
     runtime()?.block_on(async { Ok(get(config, "/healthz").await?.is_some()) })
 }
 
+/// What the running gateway says of its parts, ready or not; `None` when none runs.
+pub fn readiness(config: &Config) -> anyhow::Result<Option<Json>> {
+    runtime()?.block_on(async {
+        let url = format!("http://{}/readyz", config.listen);
+        match upstream::plain_client()?.get(&url).send().await {
+            Ok(answer) => {
+                let told = answer.json().await;
+                Ok(Some(told.context("something else than a gateway answers")?))
+            }
+            Err(error) if error.is_connect() => Ok(None),
+            Err(error) => Err(error).context("the gateway does not answer"),
+        }
+    })
+}
+
 /// The bytes that the running gateway answers with.
 pub fn get_bytes(config: &Config, path: &str) -> anyhow::Result<Vec<u8>> {
     runtime()?.block_on(async {

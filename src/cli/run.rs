@@ -26,7 +26,7 @@ pub fn run(_: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         config.gateway.data.clone_from(data);
     }
     let rules = super::backtest::read_rules(&config, &config.gateway.rules)?;
-    if rules.policy.rules.is_empty() {
+    if rules.policy.written == 0 {
         tracing::warn!("There are no rules: put some into the folder `rules`.");
     }
     let metrics = telemetry::start_metrics().context("cannot start the metrics")?;

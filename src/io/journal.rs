@@ -261,10 +261,28 @@ impl<S: Records> Journal<S> {
             }
         }
         snapshot.last_ticket = self.last_ticket()?;
-        let alive = self.store.get(ALIVE_KEY)?;
-        snapshot.alive_at = alive.and_then(|value| read("m/alive", &value).ok());
+        snapshot.alive_at = self.alive_at()?;
         snapshot.quarantined = lost;
         Ok(snapshot)
+    }
+
+    /// When the gateway was last known to run. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn alive_at(&self) -> Result<Option<Timestamp>, StoreError> {
+        let alive = self.store.get(ALIVE_KEY)?;
+        Ok(alive.and_then(|value| read("m/alive", &value).ok()))
+    }
+
+    /// Where the records stood that are in quarantine, at most `most` of them. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn quarantined(&self, most: usize) -> Result<Vec<String>, StoreError> {
+        let aside = self.store.scan(QUARANTINE.as_bytes(), b"").take(most);
+        let stood = |key: Vec<u8>| text(key.get(QUARANTINE.len()..).unwrap_or_default());
+        aside.map(|found| found.map(|(key, _)| stood(key))).collect()
     }
 
     fn all<T>(

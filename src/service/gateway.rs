@@ -32,7 +32,7 @@ use crate::io::mqtt::{AckToken, Arrival, Incoming, MqttEvent};
 use crate::io::store::StoreError;
 use crate::io::systemd;
 use crate::io::upstream::Change;
-use crate::io::web::Ask;
+use crate::io::web::{Ask, Standstill};
 
 /// Most inputs that one commit covers.
 pub const BATCH_MAX: usize = 512;
@@ -85,6 +85,8 @@ pub struct Gateway {
     pub effects: Effects,
     /// What `readyz` says.
     pub health: Health,
+    /// What `readyz` says while the store refuses and the loop answers nobody.
+    pub standstill: Standstill,
     /// When the store was last told that the gateway runs.
     pub alive_at: Timestamp,
     /// Cores that a large batch is spread over.
@@ -273,8 +275,9 @@ impl Gateway {
 
     /// Ends the turn; see [`turn::settle`].
     async fn settle(&mut self, now: Timestamp, acks: Vec<AckToken>) {
-        let Gateway { engine, alive_at, effects, journal, dispatcher, observer, health, .. } = self;
-        let mut world = Outside { journal, dispatcher, observer, health };
+        let Gateway { engine, alive_at, effects, journal, .. } = self;
+        let Gateway { dispatcher, observer, health, standstill, .. } = self;
+        let mut world = Outside { journal, dispatcher, observer, health, standstill };
         turn::settle(now, engine, alive_at, effects, acks, &mut world).await;
     }
 }
@@ -285,6 +288,7 @@ struct Outside<'a> {
     dispatcher: &'a mut Dispatcher,
     observer: &'a mut Observer,
     health: &'a mut Health,
+    standstill: &'a Standstill,
 }
 
 impl Outside<'_> {
@@ -311,6 +315,7 @@ impl World for Outside<'_> {
                 tracing::error!(%error, "The store refuses to write; nothing is taken in until it does.");
             }
             self.health.store = false;
+            self.standstill.begin(error.to_string());
             self.observer.store_refused();
             systemd::feed_watchdog();
             tokio::time::sleep(COMMIT_RETRY).await;
@@ -319,6 +324,7 @@ impl World for Outside<'_> {
         if !self.health.store {
             tracing::info!("The store writes again.");
             self.health.store = true;
+            self.standstill.end();
         }
     }
 

@@ -17,6 +17,7 @@ pub mod view;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -52,6 +53,8 @@ use view::Health;
 
 /// Results of calls that may wait for the loop.
 const RESULTS_MAX: usize = 256;
+/// How long a stop waits for the loop, which may have a store that refuses to write.
+const STOP_WITHIN: Duration = Duration::from_secs(8);
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -149,10 +152,13 @@ impl Running {
         for task in self.tasks {
             tell(task.await);
         }
-        if !self.ended.is_terminated()
-            && let Err(error) = self.ended.await
-        {
-            tracing::error!(%error, "The gateway's loop has failed.");
+        if !self.ended.is_terminated() {
+            match tokio::time::timeout(STOP_WITHIN, self.ended).await {
+                Ok(Ok(Ended::Stopped | Ended::BrokerLost)) => {}
+                Ok(Err(error)) => tracing::error!(%error, "The gateway's loop has failed."),
+                // What is not stored was neither acknowledged nor sent: it comes again.
+                Err(_) => tracing::error!("The store refuses to write still; stopping without it."),
+            }
         }
         // Only now: acknowledgements of the last batch went through it.
         drop(self.brokers);
@@ -191,6 +197,7 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let (stop, stopped) = watch::channel(false);
     let (asker, asked) = Asker::new();
+    let standstill = asker.standstill();
     let mut tasks = Vec::new();
 
     let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
@@ -253,6 +260,7 @@ pub async fn start(
         clock,
         effects,
         health: Health::new(names),
+        standstill,
         alive_at: now,
         cores: cores::count(),
         own_desk: own_desk(config),

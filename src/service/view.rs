@@ -104,6 +104,7 @@ pub fn answer(now: Timestamp, question: &Question, sight: &Sight<'_>) -> Json {
                 "rules": engine.policy().written,
                 "devices": engine.devices().len(),
                 "outbox": engine.outbox().depth(),
+                "quarantined": journal.quarantined(RECORDS_MAX).map(|keys| keys.len()).ok(),
             })
         }
         Question::Budgets => {

@@ -15,11 +15,13 @@ mod connectors;
 mod crash;
 mod demo;
 mod desk;
+mod doctor;
 mod explain;
 #[cfg(feature = "fail-points")]
 mod fail_points;
 mod fake;
 mod four_ways;
+mod full_disk;
 mod fuzz;
 mod gateway;
 mod hostile;

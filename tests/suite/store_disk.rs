@@ -1,6 +1,7 @@
 //! What the store does with large records and little space.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use faultgate::io::store::{Batch, Store, StoreError, StoreOptions, VALUE_BYTES_MAX};
@@ -62,13 +63,7 @@ fn commits_are_refused_before_the_disk_is_full() {
 #[test]
 fn a_full_disk_refuses_commits_and_takes_them_again_when_there_is_space() {
     let dir = tempfile::tempdir().unwrap();
-    let at = dir.path().to_str().unwrap();
-    let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m", "tmpfs", at]).status();
-    if !mount.is_ok_and(|status| status.success()) {
-        println!("skipped: no tmpfs can be mounted here (needs root)");
-        return;
-    }
-    let _unmount = Unmount(at);
+    let Some(_small) = SmallDisk::mount(dir.path(), "24m") else { return };
     let options = StoreOptions { min_free_bytes: 0, ..StoreOptions::default() };
     let ballast = dir.path().join("ballast");
     std::fs::write(&ballast, vec![1; 16 << 20]).unwrap();
@@ -96,11 +91,39 @@ fn a_full_disk_refuses_commits_and_takes_them_again_when_there_is_space() {
     }
 }
 
-struct Unmount<'a>(&'a str);
+/// A small disk of its own, gone with the test.
+pub struct SmallDisk {
+    at: PathBuf,
+}
 
-impl Drop for Unmount<'_> {
+impl SmallDisk {
+    /// `None`, and a word about it, where nothing can be mounted.
+    pub fn mount(at: &Path, size: &str) -> Option<SmallDisk> {
+        let size = format!("size={size}");
+        let mut mount = Command::new("mount");
+        let mounted = mount.args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(at).status();
+        if !mounted.is_ok_and(|status| status.success()) {
+            println!("skipped: no tmpfs can be mounted here (needs root)");
+            return None;
+        }
+        Some(SmallDisk { at: at.to_owned() })
+    }
+
+    /// Leaves not a byte free.
+    pub fn fill(&self) {
+        let mut ballast = std::fs::File::create(self.at.join("ballast")).unwrap();
+        while ballast.write_all(&[1; 64 << 10]).is_ok() {}
+    }
+
+    /// Gives back what [`SmallDisk::fill`] took.
+    pub fn empty(&self) {
+        std::fs::remove_file(self.at.join("ballast")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let ended = Command::new("umount").args(["--lazy", self.0]).status();
+        let ended = Command::new("umount").arg("--lazy").arg(&self.at).status();
         assert!(ended.is_ok());
     }
 }

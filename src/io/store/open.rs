@@ -86,7 +86,7 @@ pub(super) fn open(dir: &Path, options: StoreOptions) -> Result<(Files, OpenNote
 }
 
 /// Bytes that an unprivileged process can still write to the disk of `dir`.
-pub(super) fn free_bytes(dir: &Path) -> u64 {
+pub fn free_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 

@@ -152,6 +152,10 @@ async fn ready(State(served): State<Served>) -> Response {
     match served.asker.ask(Question::Health).await {
         Ok(health) if health["ready"] == Value::Bool(true) => Json(health).into_response(),
         Ok(health) => (StatusCode::SERVICE_UNAVAILABLE, Json(health)).into_response(),
+        Err(NoAnswer::Standstill(why)) => {
+            let health = json!({ "ready": false, "store": false, "error": why });
+            (StatusCode::SERVICE_UNAVAILABLE, Json(health)).into_response()
+        }
         Err(error) => refuse(StatusCode::SERVICE_UNAVAILABLE, &error.to_string()),
     }
 }

@@ -9,7 +9,7 @@ mod hosts;
 mod reload;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -52,30 +52,74 @@ impl Ask {
 #[derive(Clone, Debug)]
 pub struct Asker {
     questions: mpsc::Sender<Ask>,
+    standstill: Standstill,
+}
+
+/// Why the loop stands still, while it does: a question would wait for it in vain.
+#[derive(Clone, Debug, Default)]
+pub struct Standstill {
+    why: Arc<Mutex<Option<String>>>,
+}
+
+impl Standstill {
+    /// It stands still from now on.
+    pub fn begin(&self, why: String) {
+        *self.lock() = Some(why);
+    }
+
+    /// It goes on.
+    pub fn end(&self) {
+        *self.lock() = None;
+    }
+
+    fn why(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the gateway is too busy or is stopping; try again")]
-pub struct NoAnswer;
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoAnswer {
+    /// Too much is asked, or nobody is there any more.
+    #[error("the gateway is too busy or is stopping; try again")]
+    Busy,
+    /// The store cannot be written.
+    #[error("the gateway takes nothing in and does nothing: {0}")]
+    Standstill(String),
+}
 
 impl Asker {
     /// An asker, and the loop's end of it.
     pub fn new() -> (Asker, mpsc::Receiver<Ask>) {
         let (questions, asked) = mpsc::channel(QUESTIONS_MAX);
-        (Asker { questions }, asked)
+        (Asker { questions, standstill: Standstill::default() }, asked)
+    }
+
+    /// Through which the loop says that it stands still.
+    pub fn standstill(&self) -> Standstill {
+        self.standstill.clone()
     }
 
     /// Asks and waits for the answer.
     ///
     /// # Errors
-    /// When the loop does not answer in time, e.g. while the disk is full.
+    /// When the loop stands still, e.g. while the disk is full: then nothing is left to be done
+    /// later either. And when it does not answer in time.
     pub async fn ask(&self, question: Question) -> Result<Json, NoAnswer> {
+        if let Some(why) = self.standstill.why() {
+            return Err(NoAnswer::Standstill(why));
+        }
         let (reply, answer) = oneshot::channel();
-        self.questions.try_send(Ask { question, reply }).map_err(|_| NoAnswer)?;
+        self.questions.try_send(Ask { question, reply }).map_err(|_| NoAnswer::Busy)?;
         match tokio::time::timeout(ANSWER_WITHIN, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) | Err(_) => Err(NoAnswer),
+            Ok(Err(_)) | Err(_) => {
+                Err(self.standstill.why().map_or(NoAnswer::Busy, NoAnswer::Standstill))
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ impl Reloader {
     /// When the gateway is stopping.
     pub async fn reload(&self, origin: Origin) -> Result<Json, NoAnswer> {
         let (told, answer) = oneshot::channel();
-        self.requests.send(Waiting { origin, told }).await.map_err(|_| NoAnswer)?;
-        answer.await.map_err(|_| NoAnswer)
+        self.requests.send(Waiting { origin, told }).await.map_err(|_| NoAnswer::Busy)?;
+        answer.await.map_err(|_| NoAnswer::Busy)
     }
 }
