@@ -197,8 +197,7 @@ pub async fn start(
 ) -> anyhow::Result<Running> {
     let (stop, stopped) = watch::channel(false);
     let (asker, asked) = Asker::new();
-    let standstill = asker.standstill();
-    let mut tasks = Vec::new();
+    let (standstill, mut tasks) = (asker.standstill(), Vec::new());
 
     let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
     // Opening a store blocks, a large one for seconds.
