@@ -142,9 +142,7 @@ impl Engine {
         };
         let mut held_by = None;
         match episode.ticket {
-            Some(ticket) => {
-                self.comment_again(now, (id, index), &rule, incident, ticket, effects)
-            }
+            Some(ticket) => self.comment_again(now, (id, index), &rule, incident, ticket, effects),
             // It was over before what kept its ticket back was.
             None if rule.spec.mode == Mode::Live => {
                 let placed = self.admit(now, (id, index), &rule, incident, effects).told();

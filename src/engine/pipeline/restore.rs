@@ -97,7 +97,8 @@ impl Engine {
     fn restore_alarm(&mut self, mut record: AlarmRecord, resume: bool, now: Timestamp) {
         if !resume {
             restart_delay(&mut record.state, now);
-            if let Some(lull) = record.flapping.as_mut().and_then(|flapping| flapping.lull.as_mut()) {
+            if let Some(lull) = record.flapping.as_mut().and_then(|flapping| flapping.lull.as_mut())
+            {
                 lull.rising = lull.rising.map(|_| now);
             }
         }

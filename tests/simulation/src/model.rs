@@ -12,8 +12,8 @@ mod alarm;
 mod shelves;
 mod tickets;
 
-use alarm::{BEFORE_ALL, Happened, Seen, Underneath, limits};
 pub use alarm::{Alarm, Shelf, State};
+use alarm::{BEFORE_ALL, Happened, Seen, Underneath, limits};
 pub use tickets::{Status, Ticket};
 
 /// A sample that is older than the newest by more than this decides nothing.
@@ -51,6 +51,7 @@ pub struct Model {
     /// Every ticket, in the order in which they were opened.
     pub tickets: Vec<Ticket>,
     groups: BTreeMap<String, usize>,
+    has_moved: bool,
 }
 
 impl Model {
@@ -61,12 +62,18 @@ impl Model {
             devices: BTreeMap::new(),
             tickets: Vec::new(),
             groups: BTreeMap::new(),
+            has_moved: false,
         }
     }
 
     /// Every alarm that was ever anything.
     pub fn alarms(&self) -> impl Iterator<Item = (&AlarmId, &Alarm)> {
         self.devices.values().flat_map(|device| device.alarms.iter())
+    }
+
+    /// True when an alarm has moved since the last question.
+    pub fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
     }
 
     /// Time has come to `now`.
@@ -188,9 +195,10 @@ impl Model {
                 continue;
             }
             let Some(device) = self.devices.get_mut(name) else { return };
-            let under_way = device.alarms.iter_mut().filter(|(id, alarm)| {
-                id.rule == rule.id && alarm.is_under_way()
-            });
+            let under_way = device
+                .alarms
+                .iter_mut()
+                .filter(|(id, alarm)| id.rule == rule.id && alarm.is_under_way());
             let seen_at = device.values.get(rule.metric).map(|(at, _)| *at);
             under_way.filter(|(_, alarm)| alarm.judged_by != Some(limits(&rule))).for_each(
                 |(_, alarm)| {
@@ -304,6 +312,7 @@ impl Model {
         if next != alarm.state || before != alarm.flapping {
             alarm.state = next;
             alarm.changed_at = at;
+            self.has_moved = true;
             alarm.judged_by = Some(limits(rule));
             alarm.seen_at = seen_at;
         }
@@ -335,4 +344,3 @@ impl Model {
         }
     }
 }
-

@@ -111,7 +111,12 @@ impl Alarm {
     }
 
     /// What it does on what it sees, with the flapping around it.
-    pub(super) fn go_on(&mut self, rule: &Rule, at: Timestamp, seen: Seen) -> (State, Option<Happened>) {
+    pub(super) fn go_on(
+        &mut self,
+        rule: &Rule,
+        at: Timestamp,
+        seen: Seen,
+    ) -> (State, Option<Happened>) {
         let (state, State::Raised { taken, .. }, Some(under)) =
             (self.state, self.state, self.flapping.take())
         else {
@@ -202,12 +207,7 @@ fn due(rule: &Rule, state: State) -> Option<Timestamp> {
 }
 
 /// What an alarm does on what it sees.
-fn step(
-    state: State,
-    rule: &Rule,
-    at: Timestamp,
-    seen: Seen,
-) -> (State, Option<Happened>) {
+fn step(state: State, rule: &Rule, at: Timestamp, seen: Seen) -> (State, Option<Happened>) {
     let Some((when, clear)) = seen else { return (state, None) };
     let raised = State::Raised { taken: false, clearing: None };
     let rise = |rising: Option<Timestamp>| {
