@@ -29,11 +29,15 @@ pub enum Bug {
     TornFrameRead,
     /// What an upstream has refused holds up everything after it.
     RefusedBlocks,
+    /// A restart forgets that an alarm changes too often.
+    FlapsForgotten,
+    /// What was stored before a restart is judged by limits that came later.
+    JudgedByStale,
 }
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 12] = [
+    pub const ALL: [(&'static str, Bug); 14] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -46,6 +50,8 @@ impl Bug {
         ("episode-reused", Bug::EpisodeReused),
         ("torn-frame-read", Bug::TornFrameRead),
         ("refused-blocks", Bug::RefusedBlocks),
+        ("flaps-forgotten", Bug::FlapsForgotten),
+        ("judged-by-stale", Bug::JudgedByStale),
     ];
 }
 

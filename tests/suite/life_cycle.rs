@@ -222,6 +222,20 @@ fn a_shelved_alarm_opens_its_ticket_when_its_time_is_over() {
 }
 
 #[test]
+fn a_latched_alarm_that_comes_back_after_its_shelf_has_its_ticket_then() {
+    let mut plant = Plant::new("[[rule]]\nid = \"leak\"\nwhen = \"wet > 0\"\nlatch = true\n");
+    plant.say(0, FZ, "wet", 0.0);
+    plant.act(OperatorAction::TakeOutOfService(alarm("leak", "冷柜-1")));
+    plant.say(10, FZ, "wet", 1.0);
+    plant.say(20, FZ, "wet", 0.0);
+    plant.act(OperatorAction::PutIntoService(alarm("leak", "冷柜-1")));
+    plant.until(30);
+    assert_eq!(plant.words(), [], "nothing leaks any more");
+    plant.say(40, FZ, "wet", 1.0);
+    assert_eq!(plant.words(), [(40, "tk-1", "open")]);
+}
+
+#[test]
 fn what_comes_back_from_its_shelf_must_be_taken_again() {
     let mut plant = Plant::new(WARM);
     plant.say(0, FZ, "temp_c", -5.0);
@@ -250,6 +264,52 @@ fn a_rule_that_is_made_worse_alarms_again_on_the_same_ticket() {
     assert_eq!(record.state.word(), "unacknowledged");
 }
 
+/// A rule with this limit, and a dead-band of five below it.
+fn limit(high: i64) -> String {
+    let low = high - 5;
+    format!("[[rule]]\nid = \"hot\"\nwhen = \"temp_c > {high}\"\nclear_when = \"temp_c < {low}\"\n")
+}
+
+fn reload(plant: &mut Plant, text: &str) {
+    plant.engine.reload(plant.now, rules(text), &mut plant.effects);
+    plant.step(Input::Tick);
+}
+
+/// Raised by 82 degrees; then 95, which changes nothing and is not stored.
+fn hotter_than_it_was() -> Plant {
+    let mut plant = Plant::new(&limit(80));
+    plant.say(0, FZ, "temp_c", 82.0);
+    plant.say(10, FZ, "temp_c", 95.0);
+    plant
+}
+
+#[test]
+fn new_limits_judge_an_alarm_by_the_last_reading_also_after_a_restart() {
+    let mut plant = hotter_than_it_was();
+    reload(&mut plant, &limit(90));
+    plant.restart(&limit(90));
+    plant.until(60);
+    assert_eq!(plant.words(), [(0, "tk-1", "open")], "95 is over every limit");
+    plant.say(70, FZ, "temp_c", 84.0);
+    plant.until(100);
+    assert_eq!(plant.words().last(), Some(&(70, "tk-1", "resolve")));
+}
+
+#[test]
+fn limits_that_change_around_a_restart_wait_for_the_next_reading() {
+    let mut with_the_start = hotter_than_it_was();
+    with_the_start.restart(&limit(90));
+    let mut after_the_start = hotter_than_it_was();
+    after_the_start.restart(&limit(80));
+    reload(&mut after_the_start, &limit(90));
+    for mut plant in [with_the_start, after_the_start] {
+        plant.until(60);
+        assert_eq!(plant.words(), [(0, "tk-1", "open")], "82 is not the last reading");
+        plant.say(70, FZ, "temp_c", 84.0);
+        plant.until(100);
+        assert_eq!(plant.words().last(), Some(&(70, "tk-1", "resolve")));
+    }
+}
 #[test]
 fn after_a_restart_nothing_is_sent_until_inhibition_has_seen_all_of_it() {
     let text = r#"

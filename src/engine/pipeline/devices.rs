@@ -29,6 +29,8 @@ pub struct Device {
     pub samples: u64,
     pub(super) profile: Arc<Profile>,
     pub(super) memory: DeviceMemory,
+    /// Metrics of which only the reading that was stored is known: not heard since the start.
+    pub(super) recalled: Vec<MetricId>,
     /// What rules have learned, in the order of the profile's `learning`.
     pub(super) learned: Vec<RuleMemory>,
     /// No alarm is due before this event time; none at all without it.
@@ -151,6 +153,7 @@ impl Device {
         for (metric, reading) in readings {
             self.memory.absorb(event, *metric, reading);
         }
+        self.recalled.retain(|metric| readings.iter().all(|(heard, _)| heard != metric));
         for (rule, learned) in self.profile.learning.iter().zip(&mut self.learned) {
             let of_rule = |alarm: &&Alarm| alarm.rule == *rule;
             let frozen = self.alarms.iter().filter(of_rule).any(Alarm::is_pending_or_raised);
@@ -177,6 +180,8 @@ impl Device {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct DeviceClock {
     newest: Option<(Timestamp, Timestamp)>,
+    /// Event time up to which something was decided before a restart.
+    decided: Option<Timestamp>,
     /// Time that does not count as silence.
     forgiven: TimeSpan,
 }
@@ -193,9 +198,16 @@ impl DeviceClock {
     }
 
     /// The event time of a sample that brings none: its receipt, but after what was heard before.
-    /// Messages that are received together keep their order, also over a restart.
+    /// Messages that are received together keep their order, also over a restart, and also where
+    /// the clock was set back meanwhile.
     pub fn receipt(self, now: Timestamp) -> Timestamp {
-        self.newest().map_or(now, |newest| now.max(newest + TimeSpan::from_micros(1)))
+        let before = self.newest().max(self.decided);
+        before.map_or(now, |before| now.max(before + TimeSpan::from_micros(1)))
+    }
+
+    /// Before a restart something was decided by what was known at `event` time.
+    pub fn recall(&mut self, event: Timestamp) {
+        self.decided = self.decided.max(Some(event));
     }
 
     /// True for a sample that comes too late to be decided by.
@@ -338,6 +350,7 @@ impl Engine {
             samples: 0,
             profile: Arc::default(),
             memory: DeviceMemory::default(),
+            recalled: Vec::new(),
             learned: Vec::new(),
             next_due: None,
             clock: DeviceClock::default(),
@@ -363,6 +376,8 @@ impl Engine {
         let mut known = std::mem::replace(&mut device.memory, profile.memory.clone());
         if let Some(change) = change {
             known.rename(|metric| change.metric(metric));
+            let recalled = std::mem::take(&mut device.recalled);
+            device.recalled = recalled.into_iter().filter_map(|old| change.metric(old)).collect();
         }
         device.memory.inherit(known);
         let before = std::mem::replace(&mut device.profile, Arc::clone(&profile));
@@ -473,5 +488,13 @@ mod tests {
             clock.hear(event, now);
             last = Some(event);
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_over_a_restart_makes_nothing_older_than_what_was_decided() {
+        let (decided, now) = (Timestamp::from_millis(9_000), Timestamp::from_millis(1_000));
+        let mut clock = DeviceClock::default();
+        clock.recall(decided);
+        assert!(clock.receipt(now) > decided);
     }
 }

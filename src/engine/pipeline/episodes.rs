@@ -13,6 +13,7 @@ use crate::engine::types::effect::Effects;
 use crate::engine::types::job::Action;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::Mode;
+use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
 
 impl Engine {
@@ -122,35 +123,61 @@ impl Engine {
         let Some((rule, record)) = self.alarm_of(id, index) else {
             return;
         };
+        let Some(episode) = record.episode.clone() else { return };
         let alarm = record.id.clone();
-        let episode = record.episode.clone();
         let spec = rule.spec.for_key(&alarm.key);
         let values = self.values(id, &rule);
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
         self.note_raised(id, &alarm, &spec);
-        let ticket = episode.as_ref().and_then(|episode| self.tickets.get(&episode.ticket?));
-        let ticket = ticket.filter(|_| self.suppressed(now, id, index, &spec).is_none());
-        if let (Some(mut ticket), Some(episode), Some(device)) =
-            (ticket.cloned(), episode, self.devices.get(id.index()))
-        {
-            let incident = Incident {
-                entry: Entry::New,
-                alarm: &alarm,
-                episode: episode.number,
-                fingerprint: &episode.fingerprint,
-                raised_at: at,
-                known_at: at,
-                values,
-            };
-            let evidence = self.evidence(now, device, &rule, &spec, incident, None);
+        let incident = Incident {
+            entry: Entry::New,
+            alarm: &alarm,
+            episode: episode.number,
+            fingerprint: &episode.fingerprint,
+            raised_at: at,
+            known_at: at,
+            values,
+        };
+        let mut held_by = None;
+        match episode.ticket {
+            Some(ticket) => self.comment_again(now, (id, index), &rule, incident, ticket, effects),
+            // It was over before what kept its ticket back was.
+            None if rule.spec.mode == Mode::Live => {
+                let placed = self.admit(now, (id, index), &rule, incident, effects).told();
+                held_by = placed.1;
+                if let Some(record) = self.record_mut(id, index)
+                    && let Some(episode) = &mut record.episode
+                {
+                    (episode.ticket, episode.held_by) = placed;
+                }
+            }
+            None => {}
+        }
+        let event = AlarmEvent::Raised { held_by };
+        self.tell(now, id, index, at, event, "raised again before a reset", effects);
+    }
+
+    /// Tells the ticket of a latched alarm that the fault is back, unless something suppresses it.
+    fn comment_again(
+        &mut self,
+        now: Timestamp,
+        (id, index): (DeviceId, usize),
+        rule: &Rule,
+        incident: Incident<'_>,
+        ticket: TicketId,
+        effects: &mut Effects,
+    ) {
+        let spec = rule.spec.for_key(&incident.alarm.key);
+        let is_suppressed = self.suppressed(now, id, index, &spec).is_some();
+        let ticket = self.tickets.get(&ticket).filter(|_| !is_suppressed).cloned();
+        if let (Some(mut ticket), Some(device)) = (ticket, self.devices.get(id.index())) {
+            let evidence = self.evidence(now, device, rule, &spec, incident, None);
             let text = ticket::comment_reopened(self.speech(), &evidence);
             self.add_job(now, &mut ticket, Action::Comment { text }, effects);
             self.put_ticket(ticket, effects);
         }
-        let event = AlarmEvent::Raised { held_by: None };
-        self.tell(now, id, index, at, event, "raised again before a reset", effects);
     }
 
     fn return_alarm(

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Engine;
-use super::devices::Alarm;
+use super::devices::{Alarm, Device};
 use super::evaluation::{self, Around, Seen};
 use super::near_miss;
 use crate::engine::detect::{DeviceMemory, Rule};
@@ -15,6 +15,7 @@ use crate::engine::types::message::Reading;
 use crate::engine::types::names::{DeviceId, Metric, MetricId, Names};
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 /// Most looks at one device's alarms while its clock moves to one sample. Each look is at a later
 /// time; a rule that wants more (a gap of days re-checked each second) goes on from the sample.
@@ -32,6 +33,27 @@ struct Look<'a> {
     /// Values of the rule's key metrics.
     key: &'a [String],
     seen: Seen,
+}
+
+impl Device {
+    /// True while a rule cannot say what becomes of its alarms: they are under way by other limits,
+    /// and what the device said last is known only as far as it decided by those. A reading that
+    /// changed nothing is not stored.
+    fn awaits_word(&self, index: usize, rule: &Rule) -> bool {
+        let reads = |metric: &MetricId| {
+            let clear = rule.clear_when.iter().flat_map(|condition| condition.metrics());
+            rule.when.metrics().iter().chain(&rule.key).chain(clear).any(|read| read == metric)
+        };
+        let by_others = |alarm: &Alarm| {
+            let record = alarm.record.as_ref().filter(|_| alarm.is_active());
+            alarm.rule == index
+                && record.is_some_and(|record| record.revision != rule.spec.revision)
+        };
+        !self.recalled.is_empty()
+            && self.alarms.iter().any(by_others)
+            && self.recalled.iter().any(reads)
+            && !seeded::has(Bug::JudgedByStale)
+    }
 }
 
 impl Engine {
@@ -157,14 +179,16 @@ impl Engine {
         let Some(seen) = self.evaluate(now, id, rule_index, &rule, event, effects) else {
             return false;
         };
-        let key = self.key_of(id, &rule);
+        let device = self.devices.get(id.index());
+        let awaits_word = device.is_some_and(|device| device.awaits_word(rule_index, &rule));
+        let key = self.key_of(id, &rule).filter(|_| !awaits_word);
         let mut look = Look { rule: &rule, event, key: key.as_deref().unwrap_or(&[]), seen };
         let mut happened = false;
         if !rule.key.is_empty() {
             happened |= self.look_at_other_keys(now, id, rule_index, look, key.is_some(), effects);
         }
         if key.is_none() {
-            // Whose alarm it would be cannot be told.
+            // Whose alarm it would be cannot be told, or what becomes of it.
             look.seen = Seen { when: Truth::Unknown, clear: Truth::Unknown, ..seen };
         }
         match self.slot_for(id, rule_index, look, effects) {
@@ -334,6 +358,30 @@ impl Engine {
             self.write_alarm(id, index, effects);
         }
         !next.events.is_empty()
+    }
+
+    /// Keeps with the alarms of a device that are under way what its rules judge them by from now on:
+    /// after a restart they judge by it again.
+    pub(super) fn note_judged(&mut self, id: DeviceId, effects: &mut Effects) {
+        let count = self.devices.get(id.index()).map_or(0, |device| device.alarms.len());
+        for index in 0..count {
+            let Some(device) = self.devices.get(id.index()) else { return };
+            let Some(alarm) = device.alarms.get(index).filter(|alarm| alarm.is_active()) else {
+                continue;
+            };
+            let Some(rule) = self.rule_of(id, alarm.rule) else { continue };
+            let is_same =
+                alarm.record.as_ref().is_some_and(|record| record.revision == rule.spec.revision);
+            if is_same || device.awaits_word(alarm.rule, &rule) {
+                continue;
+            }
+            let seen = seen_readings(&rule, &device.memory, &self.policy.metrics);
+            if let Some(record) = self.record_mut(id, index) {
+                record.revision.clone_from(&rule.spec.revision);
+                record.seen = seen;
+            }
+            self.write_alarm(id, index, effects);
+        }
     }
 
     pub(super) fn write_alarm(&self, id: DeviceId, index: usize, effects: &mut Effects) {

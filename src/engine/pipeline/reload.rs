@@ -109,6 +109,7 @@ impl Engine {
                 let event = device.clock.at(now);
                 self.look_concerned(now, id, &[], event, effects);
             }
+            self.note_judged(id, effects);
         }
         self.look_at_askers(now, effects);
         self.note_severities(now, effects);

@@ -97,9 +97,16 @@ impl Engine {
     fn restore_alarm(&mut self, mut record: AlarmRecord, resume: bool, now: Timestamp) {
         if !resume {
             restart_delay(&mut record.state, now);
+            if let Some(lull) = record.flapping.as_mut().and_then(|flapping| flapping.lull.as_mut())
+            {
+                lull.rising = lull.rising.map(|_| now);
+            }
         }
         if seeded::has(Bug::EpisodeReused) && record.state == AlarmState::Normal {
             record.episode = None;
+        }
+        if seeded::has(Bug::FlapsForgotten) {
+            record.flapping = None;
         }
         self.put_record(record);
     }
@@ -121,11 +128,16 @@ impl Engine {
         else {
             return;
         };
+        device.clock.recall(record.changed_at);
         for seen in &record.seen {
+            device.clock.recall(seen.at);
             if let Some(metric) = self.policy.metrics.find(&seen.metric)
                 && device.memory.latest(metric).is_none_or(|(newest, _)| newest < seen.at)
             {
                 device.memory.absorb(seen.at, metric, &seen.reading);
+                if !device.recalled.contains(&metric) {
+                    device.recalled.push(metric);
+                }
             }
         }
         if record.state.is_raised() {

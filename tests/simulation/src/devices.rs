@@ -130,7 +130,9 @@ fn measure(
         if chance.percent(55) {
             at = at + chance.secs(10, 3_600);
             say(at, metric.faulty, chance);
-            for _ in 0..chance.below(5) {
+            // Now and then it wobbles so often that it flaps.
+            let times = if chance.percent(12) { 12 } else { 5 };
+            for _ in 0..chance.below(times) {
                 let wait_max = if chance.percent(70) { 90 } else { 1_200 };
                 at = at + chance.secs(1, wait_max);
                 let range = match chance.below(3) {

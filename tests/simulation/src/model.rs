@@ -8,71 +8,16 @@ use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
 use crate::rules::{Condition, Edition, Rule, rules};
 
+mod alarm;
+mod shelves;
+mod tickets;
+
+pub use alarm::{Alarm, Shelf, State};
+use alarm::{BEFORE_ALL, Happened, Seen, Underneath, limits};
+pub use tickets::{Status, Ticket};
+
 /// A sample that is older than the newest by more than this decides nothing.
 const LATENESS: TimeSpan = TimeSpan::from_secs(10);
-
-/// Where an alarm stands. *Returned* counts as normal: nothing hangs on it but an acknowledgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Nothing, or since when the condition holds.
-    Normal {
-        /// Since when it holds, not long enough yet.
-        rising: Option<Timestamp>,
-    },
-    /// The fault is there.
-    Raised {
-        /// Somebody has taken it.
-        taken: bool,
-        /// Since when it seems to be over.
-        clearing: Option<Timestamp>,
-    },
-    /// Over, and to be reset.
-    Latched {
-        /// Somebody has taken it.
-        taken: bool,
-        /// Since when the condition holds again.
-        rising: Option<Timestamp>,
-    },
-}
-
-/// One alarm.
-#[derive(Clone, Debug)]
-pub struct Alarm {
-    /// Where it stands.
-    pub state: State,
-    /// Number of its last episode, 0 before the first.
-    pub episode: u32,
-    ticket: Option<usize>,
-    changed_at: Timestamp,
-    due: Option<Timestamp>,
-}
-
-/// How a ticket stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// Nobody has taken it.
-    Open,
-    /// Somebody has.
-    Taken,
-    /// It is over.
-    Over,
-}
-
-/// One ticket.
-#[derive(Clone, Debug)]
-pub struct Ticket {
-    /// Fingerprint of the episode that opened it.
-    pub key: String,
-    /// Where it is.
-    pub upstream: &'static str,
-    /// How it stands.
-    pub status: Status,
-    /// Alarms in it whose fault is not over.
-    pub open: BTreeSet<AlarmId>,
-    acked: bool,
-    resolved_at: Option<Timestamp>,
-    reopen_until: Option<Timestamp>,
-}
 
 /// A value that a device sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +28,10 @@ struct Device {
     values: BTreeMap<&'static str, (Timestamp, Value)>,
     /// The newest event time, and when it was received.
     newest: Option<(Timestamp, Timestamp)>,
+    /// Metrics that were not heard since a restart.
+    recalled: BTreeSet<&'static str>,
+    /// Up to when something was decided before a restart.
+    decided: Option<Timestamp>,
     /// The newest message of its own time: the same once more says nothing.
     last: Option<(Timestamp, String)>,
     alarms: BTreeMap<AlarmId, Alarm>,
@@ -102,12 +51,7 @@ pub struct Model {
     /// Every ticket, in the order in which they were opened.
     pub tickets: Vec<Ticket>,
     groups: BTreeMap<String, usize>,
-}
-
-enum Happened {
-    Raised,
-    RaisedAgain,
-    Returned,
+    has_moved: bool,
 }
 
 impl Model {
@@ -118,6 +62,7 @@ impl Model {
             devices: BTreeMap::new(),
             tickets: Vec::new(),
             groups: BTreeMap::new(),
+            has_moved: false,
         }
     }
 
@@ -126,8 +71,22 @@ impl Model {
         self.devices.values().flat_map(|device| device.alarms.iter())
     }
 
+    /// True when an alarm has moved since the last question.
+    pub fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
+    }
+
     /// Time has come to `now`.
     pub fn tick(&mut self, now: Timestamp) {
+        for end in self.ends_of_shelves(now) {
+            self.advance_all(end);
+            self.end_shelves(end);
+        }
+        self.advance_all(now);
+        self.release_held();
+    }
+
+    fn advance_all(&mut self, now: Timestamp) {
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
             let until = self.devices.get(&name).map_or(now, |device| device.time(now));
@@ -155,7 +114,9 @@ impl Model {
             }
         }
         let newest = device.newest.map(|(newest, _)| newest);
-        let after = newest.map(|newest| newest + TimeSpan::from_micros(1));
+        let own = event;
+        // What comes after a restart comes after what was decided before it, whatever the clock says.
+        let after = newest.max(device.decided).map(|before| before + TimeSpan::from_micros(1));
         let event = event.unwrap_or_else(|| after.map_or(now, |after| now.max(after)));
         let is_late = newest.is_some_and(|newest| newest.since(event) > LATENESS);
         let look_at = newest.map_or(event, |newest| newest.max(event));
@@ -165,9 +126,11 @@ impl Model {
         let Some(device) = self.devices.get_mut(name) else { return };
         for (metric, value) in values {
             let known = device.values.entry(metric).or_insert((event, *value));
-            if known.0 <= event {
+            let is_recalled = own.is_none() && device.recalled.contains(metric);
+            if known.0 <= event || is_recalled {
                 *known = (event, *value);
             }
+            device.recalled.remove(metric);
         }
         if !is_late {
             if newest.is_none_or(|newest| look_at >= newest) {
@@ -183,17 +146,33 @@ impl Model {
         for device in self.devices.values_mut() {
             device.newest = None;
             device.last = None;
+            device.recalled = device.values.keys().copied().collect();
+            let decided = device.alarms.values().flat_map(|a| [Some(a.changed_at), a.seen_at]);
+            device.decided = decided.max().flatten().filter(|at| *at > BEFORE_ALL);
+            for shelf in device.alarms.values_mut().filter_map(|alarm| alarm.shelf.as_mut()) {
+                // What ended meanwhile ends now, after the delays that ended meanwhile.
+                shelf.until = shelf.until.map(|until| until.max(now));
+            }
             for alarm in device.alarms.values_mut().filter(|_| !resume) {
                 let again = |since: &mut Option<Timestamp>| *since = since.map(|_| now);
                 match &mut alarm.state {
                     State::Normal { rising } | State::Latched { rising, .. } => again(rising),
                     State::Raised { clearing, .. } => again(clearing),
                 }
+                if let Some(Underneath::Down { rising }) = &mut alarm.flapping {
+                    again(rising);
+                }
             }
         }
         if !resume {
             self.set_due();
         }
+    }
+
+    /// It was started with these rules.
+    pub fn use_rules(&mut self, edition: Edition) {
+        self.rules = rules(edition);
+        self.set_due();
     }
 
     /// Other rules are in force.
@@ -204,51 +183,40 @@ impl Model {
         for name in names {
             let time = self.devices.get(&name).map_or(now, |device| device.time(now));
             self.look_at_rules(&name, time, &[]);
+            self.note_limits(&name);
         }
         self.set_due();
     }
 
-    /// Somebody takes an alarm.
-    pub fn take(&mut self, alarm: &AlarmId) {
-        let device = self.devices.get_mut(&alarm.device);
-        let Some(alarm) = device.and_then(|device| device.alarms.get_mut(alarm)) else { return };
-        match &mut alarm.state {
-            State::Raised { taken, .. } | State::Latched { taken, .. } if !*taken => *taken = true,
-            State::Raised { .. } | State::Latched { .. } | State::Normal { .. } => return,
-        }
-        if let Some(ticket) = alarm.ticket.and_then(|at| self.tickets.get_mut(at)) {
-            ticket.acked = true;
-        }
-    }
-
-    /// Somebody takes a ticket here: once.
-    pub fn take_ticket(&mut self, key: &str) {
-        if self.tickets.iter().any(|ticket| ticket.key == key && !ticket.acked) {
-            self.take_members(key);
-        }
-    }
-
-    fn take_members(&mut self, key: &str) {
-        let Some(ticket) = self.tickets.iter_mut().find(|ticket| ticket.key == key) else { return };
-        if !ticket.acked {
-            ticket.acked = true;
-            if ticket.status == Status::Open {
-                ticket.status = Status::Taken;
+    /// What is under way is judged by the new limits from now on, also after a restart.
+    fn note_limits(&mut self, name: &str) {
+        for rule in self.rules.clone() {
+            if self.awaits_word(name, &rule) {
+                continue;
             }
-        }
-        for alarm in ticket.open.clone() {
-            self.take(&alarm);
+            let Some(device) = self.devices.get_mut(name) else { return };
+            let under_way = device
+                .alarms
+                .iter_mut()
+                .filter(|(id, alarm)| id.rule == rule.id && alarm.is_under_way());
+            let seen_at = device.values.get(rule.metric).map(|(at, _)| *at);
+            under_way.filter(|(_, alarm)| alarm.judged_by != Some(limits(&rule))).for_each(
+                |(_, alarm)| {
+                    alarm.judged_by = Some(limits(&rule));
+                    alarm.seen_at = seen_at;
+                },
+            );
         }
     }
 
-    /// Somebody changes a ticket where it is.
-    pub fn change_ticket(&mut self, key: &str, to: Status) {
-        let Some(ticket) = self.tickets.iter_mut().find(|ticket| ticket.key == key) else { return };
-        if ticket.status == to || ticket.resolved_at.is_some() {
-            return;
-        }
-        ticket.status = to;
-        self.take_members(key);
+    /// A reading that changed nothing may be forgotten by a restart. What is known then decides by
+    /// the limits by which it was judged, and by no others.
+    fn awaits_word(&self, name: &str, rule: &Rule) -> bool {
+        let Some(device) = self.devices.get(name) else { return false };
+        let by_others = |(id, alarm): (&AlarmId, &Alarm)| {
+            id.rule == rule.id && alarm.is_under_way() && alarm.judged_by != Some(limits(rule))
+        };
+        device.recalled.contains(rule.metric) && device.alarms.iter().any(by_others)
     }
 
     /// Somebody resets an alarm.
@@ -288,7 +256,7 @@ impl Model {
             let reads = values.iter().any(|(metric, _)| *metric == rule.metric);
             let is_active = self.devices.get(name).is_some_and(|device| {
                 let mut alarms = device.alarms.iter().filter(|(known, _)| known.rule == rule.id);
-                alarms.any(|(_, alarm)| alarm.state != State::Normal { rising: None })
+                alarms.any(|(_, alarm)| alarm.is_under_way())
             });
             if reads || is_active {
                 self.look(name, index, at);
@@ -302,6 +270,13 @@ impl Model {
         else {
             return;
         };
+        if self.awaits_word(name, &rule) {
+            let of_rule = device.alarms.keys().filter(|known| known.rule == rule.id);
+            for id in of_rule.cloned().collect::<Vec<_>>() {
+                self.observe(&rule, &id, at, None);
+            }
+            return;
+        }
         let Some((_, Value(value))) = device.values.get(rule.metric).copied() else { return };
         let (when, clear) = match rule.condition {
             Condition::Above(high, low) if high == low => (value > high, value <= high),
@@ -317,148 +292,54 @@ impl Model {
         };
         let others = device.alarms.keys().filter(|known| known.rule == rule.id && **known != own);
         for other in others.cloned().collect::<Vec<_>>() {
-            self.observe(&rule, &other, at, false, true);
+            self.observe(&rule, &other, at, Some((false, true)));
         }
-        self.observe(&rule, &own, at, when, clear);
+        self.observe(&rule, &own, at, Some((when, clear)));
     }
 
-    fn observe(&mut self, rule: &Rule, id: &AlarmId, at: Timestamp, when: bool, clear: bool) {
+    fn observe(&mut self, rule: &Rule, id: &AlarmId, at: Timestamp, seen: Seen) {
         let Some(device) = self.devices.get_mut(&id.device) else { return };
-        if !when && !device.alarms.contains_key(id) {
+        let seen_at = device.values.get(rule.metric).map(|(at, _)| *at);
+        if seen.is_none_or(|(when, _)| !when) && !device.alarms.contains_key(id) {
             return;
         }
-        let alarm = device.alarms.entry(id.clone()).or_insert_with(|| Alarm {
-            state: State::Normal { rising: None },
-            episode: 0,
-            ticket: None,
-            changed_at: Timestamp::from_micros(i64::MIN),
-            due: None,
-        });
+        let alarm = device.alarms.entry(id.clone()).or_insert_with(Alarm::new);
         if at < alarm.changed_at {
             return;
         }
-        let (next, happened) = step(alarm.state, rule, at, when, clear);
-        if next != alarm.state {
+        let before = alarm.flapping;
+        let (next, happened) = alarm.go_on(rule, at, seen);
+        if next != alarm.state || before != alarm.flapping {
             alarm.state = next;
             alarm.changed_at = at;
+            self.has_moved = true;
+            alarm.judged_by = Some(limits(rule));
+            alarm.seen_at = seen_at;
         }
-        alarm.due = due(rule, next).filter(|due| *due > at);
+        alarm.due = alarm.due_by(rule).filter(|due| *due > at);
         let ticket = alarm.ticket;
         match happened {
             Some(Happened::Raised) => {
                 alarm.episode += 1;
-                let key = id.fingerprint(alarm.episode).0;
-                let ticket = self.place(rule, id, key, at);
-                if let Some(device) = self.devices.get_mut(&id.device)
-                    && let Some(alarm) = device.alarms.get_mut(id)
-                {
-                    alarm.ticket = Some(ticket);
+                alarm.ticket = None;
+                self.enter(rule, id, at);
+            }
+            Some(Happened::RaisedAgain) if ticket.is_none() => self.enter(rule, id, at),
+            Some(Happened::Returned) => {
+                alarm.held_since = None;
+                alarm.shelf = alarm.shelf.filter(|shelf| !shelf.one_shot);
+                if !rule.latch {
+                    self.leave(id, ticket, at);
                 }
             }
-            Some(Happened::Returned) if !rule.latch => self.leave(id, ticket, at),
-            Some(Happened::Returned | Happened::RaisedAgain) | None => {}
+            Some(Happened::RaisedAgain) | None => {}
         }
-    }
-
-    /// The ticket of a new episode.
-    fn place(&mut self, rule: &Rule, id: &AlarmId, key: String, at: Timestamp) -> usize {
-        let upstream = rule.upstream;
-        let group = match rule.per_device {
-            true => format!("{upstream}/{}", id.device),
-            false => format!("{upstream}//{id}"),
-        };
-        let last = self.groups.get(&group).copied();
-        if let Some((index, last)) = last.and_then(|at| Some((at, self.tickets.get_mut(at)?))) {
-            if last.status != Status::Over {
-                last.open.insert(id.clone());
-                return index;
-            }
-            if last.reopen_until.is_some_and(|until| at <= until) {
-                last.status = Status::Open;
-                last.acked = false;
-                last.resolved_at = None;
-                last.open.insert(id.clone());
-                return index;
-            }
-        }
-        let index = self.tickets.len();
-        self.tickets.push(Ticket {
-            key,
-            upstream,
-            status: Status::Open,
-            open: BTreeSet::from([id.clone()]),
-            acked: false,
-            resolved_at: None,
-            reopen_until: None,
-        });
-        self.groups.insert(group, index);
-        index
-    }
-
-    /// The fault of an alarm is over.
-    fn leave(&mut self, id: &AlarmId, ticket: Option<usize>, at: Timestamp) {
-        let Some(ticket) = ticket.and_then(|at| self.tickets.get_mut(at)) else { return };
-        if !ticket.open.remove(id) || !ticket.open.is_empty() {
-            return;
-        }
-        let within = self.rules.iter().find(|rule| rule.id == id.rule);
-        let within = within.map_or(TimeSpan::ZERO, |rule| rule.reopen_within);
-        ticket.status = Status::Over;
-        ticket.resolved_at = Some(at);
-        ticket.reopen_until = (within > TimeSpan::ZERO).then_some(at + within);
     }
 
     fn set_due(&mut self) {
         for (id, alarm) in self.devices.values_mut().flat_map(|device| &mut device.alarms) {
             if let Some(rule) = self.rules.iter().find(|rule| rule.id == id.rule) {
-                alarm.due = due(rule, alarm.state).filter(|due| *due > alarm.changed_at);
-            }
-        }
-    }
-}
-
-/// When an alarm must be looked at again.
-fn due(rule: &Rule, state: State) -> Option<Timestamp> {
-    match state {
-        State::Normal { rising } | State::Latched { rising, .. } => {
-            rising.map(|since| since + rule.on_delay)
-        }
-        State::Raised { clearing, .. } => clearing.map(|since| since + rule.off_delay),
-    }
-}
-
-/// What an alarm does on what it sees.
-fn step(
-    state: State,
-    rule: &Rule,
-    at: Timestamp,
-    when: bool,
-    clear: bool,
-) -> (State, Option<Happened>) {
-    let raised = State::Raised { taken: false, clearing: None };
-    let rise = |rising: Option<Timestamp>| {
-        let since = rising.unwrap_or(at);
-        (when && at.since(since) >= rule.on_delay, when.then_some(since))
-    };
-    match state {
-        State::Normal { rising } => match rise(rising) {
-            (true, _) => (raised, Some(Happened::Raised)),
-            (false, rising) => (State::Normal { rising }, None),
-        },
-        State::Latched { taken, rising } => match rise(rising) {
-            (true, _) => (raised, Some(Happened::RaisedAgain)),
-            (false, rising) => (State::Latched { taken, rising }, None),
-        },
-        State::Raised { taken, clearing } => {
-            let since = clearing.unwrap_or(at);
-            if !clear {
-                (State::Raised { taken, clearing: None }, None)
-            } else if at.since(since) < rule.off_delay {
-                (State::Raised { taken, clearing: Some(since) }, None)
-            } else if rule.latch {
-                (State::Latched { taken, rising: None }, Some(Happened::Returned))
-            } else {
-                (State::Normal { rising: None }, Some(Happened::Returned))
+                alarm.due = alarm.due_by(rule).filter(|due| *due > alarm.changed_at);
             }
         }
     }

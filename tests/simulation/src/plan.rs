@@ -140,6 +140,12 @@ pub enum Act {
     Reset,
     /// Have a dead letter sent again.
     Retry,
+    /// Shelve an alarm for some time.
+    Shelve,
+    /// Take an alarm out of service.
+    TakeOut,
+    /// Take an alarm from its shelf, or put it back into service.
+    PutBack,
 }
 
 impl Plan {
@@ -211,11 +217,14 @@ fn trouble(chance: &mut Chance) -> Trouble {
             let back = TimeSpan::from_micros(-by.micros());
             Trouble::Clock { by: if chance.percent(50) { by } else { back } }
         }
-        79..92 => Trouble::Operator(match chance.below(10) {
+        79..92 => Trouble::Operator(match chance.below(15) {
             0..3 => Act::TakeAlarm,
             3..5 => Act::TakeTicket,
             5..8 => Act::Reset,
-            _ => Act::Retry,
+            8..10 => Act::Retry,
+            10..12 => Act::Shelve,
+            12 => Act::TakeOut,
+            _ => Act::PutBack,
         }),
         _ => Trouble::Person {
             upstream: chance.below(UPSTREAMS),

@@ -38,6 +38,8 @@ pub struct Rule {
     pub severity: &'static str,
     /// Escalates.
     pub ladder: bool,
+    /// One that changes too often stays raised until it is calm.
+    pub flaps: bool,
 }
 
 /// Which set is in force; sets are only ever followed by later ones.
@@ -67,6 +69,7 @@ pub fn rules(edition: Edition) -> Vec<Rule> {
         upstream: "rt",
         severity: "major",
         ladder: false,
+        flaps: true,
     };
     vec![
         plain.clone(),
@@ -142,13 +145,14 @@ pub fn text(edition: Edition) -> String {
         let ladder = if rule.ladder { "ladder = \"field\"\n" } else { "" };
         text.push_str(&format!(
             "[[rule]]\nid = \"{id}\"\n{key}when = \"{when}\"\n{clear}on_delay = \"{on}\"\n\
-             off_delay = \"{off}\"\nstale_after = \"0s\"\nflapping = {{ enabled = false }}\nlatch = {latch}\nseverity = \"{severity}\"\n\
+             off_delay = \"{off}\"\nstale_after = \"0s\"\nflapping = {{ enabled = {flaps} }}\nlatch = {latch}\nseverity = \"{severity}\"\n\
              title = {{ zh = \"{word} {id}\", en = \"{id}\" }}\n\
              [rule.ticket]\nper = \"{per}\"\nupstream = \"{upstream}\"\nreopen_within = \"{reopen}\"\n{ladder}",
             id = rule.id,
             on = rule.on_delay,
             off = rule.off_delay,
             latch = rule.latch,
+            flaps = rule.flaps,
             severity = rule.severity,
             upstream = rule.upstream,
             reopen = rule.reopen_within,

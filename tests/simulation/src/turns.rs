@@ -10,7 +10,7 @@ use faultgate::service::{cores, turn};
 
 use crate::chance::Chance;
 use crate::check;
-use crate::model::Status;
+use crate::model::{Shelf, Status};
 use crate::plan::Act;
 use crate::process::{self, Process};
 use crate::world::World;
@@ -24,9 +24,9 @@ impl World {
     /// The gateway takes what has come, decides, commits, sends and acknowledges.
     pub(crate) fn take_turn(&mut self) -> anyhow::Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
-        let before = self.model.clone();
-        let (wall, seen) = (self.wall(), self.seen.clone());
-        let now = process.read_clock(wall, self.now);
+        // A turn is undone only where the machine stops in it.
+        let before = self.fuse.is_lit().then(|| self.model.clone());
+        let now = process.read_clock(self.wall(), self.now);
         let reload = self.reload;
         if let Some(edition) = reload {
             process.engine.step(now, Input::Tick, &mut process.effects);
@@ -71,17 +71,21 @@ impl World {
                 self.reload = None;
             }
             if ended.wrote || !ended.is_committed {
-                self.seen_durable = self.seen.clone();
+                self.seen_lately.clear();
             }
-        } else {
+        } else if let Some(before) = before {
             self.model = before;
-            self.seen = seen;
         }
         if ended.is_stopped {
-            self.seen = self.seen_durable.clone();
+            for number in self.seen_lately.drain(..) {
+                self.seen.remove(&number);
+            }
             return Ok(());
         }
-        check::same(self)?;
+        // Where neither has done anything there is nothing to compare.
+        if self.model.has_moved() || ended.wrote {
+            check::same(self)?;
+        }
         self.go_on();
         for source in 0..self.brokers.len() {
             self.at(self.now, crate::world::Event::Deliver(source));
@@ -122,6 +126,7 @@ impl World {
             if !self.seen.insert(number) {
                 continue;
             }
+            self.seen_lately.push(number);
             let event = said
                 .event
                 .filter(|event| event.since(now) <= AHEAD_MAX && now.since(*event) <= BACK_MAX);
@@ -173,6 +178,21 @@ impl World {
                 let latched = alarms(|state| matches!(state, AlarmState::Latched { .. }));
                 actions.extend(chance.one(&latched).cloned().map(OperatorAction::Reset));
             }
+            Act::Shelve => {
+                let known: Vec<AlarmId> = alarms(|_| true);
+                let (span, one_shot) = (chance.secs(60, 7_200), chance.percent(40));
+                let alarm = chance.one(&known).cloned();
+                actions.extend(alarm.map(|alarm| OperatorAction::Shelve { alarm, span, one_shot }));
+            }
+            Act::TakeOut => {
+                let known: Vec<AlarmId> = alarms(|_| true);
+                actions.extend(chance.one(&known).cloned().map(OperatorAction::TakeOutOfService));
+            }
+            Act::PutBack => {
+                let shelved = engine.alarms().filter(|alarm| alarm.shelf.is_some());
+                let shelved: Vec<AlarmId> = shelved.map(|alarm| alarm.id.clone()).collect();
+                actions.extend(chance.one(&shelved).cloned().map(OperatorAction::Unshelve));
+            }
             Act::Retry => {
                 let dead = |state: &JobState| matches!(state, JobState::Dead { .. });
                 let jobs = engine.outbox().jobs().filter(|job| dead(&job.state));
@@ -188,11 +208,17 @@ impl World {
                     self.model.take_ticket(&key.unwrap_or_default());
                 }
                 OperatorAction::Reset(alarm) => self.model.reset(now, alarm),
-                OperatorAction::Shelve { .. }
-                | OperatorAction::Unshelve(_)
-                | OperatorAction::TakeOutOfService(_)
-                | OperatorAction::PutIntoService(_)
-                | OperatorAction::Retry(_)
+                OperatorAction::Shelve { alarm, span, one_shot } => {
+                    let shelf = Shelf { until: Some(now + *span), one_shot: *one_shot };
+                    self.model.shelve(alarm, shelf);
+                }
+                OperatorAction::TakeOutOfService(alarm) => {
+                    self.model.shelve(alarm, Shelf { until: None, one_shot: false });
+                }
+                OperatorAction::Unshelve(alarm) | OperatorAction::PutIntoService(alarm) => {
+                    self.model.unshelve(alarm);
+                }
+                OperatorAction::Retry(_)
                 | OperatorAction::Drop(_)
                 | OperatorAction::Approve(_)
                 | OperatorAction::TakeBack(_) => {}

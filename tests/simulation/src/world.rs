@@ -79,9 +79,9 @@ pub struct World {
     pub(crate) story: Story,
     pub(crate) now: Timestamp,
     pub(crate) model: Model,
-    /// Publications that the gateway has taken in, and those of which it would know after a crash.
+    /// Publications that the gateway has taken in, and those of which it would not know after a crash.
     pub(crate) seen: BTreeSet<usize>,
-    pub(crate) seen_durable: BTreeSet<usize>,
+    pub(crate) seen_lately: Vec<usize>,
     pub(crate) brokers: Vec<Broker>,
     pub(crate) servers: Vec<Server>,
     pub(crate) outages: Vec<Option<(Outage, Timestamp)>>,
@@ -117,7 +117,7 @@ impl World {
             now: plan.start,
             model: Model::new(Edition::First),
             seen: BTreeSet::new(),
-            seen_durable: BTreeSet::new(),
+            seen_lately: Vec::new(),
             brokers: (0..SOURCES).map(Broker::new).collect(),
             servers: vec![
                 Server::new("desk", System::Desk, TimeSpan::ZERO),
@@ -383,7 +383,10 @@ impl World {
     }
 
     fn start(&mut self) -> anyhow::Result<()> {
-        let policy = process::policy(self.edition)?;
+        // Rules that were changed meanwhile are those it starts with.
+        let edition = self.reload.take().unwrap_or(self.edition);
+        self.edition = edition;
+        let policy = process::policy(edition)?;
         let wall = self.wall();
         let started = Process::start(wall, self.now, &self.disk, &self.net, &self.fuse, policy)?;
         let Some((process, resume)) = started else {
@@ -392,6 +395,7 @@ impl World {
             return Ok(());
         };
         self.model.restart(process.turned_at, resume);
+        self.model.use_rules(edition);
         self.tell("gateway", || {
             let again = if resume { "" } else { "; delays begin again" };
             format!("starts; its clock says {}{again}", process.turned_at)
