@@ -3,6 +3,7 @@
 //! Exit codes: 0 fine, 1 found something wrong in what was checked, 2 wrong use or could not run.
 
 mod backtest;
+mod backup;
 mod bill;
 mod books;
 mod bundle;
@@ -109,6 +110,10 @@ enum Command {
     Bill(bill::Args),
     /// Verify or export the ledger
     Ledger(ledger::Args),
+    /// Write a consistent copy of everything that the gateway keeps, also while it runs
+    Backup(backup::BackupArgs),
+    /// Put a backup into a data folder, on this machine or another
+    Restore(backup::RestoreArgs),
     /// Write everything that is yours in open formats
     Export(bundle::ExportArgs),
     /// Read a bundle, and hold it against its own hashes
@@ -146,6 +151,8 @@ pub fn main() -> ExitCode {
         Command::Rules(args) => rules::run(args, globals),
         Command::Bill(args) => bill::run(args, globals),
         Command::Ledger(args) => ledger::run(args, globals),
+        Command::Backup(args) => backup::backup(args, globals),
+        Command::Restore(args) => backup::restore(args, globals),
         Command::Export(args) => bundle::export(args, globals),
         Command::Import(args) => bundle::import(args),
         Command::Report(args) => report::run(args, globals),

@@ -1,5 +1,8 @@
 //! Asking the gateway: the running one by its API, else the store of the one that is stopped.
 
+use std::io::Write;
+use std::time::Duration;
+
 use anyhow::{Context, bail};
 use serde_json::{Value as Json, json};
 
@@ -83,6 +86,23 @@ pub fn get_bytes(config: &Config, path: &str) -> anyhow::Result<Vec<u8>> {
         let answer = answer.context("the gateway does not answer")?;
         let answer = answer.error_for_status().context("the gateway refused")?;
         Ok(answer.bytes().await.context("the answer broke off")?.to_vec())
+    })
+}
+
+/// How long a download may take; one that stands still ends sooner.
+const DOWNLOAD_WITHIN: Duration = Duration::from_secs(6 * 3_600);
+
+/// Writes what the running gateway answers with to `out`.
+pub fn download(config: &Config, path: &str, out: &mut dyn Write) -> anyhow::Result<()> {
+    runtime()?.block_on(async {
+        let url = format!("http://{}{path}", config.listen);
+        let answer = upstream::plain_client()?.get(&url).timeout(DOWNLOAD_WITHIN).send().await;
+        let answer = answer.context("the gateway does not answer")?;
+        let mut answer = answer.error_for_status().context("the gateway refused")?;
+        while let Some(piece) = answer.chunk().await.context("the answer broke off")? {
+            out.write_all(&piece).context("the answer cannot be kept")?;
+        }
+        Ok(())
     })
 }
 

@@ -47,8 +47,11 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// A rename is on disk once the folder is.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// A rename is on disk once the folder is: that of `path`.
+///
+/// # Errors
+/// What the disk says.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
         Some(_) | None => File::open(".")?.sync_all(),

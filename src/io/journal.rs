@@ -16,6 +16,7 @@
 //! | `n/MICROSECOND/TICKET` | a line of the digest |
 //! | `m/schema` | the schema's version |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
+//! | `m/restored` | from when the store is, where it was put back from a backup |
 //! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
 
@@ -36,6 +37,7 @@ use crate::engine::types::digest::DigestLine;
 use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
 use crate::engine::types::ledger::LedgerRow;
+use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
 
@@ -43,6 +45,7 @@ use crate::engine::types::time::Timestamp;
 const SCHEMA: u32 = 1;
 const SCHEMA_KEY: &[u8] = b"m/schema";
 const ALIVE_KEY: &[u8] = b"m/alive";
+const RESTORED_KEY: &[u8] = b"m/restored";
 const QUARANTINE: &str = "q/";
 /// Records that are moved to quarantine in one commit.
 const QUARANTINE_BATCH: usize = 256;
@@ -72,6 +75,8 @@ pub struct Snapshot {
     pub received: Vec<(String, Vec<u64>)>,
     /// When the gateway was last known to run; `None` before the first time.
     pub alive_at: Option<Timestamp>,
+    /// From when the store is, where it was put back from a backup.
+    pub restored: Option<Restored>,
     /// Records that could not be read; they were moved to quarantine, and the rest goes on.
     pub quarantined: Vec<Quarantined>,
 }
@@ -156,6 +161,14 @@ impl Journal {
         }
         let value = json(&key, statement)?;
         self.store.commit(vec![(key, value)])
+    }
+
+    /// Marks the store as put back from a backup. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub fn put_restored(&self, restored: Restored) -> Result<(), StoreError> {
+        self.store.commit(vec![(RESTORED_KEY.to_vec(), json(RESTORED_KEY, &restored)?)])
     }
 
     /// The bytes of the ledger from row `sequence` on, in order.
@@ -262,6 +275,9 @@ impl<S: Records> Journal<S> {
         }
         snapshot.last_ticket = self.last_ticket()?;
         snapshot.alive_at = self.alive_at()?;
+        // One that cannot be read must not be taken for none: tickets would be opened twice.
+        let restored = self.store.get(RESTORED_KEY)?;
+        snapshot.restored = restored.map(|value| read("m/restored", &value)).transpose()?;
         snapshot.quarantined = lost;
         Ok(snapshot)
     }

@@ -1,5 +1,6 @@
 //! Touches the world and decides nothing: brokers, disk, clock, HTTP, service manager.
 
+pub mod backup;
 pub mod clock;
 pub mod desk;
 pub mod durable;

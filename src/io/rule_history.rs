@@ -74,6 +74,35 @@ pub fn hash(files: &[RuleText]) -> String {
     hasher.finalize().to_hex().chars().take(16).collect()
 }
 
+/// The files of the history in a data folder, by name, as they are.
+///
+/// # Errors
+/// What the disk says.
+pub fn files(data: &Path) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let history = RuleHistory::of(data);
+    let mut files = Vec::new();
+    for number in history.numbers()? {
+        let path = history.path(number);
+        match fs::read(&path) {
+            Ok(content) => files.push((file_name(number), content)),
+            // A newer set has taken its place meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+/// True for the name of a file of the history.
+pub fn is_file_name(name: &str) -> bool {
+    let number = name.strip_suffix(".json").and_then(|number| number.parse::<u64>().ok());
+    number.is_some_and(|number| file_name(number) == name)
+}
+
+fn file_name(number: u64) -> String {
+    format!("{number:010}.json")
+}
+
 /// The folder with the sets.
 #[derive(Clone, Debug)]
 pub struct RuleHistory {
@@ -150,7 +179,7 @@ impl RuleHistory {
     }
 
     fn path(&self, number: u64) -> PathBuf {
-        self.folder.join(format!("{number:010}.json"))
+        self.folder.join(file_name(number))
     }
 }
 

@@ -215,8 +215,15 @@ pub async fn start(
     let upstreams = upstreams(config, http)?;
     let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
     let hooks = upstream::hooks(upstreams.clone(), changes_told.clone());
+    let kept = web::backup::Kept {
+        journal: Arc::clone(&journal),
+        desk: desk.clone(),
+        data: config.gateway.data.clone(),
+        gateway: config.gateway.id.clone(),
+    };
     let pages = desk::router(desk).merge(web::books::router(Arc::clone(&journal), asker.clone()));
-    let (pages, hosts) = (pages.merge(hooks), config.hosts.clone());
+    let pages = pages.merge(hooks).merge(web::backup::router(kept));
+    let hosts = config.hosts.clone();
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());
     tasks.push(tokio::spawn(web::serve(listener, asks, metrics, pages, hosts, stopped.clone())));
@@ -356,6 +363,7 @@ pub fn snapshot(stored: journal::Snapshot) -> Snapshot {
         ticket_last: stored.last_ticket,
         received: stored.received,
         alive_at: stored.alive_at,
+        restored: stored.restored,
     }
 }
 

@@ -22,7 +22,8 @@ impl Engine {
         action: Action,
         effects: &mut Effects,
     ) {
-        let number = ticket.next_effect;
+        let is_open = matches!(action, Action::Open(_));
+        let number = self.next_effect(ticket, is_open);
         ticket.next_effect = number.saturating_add(1);
         let job = JobRecord {
             key: JobKey { ticket: ticket.id, number },
@@ -35,7 +36,8 @@ impl Engine {
             state: JobState::Waiting {
                 attempts: 0,
                 not_before: now,
-                uncertain: false,
+                // A gateway whose state was restored may have opened it before.
+                uncertain: is_open && self.restored.is_some(),
                 reason: String::new(),
             },
         };
@@ -97,6 +99,11 @@ impl Engine {
         match fate {
             Fate::Done(job) => {
                 effects.writes.push(Write::JobGone(job.key));
+                if let (Action::Open(_), Outcome::Done { found, .. }) =
+                    (&job.action, &delivered.outcome)
+                {
+                    self.opened_after_restore(now, &mut ticket, *found, effects);
+                }
                 if matches!(job.action, Action::Resolve { .. }) {
                     let at = ticket.resolved_at.unwrap_or(now);
                     self.close_members(now, &mut ticket, at, effects);

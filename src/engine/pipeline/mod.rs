@@ -33,6 +33,7 @@ mod redelivery;
 mod rejected;
 mod reload;
 mod restore;
+mod restored;
 mod samples;
 mod shelves;
 mod suppression;
@@ -56,6 +57,7 @@ use super::types::effect::Effects;
 use super::types::input::Input;
 use super::types::message::Message;
 use super::types::names::{DeviceId, DeviceKind, Names};
+use super::types::restored::Restored;
 use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
@@ -140,6 +142,8 @@ pub struct Engine {
     paths_down: BTreeSet<usize>,
     /// What is raised before then waits until then.
     settles_until: Timestamp,
+    /// From when the state is, where it was put back from a backup.
+    restored: Option<Restored>,
     redelivery: Redelivery,
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
@@ -169,6 +173,8 @@ enum Timer {
     Askers,
     /// A period of a budget begins.
     Period,
+    /// The tickets of a restored state are to be confirmed.
+    Confirm,
 }
 
 impl Engine {
@@ -204,6 +210,7 @@ impl Engine {
             absence_held_since: now,
             paths_down: BTreeSet::new(),
             settles_until: now,
+            restored: None,
             redelivery: Redelivery::default(),
             unknown,
             rejected: RejectedSamples::default(),
@@ -335,6 +342,7 @@ impl Engine {
                 Timer::Untold(ticket) => self.fire_untold(now, ticket, effects),
                 Timer::Askers => self.fire_askers(now, effects),
                 Timer::Period => self.begin_period(now, effects),
+                Timer::Confirm => self.confirm_restored(now, effects),
             }
         }
     }

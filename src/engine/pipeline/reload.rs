@@ -81,7 +81,12 @@ impl Engine {
         self.timers.retain(|(_, timer)| {
             matches!(
                 timer,
-                Timer::Ladder(_) | Timer::Askers | Timer::Groups | Timer::Untold(_) | Timer::Period
+                Timer::Ladder(_)
+                    | Timer::Askers
+                    | Timer::Groups
+                    | Timer::Untold(_)
+                    | Timer::Period
+                    | Timer::Confirm
             )
         });
         if old.budgets != self.policy.budgets || old.plan != self.policy.plan {

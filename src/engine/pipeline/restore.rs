@@ -2,7 +2,7 @@
 
 use super::devices::Alarm;
 use super::redelivery::Redelivery;
-use super::{Engine, Settings};
+use super::{Engine, Settings, Timer};
 use crate::engine::guard::LedgerEnd;
 use crate::engine::policy::Policy;
 use crate::engine::types::alarm::{AlarmRecord, AlarmState};
@@ -10,6 +10,7 @@ use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::effect::Effects;
 use crate::engine::types::job::JobRecord;
 use crate::engine::types::names::DeviceId;
+use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::seeded::{self, Bug};
@@ -33,6 +34,8 @@ pub struct Snapshot {
     pub received: Vec<(String, Vec<u64>)>,
     /// When the gateway was last known to run; `None` on the first start.
     pub alive_at: Option<Timestamp>,
+    /// From when all of it is, where it was put back from a backup.
+    pub restored: Option<Restored>,
 }
 
 impl Engine {
@@ -54,6 +57,7 @@ impl Engine {
             engine.settles_until = now + engine.settings.settle;
             engine.outbox.hold(engine.settles_until);
         }
+        engine.restored = stored.restored;
         engine.redelivery = Redelivery::restore(stored.received);
         engine.ledger = stored.ledger;
         engine.guard.set_blind(true);
@@ -83,6 +87,9 @@ impl Engine {
             engine.restore_alarm(record, resume, now);
         }
         engine.restore_members();
+        if engine.restored.is_some() {
+            engine.timers.insert((engine.settles_until, Timer::Confirm));
+        }
         engine.settle_departed(now, effects);
         engine.recount_peers();
         engine.restore_suppression(now);

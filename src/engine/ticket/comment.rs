@@ -83,6 +83,19 @@ pub fn comment_resolved(speech: Speech, at: Timestamp, lasted: TimeSpan) -> Stri
     }
 }
 
+/// The gateway was put back from a backup, and the fault is raised.
+pub fn comment_restored(speech: Speech, backup_at: Timestamp) -> String {
+    let at = speech.time(backup_at);
+    match speech.language {
+        Language::Chinese => {
+            format!("网关已由 {at} 的备份恢复；故障仍然存在，因此工单保持打开。")
+        }
+        Language::English => format!(
+            "The gateway was put back from a backup of {at}; the fault is still there, and the ticket stays open."
+        ),
+    }
+}
+
 /// Nobody has taken the ticket in time.
 pub fn comment_escalated(
     speech: Speech,

@@ -22,6 +22,7 @@ pub mod message;
 pub mod names;
 pub mod period;
 pub mod question;
+pub mod restored;
 pub mod rule;
 pub mod selector;
 pub mod severity;

@@ -76,6 +76,17 @@ impl Desk {
         self.changes.subscribe()
     }
 
+    /// Hands every record of the desk to `take`; see [`crate::io::store::Store::copy`]. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`crate::io::store::Store::copy`].
+    pub fn copy<E: From<StoreError>>(
+        &self,
+        take: impl FnMut(Vec<u8>, Option<Vec<u8>>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.book.store.copy(take)
+    }
+
     fn tell(&self, change: Change) {
         // Nobody may be listening.
         drop(self.changes.send(change));

@@ -65,6 +65,12 @@ pub enum StoreError {
         /// Why.
         cause: String,
     },
+    /// No copy can be made now.
+    #[error("no copy of the store can be made now: {cause}; try again later")]
+    CopyRefused {
+        /// Why.
+        cause: String,
+    },
     /// The writer has ended.
     #[error("the store is closed")]
     Closed,

@@ -7,6 +7,7 @@
 //! threads and makes the file longer, which costs three times what the disk needs: commits go into
 //! a log in front of it, and from there into sled a thousand at a time.
 
+mod copy;
 mod error;
 mod fold;
 mod log;
@@ -259,7 +260,7 @@ impl Store {
         self.read(|db| {
             for found in db.range(from.to_vec()..) {
                 let (key, record) = found?;
-                if !key.starts_with(prefix) {
+                if !key.starts_with(prefix) || key.first() == Some(&value::CHUNK_SPACE) {
                     break;
                 }
                 if let Some(value) = assemble(db, &key, &record)? {

@@ -17,6 +17,9 @@ use super::open::{self, free_bytes};
 use super::wal::{self, Entries, Wal};
 use super::{Batch, OpenNotes, StoreError, StoreOptions};
 
+/// Bytes that may be written while a copy is made.
+const COPY_BYTES_MAX: usize = 256 << 20;
+
 /// Batches that share a commit at most.
 const GROUP_MAX: usize = 512;
 
@@ -55,6 +58,32 @@ pub(super) fn serve(writer: &Mutex<Writer>, mut queue: mpsc::Receiver<Commit>) {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     log: Log<File, Folder>,
+    /// What was committed since the copy began that is being made.
+    since_copy: Option<Written>,
+}
+
+/// What was committed while a copy was made, the last of each key.
+#[derive(Debug, Default)]
+struct Written {
+    entries: Entries,
+    bytes: usize,
+}
+
+impl Written {
+    fn add(&mut self, entries: Entries) {
+        let bytes =
+            entries.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
+        self.bytes = self.bytes.saturating_add(bytes.sum());
+        if self.is_too_much() {
+            self.entries = Entries::new();
+        } else {
+            self.entries.extend(entries);
+        }
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.bytes > COPY_BYTES_MAX
+    }
 }
 
 impl Writer {
@@ -80,7 +109,7 @@ impl Writer {
         open::sync_dir(dir).map_err(failed)?;
         let shared = Arc::new(shared);
         let folder = Folder::start(Arc::clone(&shared)).map_err(failed)?;
-        Ok((Writer { shared, log: Log::new(wal, folder) }, notes))
+        Ok((Writer { shared, log: Log::new(wal, folder), since_copy: None }, notes))
     }
 
     /// What readers need.
@@ -105,6 +134,30 @@ impl Writer {
                 needed_bytes: self.shared.options.min_free_bytes,
             });
         }
-        self.log.commit(merged)
+        let copied = self.since_copy.is_some().then(|| merged.clone());
+        self.log.commit(merged)?;
+        if let (Some(written), Some(copied)) = (&mut self.since_copy, copied) {
+            written.add(copied);
+        }
+        Ok(())
+    }
+
+    /// From now on what is committed is kept for a copy as well.
+    pub fn begin_copy(&mut self) -> Result<(), StoreError> {
+        if self.since_copy.is_some() {
+            return Err(StoreError::CopyRefused { cause: "another copy is being made".to_owned() });
+        }
+        self.since_copy = Some(Written::default());
+        Ok(())
+    }
+
+    /// What was committed since the copy began.
+    pub fn end_copy(&mut self) -> Result<Entries, StoreError> {
+        let written = self.since_copy.take().unwrap_or_default();
+        if written.is_too_much() {
+            let cause = format!("more than {COPY_BYTES_MAX} bytes were written meanwhile");
+            return Err(StoreError::CopyRefused { cause });
+        }
+        Ok(written.entries)
     }
 }

@@ -4,6 +4,7 @@
 //! gateway's loop into JSON.
 
 mod api;
+pub mod backup;
 pub mod books;
 mod hosts;
 mod reload;
