@@ -146,7 +146,7 @@ impl Engine {
             };
             let evidence = self.evidence(now, device, &rule, &spec, incident, None);
             let text = ticket::comment_reopened(self.speech(), &evidence);
-            self.add_job(now, &mut ticket, Action::Comment { text }, effects);
+            self.follow_up(now, &mut ticket, Action::Comment { text }, effects);
             self.put_ticket(ticket, effects);
         }
         let event = AlarmEvent::Raised { held_by: None };
