@@ -11,8 +11,10 @@ use faultgate::engine::types::decision::{Decision, TicketEvent};
 use faultgate::engine::types::device::DeviceFacts;
 use faultgate::engine::types::diagnostic::{Report, Source};
 use faultgate::engine::types::input::{Input, OperatorAction};
+use faultgate::engine::types::ledger::Meter;
 use faultgate::engine::types::message::{Reading, Value};
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
+use rust_decimal::Decimal;
 use serde_json::Value as Json;
 
 const RULE: &str =
@@ -158,18 +160,23 @@ fn at(text: &str) -> Timestamp {
     Timestamp::parse_rfc3339(text).unwrap()
 }
 
-/// An engine with one rule on a budget, that some freezers get too warm under.
-fn rehearse(severity: &str, amount: &str, devices: u32) -> Rehearsal {
-    let rule = RULE.replace("SEVERITY", severity).replace("SAFETY", "false");
+/// An engine with one rule, prices and a budget.
+fn rehearsal(rule: &str, plan: &str, amount: &str) -> Rehearsal {
     let budgets = format!("[[budget]]\nid = \"all\"\namount = \"{amount}\"\n");
-    let texts = [("rule.toml", rule), ("plan.toml", PLAN.to_owned()), ("budgets.toml", budgets)];
-    let sources = texts.map(|(file, text)| Source { file: file.into(), text });
+    let texts = [("rule.toml", rule), ("plan.toml", plan), ("budgets.toml", &budgets)];
+    let sources = texts.map(|(file, text)| Source { file: file.into(), text: text.to_owned() });
     let report = Report::default();
     let policy = policy::compile(&sources, &["desk"], &report);
     let policy = policy.unwrap_or_else(|| panic!("{:?}", report.into_sorted()));
     let settings = config::defaults().unwrap().settings().unwrap();
+    Rehearsal::new(settings, policy, at("2026-03-02T08:00:00Z"))
+}
+
+/// A rule on a budget, and some freezers that get too warm, a second apart.
+fn rehearse(severity: &str, amount: &str, devices: u32) -> Rehearsal {
+    let rule = RULE.replace("SEVERITY", severity).replace("SAFETY", "false");
+    let mut rehearsal = rehearsal(&rule, PLAN, amount);
     let start = at("2026-03-02T08:00:00Z");
-    let mut rehearsal = Rehearsal::new(settings, policy, start);
     for device in 0..devices {
         let facts = DeviceFacts {
             id: format!("冷柜-{device}"),
@@ -237,4 +244,73 @@ fn alarms_that_are_folded_for_money_are_written_on_their_ticket_once_a_minute() 
     let digest = rehearsal.engine().tickets().last().expect("a digest");
     // Opened, and the one comment that counts what joined it: no call for each alarm.
     assert_eq!((digest.alarms, digest.next_effect), (3, 3));
+}
+
+/// Prices of everything that is done on a ticket.
+const EVERY_CALL: &str = "[plan]\nid = \"calls\"\ncurrency = \"CNY\"\n\
+    [[line]]\nid = \"t\"\nkind = \"per_unit\"\nmeter = \"ticket.created\"\nunit = \"1.20\"\n\
+    [[line]]\nid = \"e\"\nkind = \"per_unit\"\nmeter = \"ticket.escalated\"\nunit = \"0.50\"\n\
+    [[line]]\nid = \"a\"\nkind = \"per_unit\"\nmeter = \"api.call\"\nunit = \"0.01\"\n";
+
+/// Twelve freezers of a site, one after the other, too warm, a minute apart; then all well again.
+/// What was spent at the greatest, and what is open in the end.
+fn crowd(severity: &str, safety: bool, amount: &str) -> (Rehearsal, Decimal) {
+    let rule = RULE.replace("SEVERITY", severity).replace("SAFETY", &safety.to_string());
+    let rule = format!(
+        "{rule}[rule.ticket]\nper = \"site\"\ngroup_wait = \"0s\"\ngroup_interval = \"30s\"\nladder = \"up\"\n\
+         [[ladder]]\nid = \"up\"\n[[ladder.step]]\nafter = \"3m\"\nticket = { priority = \"raise\" }\n"
+    );
+    let mut rehearsal = rehearsal(&rule, EVERY_CALL, amount);
+    let start = at("2026-03-02T08:00:00Z");
+    let mut most = Decimal::ZERO;
+    for turn in 0..24 {
+        let (device, value) = (turn % 12, if turn < 12 { 9.0 } else { 3.0 });
+        let facts = DeviceFacts {
+            id: format!("冷柜-{device}"),
+            class: "freezer".into(),
+            site: "上海".into(),
+            ..DeviceFacts::default()
+        };
+        let now = start + TimeSpan::from_secs(60 * turn);
+        let readings = vec![("t".to_owned(), Reading::Good(Value::Float(value)))];
+        rehearsal.receive(now, Input::Readings { facts, at: now, readings });
+        most = most.max(rehearsal.engine().standings()[0].spent.expect("prices"));
+    }
+    (rehearsal, most)
+}
+
+fn used(rehearsal: &Rehearsal, meter: Meter) -> u32 {
+    rehearsal.usage.get(&meter).map_or(0, |quantity| (*quantity).try_into().unwrap())
+}
+
+#[test]
+fn comments_and_escalations_of_a_ticket_stay_within_the_budget_and_it_is_closed_all_the_same() {
+    for cents in [122, 123, 125, 130, 173, 174, 180] {
+        let amount = format!("{}.{:02}", cents / 100, cents % 100);
+        let (rehearsal, most) = crowd("major", false, &amount);
+        assert!(most <= amount.parse().unwrap(), "{most} of {amount}");
+        let ticket = rehearsal.engine().tickets().next().expect("a ticket");
+        assert!(ticket.status.is_over(), "{amount}: {ticket:?}");
+        // Opened, closed, and as many in between as there is money for.
+        let calls = used(&rehearsal, Meter::ApiCall);
+        let steps = used(&rehearsal, Meter::TicketEscalated);
+        assert!(calls >= 2 + steps && 120 + calls + 50 * steps <= cents, "{calls}, {steps}");
+    }
+}
+
+#[test]
+fn what_a_budget_folds_is_told_on_the_call_that_closes_the_ticket() {
+    let (rehearsal, most) = crowd("major", false, "1.22");
+    assert_eq!(most.to_string(), "1.22");
+    let late = |decision: &&Decision| {
+        matches!(decision, Decision::Ticket { event: TicketEvent::Delayed { .. }, .. })
+    };
+    assert_eq!(rehearsal.decisions.iter().filter(late).count(), 1);
+}
+
+#[test]
+fn a_safety_fault_is_followed_up_whatever_the_budget_says() {
+    let (rehearsal, most) = crowd("critical", true, "1.22");
+    assert!(most > Decimal::ONE + Decimal::ONE / Decimal::TWO, "{most}");
+    assert_eq!(used(&rehearsal, Meter::TicketEscalated), 1);
 }

@@ -13,6 +13,7 @@ use crate::engine::types::decision::Notice;
 use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter, Rung};
 use crate::engine::types::period::{Calendar, Period};
 use crate::engine::types::tariff::{Quantities, Share, Tariff};
+use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Points of percent by which a rung must be undercut before it is left downwards.
@@ -56,6 +57,7 @@ pub struct Guard {
     watches: Vec<Watch>,
     tariff: Option<Arc<dyn Tariff>>,
     reserved: BTreeMap<String, Reserved>,
+    closings: BTreeMap<TicketId, Reserved>,
     blind: bool,
 }
 
@@ -93,7 +95,7 @@ impl Guard {
             Watch { budget, calendar, period, committed, pending, rung, told }
         };
         let watches = budgets.into_iter().map(watch).collect();
-        Guard { watches, tariff, reserved: BTreeMap::new(), blind: false }
+        Guard { watches, tariff, ..Guard::default() }
     }
 
     /// While the ledger is not read, nothing but safety and critical faults is paid for.
@@ -192,7 +194,7 @@ impl Guard {
             LedgerState::Released => self.give_back(&row.idem),
             LedgerState::Committed => {
                 self.give_back(&row.idem);
-                for index in self.covering(row) {
+                for index in self.covering(spender_of(row)) {
                     if let Some(watch) = self.watches.get_mut(index)
                         && watch.period.contains(at)
                     {
@@ -228,14 +230,7 @@ impl Guard {
         self.watches.iter().map(standing).collect()
     }
 
-    fn covering(&self, row: &LedgerRow) -> Vec<usize> {
-        let spender = Spender {
-            customer: &row.customer,
-            site: &row.site,
-            region: &row.region,
-            device_class: &row.device_class,
-            rule: &row.rule,
-        };
+    fn covering(&self, spender: Spender<'_>) -> Vec<usize> {
         let watches = self.watches.iter().enumerate();
         let covering = watches.filter(|(_, watch)| watch.budget.scope.covers(spender));
         covering.map(|(index, _)| index).collect()
@@ -243,20 +238,43 @@ impl Guard {
 
     fn set_aside(&mut self, row: &LedgerRow) {
         self.give_back(&row.idem);
-        let watches = self.covering(row);
-        for index in &watches {
-            if let Some(watch) = self.watches.get_mut(*index) {
-                watch.pending[row.meter] += row.qty;
-            }
-        }
-        let reserved = Reserved { meter: row.meter, quantity: row.qty, watches };
+        let reserved = self.pending(row.meter, row.qty, spender_of(row));
         self.reserved.insert(row.idem.clone(), reserved);
     }
 
     fn give_back(&mut self, idem: &str) {
-        let Some(Reserved { meter, quantity, watches }) = self.reserved.remove(idem) else {
-            return;
-        };
+        if let Some(reserved) = self.reserved.remove(idem) {
+            self.not_pending(reserved);
+        }
+    }
+
+    /// Keeps back the call that closes an open ticket, so that it is paid for whatever comes. It is
+    /// no row of the ledger: nothing has been decided yet.
+    pub fn keep_closing(&mut self, ticket: TicketId, spender: Spender<'_>) {
+        if self.is_on() && !self.closings.contains_key(&ticket) {
+            let closing = self.pending(Meter::ApiCall, Decimal::ONE, spender);
+            self.closings.insert(ticket, closing);
+        }
+    }
+
+    /// The ticket is closed, or is about to be: the call has rows of its own.
+    pub fn free_closing(&mut self, ticket: TicketId) {
+        if let Some(closing) = self.closings.remove(&ticket) {
+            self.not_pending(closing);
+        }
+    }
+
+    fn pending(&mut self, meter: Meter, quantity: Decimal, spender: Spender<'_>) -> Reserved {
+        let watches = self.covering(spender);
+        for index in &watches {
+            if let Some(watch) = self.watches.get_mut(*index) {
+                watch.pending[meter] += quantity;
+            }
+        }
+        Reserved { meter, quantity, watches }
+    }
+
+    fn not_pending(&mut self, Reserved { meter, quantity, watches }: Reserved) {
         for index in watches {
             if let Some(watch) = self.watches.get_mut(index) {
                 watch.pending[meter] -= quantity;
@@ -303,6 +321,16 @@ impl Guard {
             forecast[meter] = scaled.unwrap_or(quantity).round();
         }
         (used, self.cost(watch, &forecast, &forecast))
+    }
+}
+
+fn spender_of(row: &LedgerRow) -> Spender<'_> {
+    Spender {
+        customer: &row.customer,
+        site: &row.site,
+        region: &row.region,
+        device_class: &row.device_class,
+        rule: &row.rule,
     }
 }
 

@@ -4,26 +4,21 @@
 use std::sync::Arc;
 
 use super::evidence::Entry;
+use super::follow_ups::entering;
 use super::suppression::Cause;
 use super::{Engine, Timer};
 use crate::engine::guard::{self, Admission, Course, Guard, LedgerEnd, Spender, Standing, Verdict};
-use crate::engine::merge;
+use crate::engine::merge::{self, Placement};
 use crate::engine::types::alarm::{AlarmRecord, Fingerprint, HeldBy};
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::JobState;
-use crate::engine::types::ledger::{LedgerRow, Meter, Rung};
+use crate::engine::types::ledger::{LedgerRow, Rung};
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::tariff::{Quantities, Tariff};
 use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::Timestamp;
-use rust_decimal::Decimal;
-
-/// What a new ticket moves at once: itself, the call that opens it and the one that resolves it.
-fn opening() -> Quantities {
-    Quantities::ZERO.with(Meter::TicketCreated, Decimal::ONE).with(Meter::ApiCall, Decimal::TWO)
-}
 
 /// A raised alarm that has no ticket for want of money.
 #[derive(Debug)]
@@ -72,6 +67,9 @@ impl Engine {
             }
         }
         self.guard.restore(open.into_iter());
+        let open = self.tickets.values().filter(|ticket| !ticket.status.is_over());
+        let open: Vec<TicketRecord> = open.cloned().collect();
+        open.iter().for_each(|ticket| self.keep_closing(ticket));
         self.guard.set_blind(false);
         self.guard.measure(now);
         self.timers.insert((now, Timer::Lift));
@@ -142,13 +140,16 @@ impl Engine {
         };
         let facts = &device.facts;
         let upstream = self.upstream_of(spec);
-        if !matches!(merge::place(self.last_of(group), raised_at), merge::Placement::Open) {
+        let placement = merge::place(self.last_of(group), raised_at);
+        if matches!(placement, Placement::Join(_)) {
             return Ok(None);
         }
         let spender = Spender::of(facts, &spec.id);
         let rung = self.guard.rung(spender).unwrap_or_default();
-        let admission = self.guard.admission(spender, &opening());
-        if rung == Rung::Green && admission == Admission::Ordinary {
+        let admission = self.guard.admission(spender, &entering(placement));
+        // A ticket that is there is reopened on any rung, while there is money for it.
+        let is_reopened = matches!(placement, Placement::Reopen(_));
+        if (rung == Rung::Green || is_reopened) && admission == Admission::Ordinary {
             return Ok(None);
         }
         let same = self.open_ticket_of(&facts.id, upstream);
@@ -178,19 +179,17 @@ impl Engine {
     }
 
     /// Tells the owner of the budget when a ticket is opened that the money is not there for.
-    pub(super) fn tell_overspent(&self, ticket: &TicketRecord, effects: &mut Effects) {
+    pub(super) fn tell_overspent(
+        &self,
+        ticket: &TicketRecord,
+        moves: &Quantities,
+        effects: &mut Effects,
+    ) {
         if !self.guard.is_on() {
             return;
         }
         let account = self.account(ticket);
-        let spender = Spender {
-            customer: &account.customer,
-            site: &account.site,
-            region: &account.region,
-            device_class: &account.device_class,
-            rule: &account.rule,
-        };
-        if self.guard.admission(spender, &opening()) > Admission::Reserve {
+        if self.guard.admission(account.spender(), moves) > Admission::Reserve {
             effects
                 .decisions
                 .push(Decision::Overspent { ticket: ticket.id, safety: ticket.safety });

@@ -42,6 +42,7 @@ impl Engine {
             },
         };
         let account = self.account(ticket);
+        self.keep_closing(ticket);
         let rows = guard::reserve(&mut self.ledger, now, &job, &account);
         self.book(now, rows, effects);
         let is_kept = matches!(job.action, Action::Resolve { .. });
@@ -148,7 +149,7 @@ impl Engine {
             let event = TicketEvent::Escalated { step: number + 1 };
             effects.decisions.push(Decision::Ticket { id, event, at: due });
             let action = Action::Escalate { severity, assign: step.assign.clone(), text };
-            self.add_job(now, &mut ticket, action, effects);
+            self.follow_up(now, &mut ticket, action, effects);
         }
         self.set_ladder_timer(&ticket);
         self.put_ticket(ticket, effects);

@@ -76,7 +76,7 @@ impl Engine {
             let mut ticket = ticket;
             let action =
                 Action::Escalate { severity: None, assign: Some(assign), text: String::new() };
-            self.add_job(now, &mut ticket, action, effects);
+            self.follow_up(now, &mut ticket, action, effects);
             self.put_ticket(ticket, effects);
         }
     }

@@ -175,7 +175,7 @@ impl Engine {
         if let (Some(mut ticket), Some(device)) = (ticket, self.devices.get(id.index())) {
             let evidence = self.evidence(now, device, rule, &spec, incident, None);
             let text = ticket::comment_reopened(self.speech(), &evidence);
-            self.add_job(now, &mut ticket, Action::Comment { text }, effects);
+            self.follow_up(now, &mut ticket, Action::Comment { text }, effects);
             self.put_ticket(ticket, effects);
         }
     }

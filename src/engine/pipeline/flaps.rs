@@ -64,7 +64,7 @@ impl Engine {
         let Some(mut ticket) = ticket.filter(|ticket| !ticket.status.is_over()).cloned() else {
             return;
         };
-        self.add_job(now, &mut ticket, Action::Comment { text }, effects);
+        self.follow_up(now, &mut ticket, Action::Comment { text }, effects);
         self.put_ticket(ticket, effects);
     }
 }

@@ -19,7 +19,7 @@ use crate::engine::types::job::Action;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::{Mode, RuleSpec};
 use crate::engine::types::severity::Severity;
-use crate::engine::types::ticket::{TicketId, TicketRecord, Untold};
+use crate::engine::types::ticket::{TicketId, TicketRecord, Untold, Withheld};
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Most alarms that a comment lists by name.
@@ -336,10 +336,11 @@ impl Engine {
         effects: &mut Effects,
     ) -> bool {
         let may = ticket.told_at.is_none_or(|told| now.since(told) >= interval);
-        let at_once = may && ticket.untold.is_none();
+        let action = Action::Comment { text };
+        let at_once = may && ticket.untold.is_none() && self.pays_for(ticket, &action);
         if at_once {
             ticket.told_at = Some(now);
-            self.add_job(now, ticket, Action::Comment { text }, effects);
+            self.add_job(now, ticket, action, effects);
         }
         at_once
     }
@@ -359,21 +360,10 @@ impl Engine {
             names: Vec::new(),
             returned: 0,
             due,
+            withheld: Withheld::default(),
         });
         self.timers.insert((untold.due, Timer::Untold(id)));
         untold
-    }
-
-    /// Tells what has happened to the members of a ticket since it was last told.
-    pub(super) fn fire_untold(&mut self, now: Timestamp, id: TicketId, effects: &mut Effects) {
-        let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
-        let Some(untold) = ticket.untold.take() else { return };
-        if !ticket.status.is_over() {
-            let text = ticket::comment_members(self.speech(), &untold, ticket.raised);
-            ticket.told_at = Some(now);
-            self.add_job(now, &mut ticket, Action::Comment { text }, effects);
-        }
-        self.put_ticket(ticket, effects);
     }
 
     /// Works out after a restart who waits, where there is a storm, and what is to be told.

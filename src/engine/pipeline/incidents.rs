@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::evidence::Incident;
+use super::follow_ups::entering;
 use super::{Engine, Timer};
 use crate::engine::detect::Rule;
 use crate::engine::escalate;
@@ -70,7 +71,9 @@ impl Engine {
         let earlier = last.as_ref().map(|ticket| describe(ticket, speech));
         let mut evidence = self.evidence(now, device, rule, &spec, incident, earlier);
         evidence.others.clone_from(&group.others);
-        let entry = match (merge::place(last.as_ref(), raised_at), last) {
+        let placement = merge::place(last.as_ref(), raised_at);
+        let moves = entering(placement);
+        let entry = match (placement, last) {
             (Placement::Join(_), Some(ticket)) => {
                 Step::Join(ticket, ticket::comment_joined(speech, &evidence))
             }
@@ -119,7 +122,7 @@ impl Engine {
         let ticket_id = ticket.id;
         self.groups.insert(group.key, ticket_id);
         effects.decisions.push(Decision::Ticket { id: ticket_id, event, at: known_at });
-        self.tell_overspent(&ticket, effects);
+        self.tell_overspent(&ticket, &moves, effects);
         self.add_job(now, &mut ticket, action, effects);
         self.set_ladder_timer(&ticket);
         self.put_ticket(ticket, effects);
@@ -147,7 +150,7 @@ impl Engine {
             ticket.severity = spec.severity;
             let (severity, text) = (Some(spec.severity), text.unwrap_or_default());
             let action = Action::Escalate { severity, assign: None, text };
-            self.add_job(now, &mut ticket, action, effects);
+            self.follow_up(now, &mut ticket, action, effects);
             re_alarm(&mut ticket, rule, known_at);
         } else {
             let is_untaken = ticket.ack.is_none() && ticket.ladder.is_none();
@@ -178,7 +181,7 @@ impl Engine {
         let Some(mut ticket) = ticket.cloned() else { return };
         ticket.severity = severity;
         let action = Action::Escalate { severity: Some(severity), assign: None, text };
-        self.add_job(now, &mut ticket, action, effects);
+        self.follow_up(now, &mut ticket, action, effects);
         self.put_ticket(ticket, effects);
         self.take_again(now, id, rule, effects);
     }
@@ -248,6 +251,7 @@ impl Engine {
     }
 
     pub(super) fn put_ticket(&mut self, ticket: TicketRecord, effects: &mut Effects) {
+        self.keep_closing(&ticket);
         effects.writes.push(Write::Ticket(Box::new(ticket.clone())));
         self.tickets.insert(ticket.id, ticket);
     }

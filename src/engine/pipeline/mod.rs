@@ -19,6 +19,7 @@ mod episodes;
 mod evaluation;
 mod evidence;
 mod flaps;
+mod follow_ups;
 mod grouping;
 mod incidents;
 mod lanes;

@@ -45,7 +45,7 @@ pub fn comment_left(
 
 /// What has happened to the members of a ticket since it was last told; `raised` are left.
 pub fn comment_members(speech: Speech, untold: &Untold, raised: u32) -> String {
-    let Untold { joined, first_at, names, returned, .. } = untold;
+    let Untold { joined, first_at, names, returned, withheld, .. } = untold;
     let first_at = speech.time(*first_at);
     let names: Vec<String> = names.iter().map(|name| one_line(name)).collect();
     let names = names.join(", ");
@@ -58,6 +58,9 @@ pub fn comment_members(speech: Speech, untold: &Untold, raised: u32) -> String {
             if *returned > 0 {
                 lines.push(format!("{returned} 条已恢复"));
             }
+            if !withheld.is_nothing() {
+                lines.push(format!("因预算合并 {} 条更新", withheld.count));
+            }
             lines.push(format!("仍有 {raised} 条告警"));
             lines.join("；") + "。"
         }
@@ -67,6 +70,9 @@ pub fn comment_members(speech: Speech, untold: &Untold, raised: u32) -> String {
             }
             if *returned > 0 {
                 lines.push(format!("{returned} returned to normal"));
+            }
+            if !withheld.is_nothing() {
+                lines.push(format!("updates folded for the budget: {}", withheld.count));
             }
             lines.push(format!("{raised} still raised"));
             lines.join("; ") + "."

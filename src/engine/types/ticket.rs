@@ -234,6 +234,27 @@ pub struct Untold {
     pub returned: u32,
     /// When it is told (gateway time).
     pub due: Timestamp,
+    /// What the budgets did not pay for when it was to be done.
+    #[serde(default, skip_serializing_if = "Withheld::is_nothing")]
+    pub withheld: Withheld,
+}
+
+/// Follow-ups of a ticket that wait, as one, for money.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withheld {
+    /// How many.
+    pub count: u32,
+    /// The ticket is to be raised to what it is by now.
+    pub raises: bool,
+    /// Whom it is to be assigned to.
+    pub assign: Option<String>,
+}
+
+impl Withheld {
+    /// True when nothing waits.
+    pub fn is_nothing(&self) -> bool {
+        self.count == 0
+    }
 }
 
 /// The flood of alarms that a parent ticket stands for.

@@ -217,10 +217,10 @@ enum Way {
     SpentAndReserved,
 }
 
-/// A plan of a random kind over two meters, cheap enough that a few units reach the cap.
+/// A plan of a random kind over three meters, cheap enough that a few units reach the cap.
 fn random_plan(random: &mut impl FnMut(u32) -> u32) -> Plan {
     let mut text = "[plan]\nid = \"p\"\ncurrency = \"CNY\"\n".to_owned();
-    for (id, meter) in [("t", "ticket.created"), ("a", "api.call")] {
+    for (id, meter) in [("t", "ticket.created"), ("e", "ticket.escalated"), ("a", "api.call")] {
         let (a, b, c) = (1 + random(9), 1 + random(9), 1 + random(9));
         let (e, f) = (1 + random(4), 6 + random(6));
         let tiers = format!(
@@ -254,11 +254,22 @@ fn random_plan(random: &mut impl FnMut(u32) -> u32) -> Plan {
     plan(&format!("{text}[[adjust]]\nid = \"x\"\nclasses = [\"usage\"]\n{adjust}\n"))
 }
 
-/// One history: reservations that are committed, released or left unknown first, in any order. The
-/// greatest sum by which what was really carried out ever passed the cap.
+/// What is done: a ticket is opened, commented on or escalated.
+fn steps() -> [Quantities; 3] {
+    let call = Quantities::ZERO.with(Meter::ApiCall, Decimal::ONE);
+    [
+        ticket(1).with(Meter::ApiCall, Decimal::TWO),
+        call,
+        call.with(Meter::TicketEscalated, Decimal::ONE),
+    ]
+}
+
+/// One history of tickets that are opened, commented on, escalated and closed, whose calls are
+/// committed, released or left unknown first, in any order. The greatest sum by which what was
+/// really carried out ever passed the cap.
 fn overshoot(
     plan: &Plan,
-    (cap, steps): (u32, u32),
+    (cap, length): (u32, u32),
     way: Way,
     random: &mut impl FnMut(u32) -> u32,
 ) -> Decimal {
@@ -272,22 +283,43 @@ fn overshoot(
     let before = cost(&Quantities::ZERO, &Quantities::ZERO);
     let (mut committed, mut pending) = (Quantities::ZERO, Quantities::ZERO);
     let mut open: Vec<(String, Meter)> = Vec::new();
+    let mut tickets: Vec<TicketId> = Vec::new();
     let mut worst = Decimal::ZERO;
-    for n in 0..steps {
-        let meter = [Meter::TicketCreated, Meter::ApiCall][random(2) as usize];
-        let one = Quantities::ZERO.with(meter, Decimal::ONE);
-        let (next, all) = (committed.plus(&one), committed.plus(&pending).plus(&one));
-        let admitted = match way {
-            Way::Bound => guard.admission(ANYBODY, &one) == Admission::Ordinary,
-            Way::SpentOnly => cost(&next, &next) <= cap,
-            Way::SpentAndReserved => cost(&all, &all) <= cap,
+    for n in 0..length {
+        let kind = if tickets.is_empty() { 0 } else { random(4) as usize };
+        let mut call = |guard: &mut Guard, meter: Meter| {
+            let idem = format!("{n}/{}", meter.name());
+            guard.apply(now, &row(&idem, meter, 1, LedgerState::Reserved));
+            open.push((idem, meter));
         };
-        if admitted {
-            guard.apply(now, &row(&n.to_string(), meter, 1, LedgerState::Reserved));
-            pending[meter] += Decimal::ONE;
-            open.push((n.to_string(), meter));
+        match steps().get(kind) {
+            // What closes a ticket was paid for when it was opened.
+            None => {
+                let closed = tickets.remove(random(tickets.len() as u32) as usize);
+                guard.free_closing(closed);
+                call(&mut guard, Meter::ApiCall);
+            }
+            Some(step) => {
+                let (next, all) = (committed.plus(step), committed.plus(&pending).plus(step));
+                let admitted = match way {
+                    Way::Bound => guard.admission(ANYBODY, step) == Admission::Ordinary,
+                    Way::SpentOnly => cost(&next, &next) <= cap,
+                    Way::SpentAndReserved => cost(&all, &all) <= cap,
+                };
+                if admitted {
+                    pending = pending.plus(step);
+                    call(&mut guard, Meter::ApiCall);
+                    if kind == 0 {
+                        call(&mut guard, Meter::TicketCreated);
+                        tickets.push(TicketId(u64::from(n)));
+                        guard.keep_closing(TicketId(u64::from(n)), ANYBODY);
+                    } else if kind == 2 {
+                        call(&mut guard, Meter::TicketEscalated);
+                    }
+                }
+            }
         }
-        if random(2) == 0 && !open.is_empty() {
+        if random(3) > 0 && !open.is_empty() {
             let index = random(open.len() as u32) as usize;
             let (idem, meter) = open[index].clone();
             let state = [LedgerState::Committed, LedgerState::Released, LedgerState::Ambiguous]
