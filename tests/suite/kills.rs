@@ -89,7 +89,9 @@ async fn each_fault_has_one_ticket_and_is_resolved_whenever_the_gateway_is_kille
     let (sent, _) = load.end().await;
     let (theirs, ours) = (devices("c", kills), devices("d", kills));
     let done = |count: &Count| count.lost == 0 && count.unresolved == 0;
-    crm.until(&gateway, Duration::from_secs(300), &theirs, done).await;
+    // What a kill left in the outbox is searched for, four a second.
+    let within = Duration::from_secs(300 + 2 * kills as u64);
+    crm.until(&gateway, within, &theirs, done).await;
     let took = began.elapsed();
     let desk = Count::of(&desk(&gateway).await, &ours);
     let count = crm.count(&theirs);
