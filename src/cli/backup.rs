@@ -146,6 +146,10 @@ pub fn restore(args: &RestoreArgs, globals: &Globals) -> anyhow::Result<ExitCode
                 restored.head.at,
                 restored.ledger_rows
             );
+            println!(
+                "tickets that were opened after that time are found again with their faults; look \
+                 upstream at those whose fault is over by now"
+            );
             for folder in &restored.set_aside {
                 println!("{}: what was there before", folder.display());
             }

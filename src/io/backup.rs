@@ -359,10 +359,9 @@ fn occupied(data: &Path, options: RestoreOptions) -> Result<Vec<PathBuf>, Backup
         names.iter().map(|name| data.join(name)).filter(|path| path.exists()).collect();
     for folder in &there {
         let small = StoreOptions { min_free_bytes: 0, ..StoreOptions::default() };
-        match Store::open(folder, small) {
-            Err(error @ StoreError::InUse { .. }) => return Err(error.into()),
-            // A damaged one is why one restores.
-            Ok(_) | Err(_) => {}
+        // A damaged one is why one restores.
+        if let Err(error @ StoreError::InUse { .. }) = Store::open(folder, small) {
+            return Err(error.into());
         }
         if !options.replace {
             return Err(BackupError::Occupied(folder.clone()));

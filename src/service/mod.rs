@@ -215,15 +215,7 @@ pub async fn start(
     let upstreams = upstreams(config, http)?;
     let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
     let hooks = upstream::hooks(upstreams.clone(), changes_told.clone());
-    let kept = web::backup::Kept {
-        journal: Arc::clone(&journal),
-        desk: desk.clone(),
-        data: config.gateway.data.clone(),
-        gateway: config.gateway.id.clone(),
-    };
-    let pages = desk::router(desk).merge(web::books::router(Arc::clone(&journal), asker.clone()));
-    let pages = pages.merge(hooks).merge(web::backup::router(kept));
-    let hosts = config.hosts.clone();
+    let (pages, hosts) = (pages(config, desk, &journal, &asker).merge(hooks), config.hosts.clone());
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());
     tasks.push(tokio::spawn(web::serve(listener, asks, metrics, pages, hosts, stopped.clone())));
@@ -289,6 +281,18 @@ fn open_store(
     reload::remember(config, Origin::Start, rules.policy.written, &rules.sources);
     let stored = journal.load()?;
     Ok((journal, stored))
+}
+
+/// What is served beside the API: the desk, the books, a backup of both.
+fn pages(config: &Config, desk: Desk, journal: &Arc<Journal>, asker: &Asker) -> axum::Router {
+    let kept = web::backup::Kept {
+        journal: Arc::clone(journal),
+        desk: desk.clone(),
+        data: config.gateway.data.clone(),
+        gateway: config.gateway.id.clone(),
+    };
+    let books = web::books::router(Arc::clone(journal), asker.clone());
+    desk::router(desk).merge(books).merge(web::backup::router(kept))
 }
 
 fn open_desk(config: &Config, options: StoreOptions) -> anyhow::Result<Desk> {

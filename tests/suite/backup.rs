@@ -12,8 +12,7 @@ use crate::crash::all_delivered;
 use crate::gateway::{Gateway, HOT, Home, binary, report};
 
 fn run(home: &Home, arguments: &[&str]) -> Output {
-    let mut command = Command::new(binary());
-    command.args(arguments).current_dir(home.path()).output().unwrap()
+    Command::new(binary()).args(arguments).current_dir(home.path()).output().unwrap()
 }
 
 fn errors(output: &Output) -> String {
