@@ -412,6 +412,7 @@ fn remedy(error: &StoreError) -> &'static str {
             "look for a failing disk; put a copy back, or move the folder away to begin anew"
         }
         StoreError::Newer { .. } => "install the version again that wrote it, or a newer one",
+        StoreError::CopyRefused { .. } => "wait until the copy that is being made has ended",
         StoreError::Io { .. }
         | StoreError::TooLarge { .. }
         | StoreError::Unreadable { .. }

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use faultgate::io::store::{Store, StoreError, StoreOptions};
 use serde_json::Value as Json;
 
-use crate::crash::all_delivered;
 use crate::gateway::{Gateway, HOT, Home, binary, report};
 
 fn run(home: &Home, arguments: &[&str]) -> Output {
@@ -47,7 +46,7 @@ async fn after_a_restore_no_ticket_is_doubled_and_none_is_left_open() {
     let gateway = home.start();
     name_port(&home, &gateway);
     gateway.publish(&told(0..10, 90)).await;
-    all_delivered(&gateway, 10).await;
+    gateway.all_delivered(10).await;
     let made = run(&home, &["backup", "--output", "backup", "--format", "json"]);
     assert!(made.status.success(), "{}", errors(&made));
 
@@ -64,7 +63,7 @@ async fn after_a_restore_no_ticket_is_doubled_and_none_is_left_open() {
 
     let gateway = home.start();
     gateway.publish(&later).await;
-    all_delivered(&gateway, 30).await;
+    gateway.all_delivered(30).await;
     let tickets = upstream.desk_until(is_over).await;
     let devices: BTreeSet<_> = tickets.iter().filter_map(|t| t["device"].as_str()).collect();
     assert_eq!(devices.len(), 30, "no fault has two tickets");
@@ -91,7 +90,7 @@ async fn a_fault_that_is_raised_after_a_restore_is_not_left_on_a_ticket_that_was
     let gateway = home.start();
     name_port(&home, &gateway);
     gateway.publish(&told(0..1, 90)).await;
-    all_delivered(&gateway, 1).await;
+    gateway.all_delivered(1).await;
     assert!(run(&home, &["backup", "--output", "backup"]).status.success());
     gateway.publish(&[told(1..2, 90), told(0..2, 20)].concat()).await;
     upstream.desk_until(|tickets| resolved(tickets).len() == 2).await;
@@ -119,7 +118,7 @@ async fn a_backup_that_is_not_as_it_was_written_is_refused_and_changes_nothing()
     let gateway = home.start();
     name_port(&home, &gateway);
     gateway.publish(&told(0..3, 90)).await;
-    all_delivered(&gateway, 3).await;
+    gateway.all_delivered(3).await;
     assert!(run(&home, &["backup", "--output", "backup"]).status.success());
     let in_use = run(&home, &["restore", "backup", "--replace"]);
     assert_eq!(in_use.status.code(), Some(2));

@@ -258,7 +258,7 @@ fn crowd(severity: &str, safety: bool, amount: &str) -> (Rehearsal, Decimal) {
     let rule = RULE.replace("SEVERITY", severity).replace("SAFETY", &safety.to_string());
     let rule = format!(
         "{rule}[rule.ticket]\nper = \"site\"\ngroup_wait = \"0s\"\ngroup_interval = \"30s\"\nladder = \"up\"\n\
-         [[ladder]]\nid = \"up\"\n[[ladder.step]]\nafter = \"3m\"\nticket = { priority = \"raise\" }\n"
+         [[ladder]]\nid = \"up\"\n[[ladder.step]]\nafter = \"3m\"\nticket = {{ priority = \"raise\" }}\n"
     );
     let mut rehearsal = rehearsal(&rule, EVERY_CALL, amount);
     let start = at("2026-03-02T08:00:00Z");

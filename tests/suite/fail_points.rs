@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use faultgate::fail::PLACES;
-use serde_json::Value as Json;
 
 use crate::gateway::{Gateway, HOT, Home, publish, report};
 use crate::mosquitto::Mosquitto;
@@ -35,7 +34,7 @@ async fn each_fault_has_one_ticket_wherever_in_the_write_path_the_process_dies()
         }
         let restarted = home.start();
         let expected = FAULTS * (round + 1);
-        let tickets = all_delivered(&restarted, expected).await;
+        let tickets = restarted.all_delivered(expected).await;
         let mut devices: Vec<&str> = tickets.iter().filter_map(|t| t["device"].as_str()).collect();
         devices.sort_unstable();
         devices.dedup();
@@ -43,26 +42,5 @@ async fn each_fault_has_one_ticket_wherever_in_the_write_path_the_process_dies()
         let newest = restarted.desk().await.pop().expect("a ticket");
         assert_eq!(newest["id"], expected.to_string(), "doubled after {place}");
         gateway = Some(restarted);
-    }
-}
-
-/// The gateway's tickets, once there are so many and all of them are at the desk.
-async fn all_delivered(gateway: &Gateway, count: usize) -> Vec<Json> {
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
-    loop {
-        let answer = gateway.get("/api/v1/tickets").await;
-        let tickets = answer["tickets"].as_array().cloned().unwrap_or_default();
-        let delivered = tickets.iter().filter(|ticket| ticket["external"].is_string()).count();
-        if delivered >= count {
-            return tickets;
-        }
-        if tokio::time::Instant::now() >= deadline {
-            let known = tickets.len();
-            let late = tickets.iter().find(|ticket| ticket["external"].is_null());
-            let late = late.and_then(|ticket| ticket["id"].as_str()).unwrap_or("tk-1");
-            let story = gateway.get(&format!("/api/v1/explain/{late}")).await;
-            panic!("{delivered} of {count} delivered, {known} known; one of them: {story:#}");
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -229,6 +229,27 @@ impl Gateway {
     pub async fn publish(&self, messages: &[(String, Vec<u8>)]) {
         publish(&self.mqtt, messages).await;
     }
+
+    /// Its tickets, once there are so many and all of them are at the desk.
+    pub async fn all_delivered(&self, count: usize) -> Vec<Json> {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            let answer = self.get("/api/v1/tickets").await;
+            let tickets = answer["tickets"].as_array().cloned().unwrap_or_default();
+            let delivered = tickets.iter().filter(|ticket| ticket["external"].is_string()).count();
+            if delivered >= count {
+                return tickets;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                let known = tickets.len();
+                let late = tickets.iter().find(|ticket| ticket["external"].is_null());
+                let late = late.and_then(|ticket| ticket["id"].as_str()).unwrap_or("tk-1");
+                let story = self.get(&format!("/api/v1/explain/{late}")).await;
+                panic!("{delivered} of {count} delivered, {known} known; one of them: {story:#}");
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 impl Drop for Gateway {
