@@ -1,5 +1,6 @@
 //! The gateway's turns, and the model's beside them.
 
+use faultgate::engine::pipeline::Engine;
 use faultgate::engine::types::alarm::{AlarmId, AlarmState, Signature};
 use faultgate::engine::types::input::{Input, OperatorAction};
 use faultgate::engine::types::job::{JobState, Outcome};
@@ -158,48 +159,7 @@ impl World {
 
     fn take_act(&mut self, now: Timestamp, process: &mut Process, number: usize, act: Act) {
         let mut chance = Chance::of(self.plan.seed, "act", number);
-        let engine = &process.engine;
-        let alarms = |wanted: fn(&AlarmState) -> bool| -> Vec<AlarmId> {
-            let found = engine.alarms().filter(|alarm| wanted(&alarm.state));
-            found.map(|alarm| alarm.id.clone()).collect()
-        };
-        let mut actions = Vec::new();
-        match act {
-            Act::TakeAlarm => {
-                let raised = alarms(AlarmState::is_raised);
-                actions.extend(chance.one(&raised).cloned().map(OperatorAction::Acknowledge));
-            }
-            Act::TakeTicket => {
-                let open = engine.tickets().filter(|ticket| !ticket.status.is_over());
-                let open: Vec<_> = open.map(|ticket| ticket.id).collect();
-                actions.extend(chance.one(&open).copied().map(OperatorAction::AcknowledgeTicket));
-            }
-            Act::Reset => {
-                let latched = alarms(|state| matches!(state, AlarmState::Latched { .. }));
-                actions.extend(chance.one(&latched).cloned().map(OperatorAction::Reset));
-            }
-            Act::Shelve => {
-                let known: Vec<AlarmId> = alarms(|_| true);
-                let (span, one_shot) = (chance.secs(60, 7_200), chance.percent(40));
-                let alarm = chance.one(&known).cloned();
-                actions.extend(alarm.map(|alarm| OperatorAction::Shelve { alarm, span, one_shot }));
-            }
-            Act::TakeOut => {
-                let known: Vec<AlarmId> = alarms(|_| true);
-                actions.extend(chance.one(&known).cloned().map(OperatorAction::TakeOutOfService));
-            }
-            Act::PutBack => {
-                let shelved = engine.alarms().filter(|alarm| alarm.shelf.is_some());
-                let shelved: Vec<AlarmId> = shelved.map(|alarm| alarm.id.clone()).collect();
-                actions.extend(chance.one(&shelved).cloned().map(OperatorAction::Unshelve));
-            }
-            Act::Retry => {
-                let dead = |state: &JobState| matches!(state, JobState::Dead { .. });
-                let jobs = engine.outbox().jobs().filter(|job| dead(&job.state));
-                actions.extend(jobs.map(|job| OperatorAction::Retry(job.key)));
-            }
-        }
-        for action in actions {
+        for action in chosen(&process.engine, &mut chance, act) {
             self.tell("operator", || format!("{action:?}"));
             match &action {
                 OperatorAction::Acknowledge(alarm) => self.model.take(alarm),
@@ -229,4 +189,49 @@ impl World {
             process.engine.step(now, input, &mut process.effects);
         }
     }
+}
+
+/// What a person does of this kind, with what is there.
+fn chosen(engine: &Engine, chance: &mut Chance, act: Act) -> Vec<OperatorAction> {
+    let alarms = |wanted: fn(&AlarmState) -> bool| -> Vec<AlarmId> {
+        let found = engine.alarms().filter(|alarm| wanted(&alarm.state));
+        found.map(|alarm| alarm.id.clone()).collect()
+    };
+    let mut actions = Vec::new();
+    match act {
+        Act::TakeAlarm => {
+            let raised = alarms(AlarmState::is_raised);
+            actions.extend(chance.one(&raised).cloned().map(OperatorAction::Acknowledge));
+        }
+        Act::TakeTicket => {
+            let open = engine.tickets().filter(|ticket| !ticket.status.is_over());
+            let open: Vec<_> = open.map(|ticket| ticket.id).collect();
+            actions.extend(chance.one(&open).copied().map(OperatorAction::AcknowledgeTicket));
+        }
+        Act::Reset => {
+            let latched = alarms(|state| matches!(state, AlarmState::Latched { .. }));
+            actions.extend(chance.one(&latched).cloned().map(OperatorAction::Reset));
+        }
+        Act::Shelve => {
+            let known: Vec<AlarmId> = alarms(|_| true);
+            let (span, one_shot) = (chance.secs(60, 7_200), chance.percent(40));
+            let alarm = chance.one(&known).cloned();
+            actions.extend(alarm.map(|alarm| OperatorAction::Shelve { alarm, span, one_shot }));
+        }
+        Act::TakeOut => {
+            let known: Vec<AlarmId> = alarms(|_| true);
+            actions.extend(chance.one(&known).cloned().map(OperatorAction::TakeOutOfService));
+        }
+        Act::PutBack => {
+            let shelved = engine.alarms().filter(|alarm| alarm.shelf.is_some());
+            let shelved: Vec<AlarmId> = shelved.map(|alarm| alarm.id.clone()).collect();
+            actions.extend(chance.one(&shelved).cloned().map(OperatorAction::Unshelve));
+        }
+        Act::Retry => {
+            let dead = |state: &JobState| matches!(state, JobState::Dead { .. });
+            let jobs = engine.outbox().jobs().filter(|job| dead(&job.state));
+            actions.extend(jobs.map(|job| OperatorAction::Retry(job.key)));
+        }
+    }
+    actions
 }

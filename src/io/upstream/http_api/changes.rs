@@ -133,8 +133,12 @@ impl HttpApi {
         let updated = list.updated.as_ref().and_then(|place| place.first_of_item(item, &all));
         let distinct = list.distinct.as_ref().and_then(|place| place.first_of_item(item, &all));
         let event = distinct.is_some();
-        let distinct =
-            distinct.unwrap_or_else(|| format!("{ticket}@{}", updated.as_deref().unwrap_or("")));
+        // Many systems tell whole seconds, in which a ticket may be changed twice.
+        let distinct = distinct.unwrap_or_else(|| {
+            let status = list.status.as_ref().and_then(|place| place.first_of_item(item, &all));
+            let (updated, status) = (updated.as_deref(), status.as_deref());
+            format!("{ticket}@{} {}", updated.unwrap_or_default(), status.unwrap_or_default())
+        });
         watch.advance(list.cursor.as_ref().and_then(|place| place.first_of_item(item, &all)));
         listed.insert(distinct.clone());
         let at = updated.as_deref().and_then(|text| parse_time(text, self.api.zone));
