@@ -31,13 +31,11 @@ pub enum Bug {
     RefusedBlocks,
     /// A restart forgets that an alarm changes too often.
     FlapsForgotten,
-    /// What was stored before a restart is judged by limits that came later.
-    JudgedByStale,
 }
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 14] = [
+    pub const ALL: [(&'static str, Bug); 13] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -51,7 +49,6 @@ impl Bug {
         ("torn-frame-read", Bug::TornFrameRead),
         ("refused-blocks", Bug::RefusedBlocks),
         ("flaps-forgotten", Bug::FlapsForgotten),
-        ("judged-by-stale", Bug::JudgedByStale),
     ];
 }
 

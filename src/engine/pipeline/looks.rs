@@ -15,7 +15,6 @@ use crate::engine::types::message::Reading;
 use crate::engine::types::names::{DeviceId, Metric, MetricId, Names};
 use crate::engine::types::rule::RuleSpec;
 use crate::engine::types::time::Timestamp;
-use crate::seeded::{self, Bug};
 
 /// Most looks at one device's alarms while its clock moves to one sample. Each look is at a later
 /// time; a rule that wants more (a gap of days re-checked each second) goes on from the sample.
@@ -52,7 +51,6 @@ impl Device {
         !self.recalled.is_empty()
             && self.alarms.iter().any(by_others)
             && self.recalled.iter().any(reads)
-            && !seeded::has(Bug::JudgedByStale)
     }
 }
 
