@@ -47,14 +47,8 @@ pub fn act(globals: &Globals, path: &str, body: &Json) -> anyhow::Result<Json> {
 pub fn try_post(config: &Config, path: &str) -> anyhow::Result<Option<Json>> {
     runtime()?.block_on(async {
         let url = format!("http://{}{path}", config.listen);
-        match upstream::plain_client()?.post(&url).send().await {
-            Ok(answer) => {
-                let told = answer.json().await;
-                Ok(Some(told.context("the gateway answered something else than JSON")?))
-            }
-            Err(error) if error.is_connect() => Ok(None),
-            Err(error) => Err(error).context("the gateway does not answer"),
-        }
+        let sent = upstream::plain_client()?.post(&url).send().await;
+        json_of(sent, "the gateway answered something else than JSON").await
     })
 }
 
@@ -67,15 +61,21 @@ pub fn is_running(config: &Config) -> anyhow::Result<bool> {
 pub fn readiness(config: &Config) -> anyhow::Result<Option<Json>> {
     runtime()?.block_on(async {
         let url = format!("http://{}/readyz", config.listen);
-        match upstream::plain_client()?.get(&url).send().await {
-            Ok(answer) => {
-                let told = answer.json().await;
-                Ok(Some(told.context("something else than a gateway answers")?))
-            }
-            Err(error) if error.is_connect() => Ok(None),
-            Err(error) => Err(error).context("the gateway does not answer"),
-        }
+        let sent = upstream::plain_client()?.get(&url).send().await;
+        json_of(sent, "something else than a gateway answers").await
     })
+}
+
+/// What a gateway answered, whatever its code; `None` when none runs.
+async fn json_of(
+    sent: reqwest::Result<reqwest::Response>,
+    no_json: &'static str,
+) -> anyhow::Result<Option<Json>> {
+    match sent {
+        Ok(answer) => Ok(Some(answer.json().await.context(no_json)?)),
+        Err(error) if error.is_connect() => Ok(None),
+        Err(error) => Err(error).context("the gateway does not answer"),
+    }
 }
 
 /// The bytes that the running gateway answers with.

@@ -34,15 +34,17 @@ fn resolved(tickets: &[Json]) -> BTreeSet<&str> {
     over.filter_map(|ticket| ticket["device"].as_str()).collect()
 }
 
+/// The desk of another gateway as a ticket system.
+fn desk_of(upstream: &Gateway) -> String {
+    let url = format!("http://{}/", upstream.http);
+    format!("[[upstream]]\nname = \"other\"\nkind = \"desk\"\nurl = \"{url}\"\n")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restore_no_ticket_is_doubled_and_none_is_left_open() {
     let upstream_home = Home::new(HOT, "");
     let upstream = upstream_home.start();
-    let extra = format!(
-        "[[upstream]]\nname = \"other\"\nkind = \"desk\"\nurl = \"http://{}/\"\n",
-        upstream.http
-    );
-    let home = Home::new(HOT, &extra);
+    let home = Home::new(HOT, &desk_of(&upstream));
     let gateway = home.start();
     name_port(&home, &gateway);
     gateway.publish(&told(0..10, 90)).await;
@@ -82,11 +84,7 @@ async fn after_a_restore_no_ticket_is_doubled_and_none_is_left_open() {
 async fn a_fault_that_is_raised_after_a_restore_is_not_left_on_a_ticket_that_was_resolved_before() {
     let upstream_home = Home::new(HOT, "");
     let upstream = upstream_home.start();
-    let extra = format!(
-        "[[upstream]]\nname = \"other\"\nkind = \"desk\"\nurl = \"http://{}/\"\n",
-        upstream.http
-    );
-    let home = Home::new(HOT, &extra);
+    let home = Home::new(HOT, &desk_of(&upstream));
     let gateway = home.start();
     name_port(&home, &gateway);
     gateway.publish(&told(0..1, 90)).await;
