@@ -42,13 +42,13 @@ pub async fn settle<W: World>(
     acks: Vec<W::Ack>,
     world: &mut W,
 ) {
-    engine.note_received(effects);
     // With everything that is stored: a clock that was set back meanwhile must not begin before it,
     // or what a device says after a restart would be older than what it said before.
     if !effects.writes.is_empty() || now.since(*alive_at) >= ALIVE_EVERY {
         effects.writes.push(Write::Alive(now));
         *alive_at = now;
     }
+    engine.note_received(effects);
     let mut acks = acks;
     if seeded::has(Bug::AckBeforeFlush) {
         acks.drain(..).for_each(|ack| world.acknowledge(ack));

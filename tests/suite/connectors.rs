@@ -2,6 +2,7 @@
 
 use faultgate::engine::types::job::{Action, Call, Outcome};
 use faultgate::engine::types::severity::Severity;
+use faultgate::engine::types::time::TimeSpan;
 use faultgate::io::upstream::Upstream;
 use serde_json::json;
 
@@ -174,7 +175,7 @@ async fn a_search_that_is_far_behind_is_waited_for_and_newest_tickets_are_looked
     let scan = "[once]\nby = \"scan\"\n[find]\nrequest = { path = \"recent?page={{ page.number }}\" }\nitems = \"/\"\nid = \"/id\"\n\
                 key = \"/key\"\npaging = { style = \"number\", size = 2 }\n";
     let upstream = connect(&format!("{}{plain}{CREATE}{COMMENT}{scan}", fake.head()));
-    let again = Call { uncertain: true, attempt: 2, ..open("k3") };
+    let again = Call { in_doubt: Some(TimeSpan::ZERO), attempt: 2, ..open("k3") };
     assert_eq!(opened(&upstream, &again).await, ("3".into(), true));
 
     let late = "[once]\nsearch_lag = \"10m\"\n[find]\nrequest = { path = \"find\" }\nitems = \"/\"\nid = \"/id\"\nkey = \"/key\"\n";
@@ -182,6 +183,8 @@ async fn a_search_that_is_far_behind_is_waited_for_and_newest_tickets_are_looked
     let told = outcome(&upstream, &again).await;
     assert!(matches!(told, Outcome::Held { after: Some(_), .. }), "{told:?}");
     assert_eq!(fake.count("POST "), 0, "it may be there and not be found yet");
+    let later = Call { in_doubt: Some(TimeSpan::from_secs(600)), ..again };
+    assert_eq!(opened(&upstream, &later).await, ("9".into(), false));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -201,7 +204,7 @@ async fn a_server_error_after_the_work_was_done_opens_nothing_twice() {
     let upstream = connect(&format!("{}{plain}{CREATE}{COMMENT}{find}", fake.head()));
     let told = outcome(&upstream, &open("k5")).await;
     assert!(matches!(told, Outcome::Unknown { .. }), "{told:?}");
-    let again = Call { uncertain: true, attempt: 2, ..open("k5") };
+    let again = Call { in_doubt: Some(TimeSpan::ZERO), attempt: 2, ..open("k5") };
     assert_eq!(opened(&upstream, &again).await, ("3".into(), true));
     assert_eq!(fake.count("POST "), 1);
 }

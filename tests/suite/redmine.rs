@@ -3,6 +3,7 @@
 
 use faultgate::engine::types::job::{Action, Call, Outcome};
 use faultgate::engine::types::severity::Severity;
+use faultgate::engine::types::time::TimeSpan;
 use serde_json::{Value as Json, json};
 
 use crate::gateway::{HOT, Home, report};
@@ -133,7 +134,7 @@ async fn opens_nothing_twice(redmine: &Redmine, proxy: &Proxy, toml: &str) {
     assert!(matches!(outcome(&upstream, &open).await, Outcome::Later { .. }));
     proxy.plan(&[Fate::Lose]);
     assert!(matches!(outcome(&upstream, &open).await, Outcome::Unknown { .. }));
-    let again = Call { uncertain: true, attempt: 3, ..open };
+    let again = Call { in_doubt: Some(TimeSpan::ZERO), attempt: 3, ..open };
     let (ticket, found) = opened(&upstream, &again).await;
     assert!(found);
     assert_eq!(redmine.issues().await.len(), before + 1);

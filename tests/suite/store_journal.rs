@@ -39,7 +39,8 @@ fn job(ticket: u64, number: u32) -> JobRecord {
         state: JobState::Waiting {
             attempts: 1,
             not_before: Timestamp::EPOCH,
-            uncertain: true,
+            in_doubt_since: Some(Timestamp::EPOCH),
+            sent: false,
             reason: "timed out".into(),
         },
     }

@@ -9,7 +9,7 @@ use faultgate::engine::types::document::{Place, read_document};
 use faultgate::engine::types::job::{Action, Call, Draft, JobKey, Outcome};
 use faultgate::engine::types::severity::Severity;
 use faultgate::engine::types::ticket::TicketId;
-use faultgate::engine::types::time::Timestamp;
+use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use faultgate::io::upstream::{Upstream, UpstreamConfig};
 use serde_json::Value as Json;
 
@@ -33,7 +33,7 @@ pub fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> C
         fingerprint: Fingerprint(key.to_owned()),
         idempotency_key: format!("{key}-{number}"),
         attempt: 1,
-        uncertain: false,
+        in_doubt: None,
         severity: Severity::Major,
         action,
     }
@@ -72,7 +72,7 @@ pub async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) -> Vec<u32> {
     let open = call(&key, 1, None, draft("冷柜过热 -5 °C", None));
     let (first, found) = opened(upstream, &open).await;
     assert!(!found);
-    let again = Call { uncertain: true, attempt: 2, ..open.clone() };
+    let again = Call { in_doubt: Some(TimeSpan::ZERO), attempt: 2, ..open.clone() };
     assert_eq!(opened(upstream, &again).await, (first.clone(), true));
 
     // A create that had committed when the connection broke is unknown, and then found.
@@ -81,7 +81,7 @@ pub async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) -> Vec<u32> {
     let delivered = upstream.perform(&open).await;
     assert!(matches!(delivered.outcome, Outcome::Unknown { .. }), "{delivered:?}");
     assert_eq!(delivered.requests, 1, "a request that was lost is billable");
-    let again = Call { uncertain: true, attempt: 2, ..open };
+    let again = Call { in_doubt: Some(TimeSpan::ZERO), attempt: 2, ..open };
     let (second, found) = opened(upstream, &again).await;
     assert!(found && second != first);
 
@@ -123,7 +123,8 @@ async fn survives(
     let uncertain = matches!(outcome, Outcome::Unknown { .. });
     let certain = fate == Fate::Refuse && step == 0;
     assert_eq!(uncertain, !certain, "{fate:?} at step {step} of {call:?}: {outcome:?}");
-    is_done(upstream, &Call { uncertain, attempt: 2, ..call.clone() }).await;
+    let in_doubt = uncertain.then_some(TimeSpan::ZERO);
+    is_done(upstream, &Call { in_doubt, attempt: 2, ..call.clone() }).await;
     true
 }
 
@@ -420,7 +421,8 @@ async fn nothing_is_opened_at_a_request_tracker_that_does_not_keep_the_key() {
     let open = call(&padded("k", "d"), 1, None, draft("泵 'd' \\", None));
     let outcome = upstream.perform(&open).await.outcome;
     assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
-    is_held(&upstream, &Call { uncertain: true, attempt: 2, ..open }).await;
+    let later = Call { in_doubt: Some(TimeSpan::from_secs(2)), attempt: 2, ..open };
+    is_held(&upstream, &later).await;
     assert_eq!(tracker.total().await, 3);
 }
 

@@ -66,11 +66,16 @@ impl Outbox {
         Outbox { in_flight_max, ..Outbox::default() }
     }
 
-    /// Puts back what was stored before a restart. Whatever was waiting may have been sent, so
-    /// that it is looked up before it is sent again (I5).
-    pub fn restore(&mut self, mut job: JobRecord) {
-        if let JobState::Waiting { uncertain, .. } = &mut job.state {
-            *uncertain = !seeded::has(Bug::RestartForgets);
+    /// Puts back what was stored before a restart. What was handed over may have been carried out,
+    /// so that it is looked up before it is sent again (I5); with `all`, so
+    /// may have whatever waits.
+    pub fn restore(&mut self, now: Timestamp, mut job: JobRecord, all: bool) {
+        if let JobState::Waiting { in_doubt_since, sent, .. } = &mut job.state {
+            // The attempt ended with the process at the latest.
+            if (*sent || all) && !seeded::has(Bug::RestartForgets) {
+                *in_doubt_since = Some(now);
+            }
+            *sent = false;
         }
         self.add(job);
     }
@@ -124,7 +129,8 @@ impl Outbox {
         std::mem::take(&mut self.back)
     }
 
-    /// The calls to make now. `external` tells the upstream's id of a ticket.
+    /// The calls to make now; their jobs are to be stored before that, as they are by now.
+    /// `external` tells the upstream's id of a ticket.
     pub fn take_ready(
         &mut self,
         now: Timestamp,
@@ -148,11 +154,14 @@ impl Outbox {
                 && lane.breaker.may_call(now)
                 && let Some((_, _, key)) = lane.ready.pop_first()
             {
-                if let Some(job) = self.jobs.get(&key) {
+                if let Some(job) = self.jobs.get_mut(&key) {
                     self.in_flight.insert(key, upstream.clone());
                     lane.in_flight += 1;
                     lane.breaker.called();
-                    calls.push(call(job, external(key.ticket)));
+                    calls.push(call(now, job, external(key.ticket)));
+                    if let JobState::Waiting { sent, .. } = &mut job.state {
+                        *sent = true;
+                    }
                 }
             }
         }
@@ -209,12 +218,13 @@ impl Outbox {
         becomes: impl FnOnce(Action) -> Action,
     ) -> Option<JobRecord> {
         let job = self.jobs.get_mut(&key)?;
-        let JobState::Dead { reason, attempts, .. } = &job.state else {
+        let JobState::Dead { at, reason, attempts } = &job.state else {
             return None;
         };
-        let (reason, attempts) = (reason.clone(), *attempts);
+        let (in_doubt_since, reason, attempts) = (Some(*at), reason.clone(), *attempts);
         job.action = becomes(job.action.clone());
-        job.state = JobState::Waiting { attempts, not_before: now, uncertain: true, reason };
+        job.state =
+            JobState::Waiting { attempts, not_before: now, in_doubt_since, sent: false, reason };
         let job = job.clone();
         self.dead.remove(&key);
         self.promote(key.ticket);
@@ -290,11 +300,15 @@ impl Outbox {
         at: Timestamp,
         unknown: bool,
     ) -> Fate {
-        let before = matches!(job.state, JobState::Waiting { uncertain: true, .. });
+        let before = match &job.state {
+            JobState::Waiting { in_doubt_since, .. } => *in_doubt_since,
+            JobState::Dead { .. } => None,
+        };
         job.state = JobState::Waiting {
             attempts: delivered.attempt,
             not_before: at.max(now),
-            uncertain: before || unknown,
+            in_doubt_since: if unknown { Some(now) } else { before },
+            sent: false,
             reason: reason.to_owned(),
         };
         self.jobs.insert(job.key, job.clone());
@@ -340,11 +354,12 @@ impl Outbox {
     }
 }
 
-fn call(job: &JobRecord, external: Option<String>) -> Call {
-    let (attempts, uncertain) = match &job.state {
-        JobState::Waiting { attempts, uncertain, .. } => (*attempts, *uncertain),
-        JobState::Dead { attempts, .. } => (*attempts, true),
+fn call(now: Timestamp, job: &JobRecord, external: Option<String>) -> Call {
+    let (attempts, in_doubt_since) = match &job.state {
+        JobState::Waiting { attempts, in_doubt_since, .. } => (*attempts, *in_doubt_since),
+        JobState::Dead { at, attempts, .. } => (*attempts, Some(*at)),
     };
+    let in_doubt_since = in_doubt_since.filter(|_| !seeded::has(Bug::NoLookUp));
     Call {
         key: job.key,
         upstream: job.upstream.clone(),
@@ -352,7 +367,7 @@ fn call(job: &JobRecord, external: Option<String>) -> Call {
         fingerprint: job.fingerprint.clone(),
         idempotency_key: job.idempotency_key.clone(),
         attempt: attempts + 1,
-        uncertain: uncertain && !seeded::has(Bug::NoLookUp),
+        in_doubt: in_doubt_since.map(|since| now.since(since)),
         severity: job.severity,
         action: job.action.clone(),
     }
@@ -376,7 +391,8 @@ mod tests {
             state: JobState::Waiting {
                 attempts: 0,
                 not_before: created_at,
-                uncertain: false,
+                in_doubt_since: None,
+                sent: false,
                 reason: String::new(),
             },
         }
@@ -437,10 +453,14 @@ mod tests {
         assert_eq!(taken(&mut outbox, now), [(1, 1)]);
         let fate = end(&mut outbox, now, 1, 1, Outcome::Unknown { reason: "time-out".into() });
         let Fate::Again(record, at) = fate else { panic!("{fate:?}") };
-        assert!(matches!(record.state, JobState::Waiting { uncertain: true, .. }));
+        assert!(matches!(record.state, JobState::Waiting { in_doubt_since: Some(_), .. }));
         assert_eq!(taken(&mut outbox, now), []);
         assert_eq!(outbox.next_wakeup(), Some(at));
-        assert_eq!(taken(&mut outbox, at), [(1, 1)]);
+        let calls = outbox.take_ready(at, |_| None);
+        assert_eq!(
+            calls.iter().map(|call| call.in_doubt).collect::<Vec<_>>(),
+            [Some(at.since(now))]
+        );
     }
 
     #[test]
@@ -456,5 +476,23 @@ mod tests {
         let told = |_| Action::Comment { text: "late".into() };
         let again = outbox.retry(now, key, told).map(|job| job.action);
         assert_eq!(again, Some(Action::Comment { text: "late".into() }), "as what it is by now");
+    }
+    #[test]
+    fn after_a_restart_what_was_handed_over_is_looked_up_and_what_waited_is_not() {
+        let now = Timestamp::from_millis(1_000);
+        let mut outbox = Outbox::new([("desk".to_owned(), 1)].into());
+        outbox.add(job(1, 1, Severity::Major));
+        outbox.add(job(2, 1, Severity::Major));
+        assert_eq!(taken(&mut outbox, now), [(1, 1)]);
+        let stored: Vec<JobRecord> = outbox.jobs().cloned().collect();
+        for is_from_backup in [false, true] {
+            let mut outbox = Outbox::default();
+            for job in stored.clone() {
+                outbox.restore(now, job, is_from_backup);
+            }
+            let calls = outbox.take_ready(now, |_| None);
+            let looked_up: Vec<bool> = calls.iter().map(|call| call.in_doubt.is_some()).collect();
+            assert_eq!(looked_up, [true, is_from_backup]);
+        }
     }
 }

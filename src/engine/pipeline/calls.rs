@@ -2,7 +2,7 @@
 
 use super::Engine;
 use crate::engine::escalate;
-use crate::engine::guard::{self, Account, Spender};
+use crate::engine::guard::{self, Account};
 use crate::engine::outbox::Fate;
 use crate::engine::ticket;
 use crate::engine::types::decision::{Decision, TicketEvent};
@@ -37,7 +37,8 @@ impl Engine {
                 attempts: 0,
                 not_before: now,
                 // A gateway whose state was restored may have opened it before.
-                uncertain: is_open && self.restored.is_some(),
+                in_doubt_since: self.restored.filter(|_| is_open).map(|restored| restored.at),
+                sent: false,
                 reason: String::new(),
             },
         };
@@ -45,11 +46,25 @@ impl Engine {
         self.keep_closing(ticket);
         let rows = guard::reserve(&mut self.ledger, now, &job, &account);
         self.book(now, rows, effects);
-        let is_kept = matches!(job.action, Action::Resolve { .. });
-        if !(is_kept && seeded::has(Bug::ResolveInMemory)) {
-            effects.writes.push(Write::Job(Box::new(job.clone())));
-        }
+        store(&job, effects);
         self.outbox.add(job);
+    }
+
+    /// Has what is to be sent upstream now be sent, once the store knows that it may have been.
+    pub(super) fn take_calls(&mut self, now: Timestamp, effects: &mut Effects) {
+        let tickets = &self.tickets;
+        let external = |id| tickets.get(&id).and_then(|ticket| ticket.external.clone());
+        let calls = self.outbox.take_ready(now, external);
+        for job in calls.iter().filter_map(|call| self.outbox.job(call.key)) {
+            // Only a job that was decided just now can be among the writes of this turn.
+            let is_new = job.created_at == now;
+            let mut writes = effects.writes.iter_mut().rev().filter(|_| is_new);
+            match writes.find_map(|write| written_as(write, job.key)) {
+                Some(written) => written.state = job.state.clone(),
+                None => store(job, effects),
+            }
+        }
+        effects.calls.extend(calls);
     }
 
     pub(super) fn take_delivered(
@@ -160,14 +175,7 @@ impl Engine {
         let device = self.names.find(&ticket.device).and_then(|id| self.devices.get(id.index()));
         let facts = device.map(|device| &device.facts);
         let rule = self.policy.rule(&ticket.rule);
-        let spender = Spender {
-            customer: &ticket.customer,
-            site: &ticket.site,
-            region: facts.map_or("", |facts| &facts.region),
-            device_class: facts.map_or("", |facts| &facts.class),
-            rule: &ticket.rule,
-        };
-        Account {
+        let mut account = Account {
             upstream_ticket: ticket.external.clone(),
             device: ticket.device.clone(),
             rule: ticket.rule.clone(),
@@ -177,9 +185,11 @@ impl Engine {
             device_class: facts.map(|facts| facts.class.clone()).unwrap_or_default(),
             revision: rule.map(|rule| rule.spec.revision.clone()).unwrap_or_default(),
             plan: self.guard.plan().to_owned(),
-            rung: self.guard.rung(spender),
+            rung: None,
             time: ticket.opened_at,
-        }
+        };
+        account.rung = self.guard.rung(account.spender());
+        account
     }
 
     /// Reserves again what a dead letter may cost, and sends it again. What the ticket has gone
@@ -230,4 +240,15 @@ impl Engine {
             }
         }
     }
+}
+
+fn store(job: &JobRecord, effects: &mut Effects) {
+    let is_kept = matches!(job.action, Action::Resolve { .. });
+    if !(is_kept && seeded::has(Bug::ResolveInMemory)) {
+        effects.writes.push(Write::Job(Box::new(job.clone())));
+    }
+}
+
+fn written_as(write: &mut Write, key: JobKey) -> Option<&mut JobRecord> {
+    if let Write::Job(job) = write { Some(&mut **job).filter(|job| job.key == key) } else { None }
 }

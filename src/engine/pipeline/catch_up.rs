@@ -45,7 +45,7 @@ impl Engine {
         effects: &mut Effects,
     ) {
         // One that may have been opened must be looked up, and goes its way.
-        if matches!(open.state, JobState::Waiting { uncertain: true, .. }) {
+        if matches!(open.state, JobState::Waiting { in_doubt_since: Some(_), .. }) {
             return;
         }
         let is_over = ticket.status == TicketStatus::Resolved && ticket.raised == 0;
@@ -117,8 +117,9 @@ impl Engine {
         jobs: &[JobRecord],
         effects: &mut Effects,
     ) {
-        let may_have_gone =
-            |job: &JobRecord| matches!(job.state, JobState::Waiting { uncertain: true, .. });
+        let may_have_gone = |job: &JobRecord| {
+            matches!(job.state, JobState::Waiting { in_doubt_since: Some(_), .. })
+        };
         let kept: Vec<&JobRecord> = jobs.iter().filter(|job| !may_have_gone(job)).collect();
         let [earlier @ .., last] = kept.as_slice() else { return };
         if earlier.is_empty() {

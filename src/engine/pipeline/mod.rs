@@ -260,13 +260,6 @@ impl Engine {
         self.take_calls(now, effects);
     }
 
-    /// What is to be sent upstream now.
-    fn take_calls(&mut self, now: Timestamp, effects: &mut Effects) {
-        let tickets = &self.tickets;
-        let external = |id| tickets.get(&id).and_then(|ticket| ticket.external.clone());
-        effects.calls.extend(self.outbox.take_ready(now, external));
-    }
-
     /// When [`Engine::step`] must be called with a tick at the latest.
     pub fn next_wakeup(&self) -> Option<Timestamp> {
         let timer = self.timers.first().map(|(at, _)| *at);

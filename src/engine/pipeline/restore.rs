@@ -7,7 +7,7 @@ use crate::engine::guard::LedgerEnd;
 use crate::engine::policy::Policy;
 use crate::engine::types::alarm::{AlarmRecord, AlarmState};
 use crate::engine::types::device::DeviceFacts;
-use crate::engine::types::effect::Effects;
+use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::JobRecord;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::restored::Restored;
@@ -81,10 +81,10 @@ impl Engine {
             engine.tickets.insert(ticket.id, ticket);
         }
         for job in stored.jobs {
-            engine.outbox.restore(job);
+            engine.outbox.restore(now, job, engine.restored.is_some());
         }
         for record in stored.alarms {
-            engine.restore_alarm(record, resume, now);
+            engine.restore_alarm(record, resume, now, effects);
         }
         engine.restore_members();
         if engine.restored.is_some() {
@@ -101,13 +101,16 @@ impl Engine {
         engine
     }
 
-    fn restore_alarm(&mut self, mut record: AlarmRecord, resume: bool, now: Timestamp) {
-        if !resume {
-            restart_delay(&mut record.state, now);
-            if let Some(lull) = record.flapping.as_mut().and_then(|flapping| flapping.lull.as_mut())
-            {
-                lull.rising = lull.rising.map(|_| now);
-            }
+    fn restore_alarm(
+        &mut self,
+        mut record: AlarmRecord,
+        resume: bool,
+        now: Timestamp,
+        effects: &mut Effects,
+    ) {
+        if !resume && restart_delays(&mut record, now) {
+            // Or a second restart, after a short time, would go on with the old delay.
+            effects.writes.push(Write::Alarm(Box::new(record.clone())));
         }
         if seeded::has(Bug::EpisodeReused) && record.state == AlarmState::Normal {
             record.episode = None;
@@ -155,29 +158,41 @@ impl Engine {
         device.alarms.push(alarm);
     }
 
-    /// Looks at the alarms of a restored device, so that their timers are set again.
+    /// Looks at the alarms of a restored device, so that their timers are set again: each at the
+    /// time of its own last change. What ran out since is not due before the first step.
     fn look_at_restored(&mut self, now: Timestamp, id: DeviceId, effects: &mut Effects) {
         let Some(device) = self.devices.get(id.index()) else {
             return;
         };
-        let records = device.alarms.iter().filter_map(|alarm| alarm.record.as_ref());
-        let Some(newest) = records.map(|record| record.changed_at).max() else {
+        let changed_at = |alarm: &Alarm| Some(alarm.record.as_ref()?.changed_at);
+        let Some(newest) = device.alarms.iter().filter_map(changed_at).max() else {
             return;
         };
-        self.look_concerned(now, id, &[], newest, effects);
+        let active = device.alarms.iter().filter(|alarm| alarm.is_active());
+        let mut under_way: Vec<(Timestamp, usize)> =
+            active.filter_map(|alarm| Some((changed_at(alarm)?, alarm.rule))).collect();
+        under_way.sort_unstable();
+        let mut others = Vec::new();
+        device.concerned(&[], &mut others);
+        others.retain(|rule| under_way.iter().all(|(_, known)| known != rule));
+        for (at, rule) in under_way {
+            self.look_at(now, id, &[rule], at, effects);
+        }
+        self.look_at(now, id, &others, newest, effects);
     }
 }
 
-/// Begins a delay again that was under way.
-fn restart_delay(state: &mut AlarmState, now: Timestamp) {
-    match state {
-        AlarmState::Pending { since } => *since = now,
+/// Begins the delays again that were under way; true when there was one.
+fn restart_delays(record: &mut AlarmRecord, now: Timestamp) -> bool {
+    let of_state = match &mut record.state {
+        AlarmState::Pending { since } => Some(since),
         AlarmState::Unacknowledged { clearing } | AlarmState::Acknowledged { clearing, .. } => {
-            *clearing = clearing.map(|_| now);
+            clearing.as_mut()
         }
-        AlarmState::Returned { rising } | AlarmState::Latched { rising, .. } => {
-            *rising = rising.map(|_| now);
-        }
-        AlarmState::Normal => {}
-    }
+        AlarmState::Returned { rising } | AlarmState::Latched { rising, .. } => rising.as_mut(),
+        AlarmState::Normal => None,
+    };
+    let lull = record.flapping.as_mut().and_then(|flapping| flapping.lull.as_mut());
+    let under_way = of_state.into_iter().chain(lull.and_then(|lull| lull.rising.as_mut()));
+    under_way.map(|since| *since = now).count() > 0
 }

@@ -115,8 +115,11 @@ pub enum JobState {
         attempts: u32,
         /// Earliest time of the next attempt (gateway time).
         not_before: Timestamp,
-        /// The last attempt may have been carried out: look before sending it again.
-        uncertain: bool,
+        /// An attempt may have been carried out, then at the latest: look before sending it again.
+        in_doubt_since: Option<Timestamp>,
+        /// It was handed over to be sent, and no answer is known. Stored before it is sent, so that
+        /// a restart knows which of the jobs may have been carried out.
+        sent: bool,
         /// Why the last attempt failed; empty before the first.
         reason: String,
     },
@@ -147,8 +150,8 @@ pub struct Call {
     pub idempotency_key: String,
     /// Number of this attempt, from 1.
     pub attempt: u32,
-    /// An earlier attempt may have been carried out: look it up first.
-    pub uncertain: bool,
+    /// An earlier attempt may have been carried out, so long ago at least: look it up first.
+    pub in_doubt: Option<TimeSpan>,
     /// Severity of the ticket: a part of what an upstream takes may be kept for critical ones.
     pub severity: Severity,
     /// What to do.

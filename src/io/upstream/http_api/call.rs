@@ -2,7 +2,7 @@
 //! means.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use metrics::counter;
@@ -216,11 +216,6 @@ impl Caller {
             }
             other => other,
         }
-    }
-
-    /// The clock by which pauses are measured.
-    pub fn now(&self) -> Instant {
-        self.wire.now()
     }
 
     async fn once(

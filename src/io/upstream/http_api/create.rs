@@ -5,7 +5,6 @@ use minijinja::Value;
 use super::HttpApi;
 use super::answer::Answer;
 use super::call::{About, Failure, scalar_value};
-use super::proof::SETTLE_MAX;
 use super::request::File;
 use super::spec::{Length, Once, Op};
 use super::template::Names;
@@ -14,9 +13,6 @@ use crate::engine::types::severity::Severity;
 use crate::engine::types::text::{cut_bytes, cut_chars};
 use crate::engine::types::time::TimeSpan;
 use crate::io::upstream::http::Attempt;
-
-/// Creates that wait for a search at a time; more are put off.
-const DOUBTS_MAX: usize = 10_000;
 
 impl HttpApi {
     /// Opens a ticket, or finds the one that an earlier attempt has opened.
@@ -35,25 +31,26 @@ impl HttpApi {
         let (body, rest) = cut(&draft.body, self.api.limits.body);
         let mut names = self.names_of_draft(call, draft, &queue, title, body);
         let proven = self.guard(&queue, about, attempt).await?;
-        if call.uncertain && matches!(self.once, Once::Search | Once::Scan) {
-            if let Some(external) = self.find_settled(key, &queue, about, attempt).await? {
-                self.doubts.lock().await.remove(key);
+        if let Some(age) = call.in_doubt
+            && matches!(self.once, Once::Search | Once::Scan)
+        {
+            if let Some(external) = self.find(key, &queue, about, attempt).await? {
                 self.attach_rest(call, draft, rest, &external, attempt).await?;
                 return Ok(Outcome::Done { external, found: true });
             }
-            self.wait_for_search(key).await?;
+            self.wait_for_search(age)?;
             if !proven {
                 self.no_lost_twin(&names, about, attempt).await?;
             }
         }
-        let answer = match self.run(Op::Create, &mut names, about, call.uncertain, attempt).await {
-            Ok(answer) => answer,
-            Err(Failure::Duplicate { answer, reason }) => {
-                return self.adopt(key, &queue, &names, &answer, &reason, attempt).await;
-            }
-            Err(other) => return Err(other.outcome()),
-        };
-        self.doubts.lock().await.remove(key);
+        let answer =
+            match self.run(Op::Create, &mut names, about, call.in_doubt.is_some(), attempt).await {
+                Ok(answer) => answer,
+                Err(Failure::Duplicate { answer, reason }) => {
+                    return self.adopt(key, &queue, &names, &answer, &reason, attempt).await;
+                }
+                Err(other) => return Err(other.outcome()),
+            };
         let external = self.opened_id(answer.as_ref(), &names).ok_or_else(|| Outcome::Unknown {
             reason: "the upstream named no ticket; look at `id` of `create`".to_owned(),
         })?;
@@ -67,31 +64,14 @@ impl HttpApi {
         id.first(answer.unwrap_or(&Answer::default()), &self.with_constants(names))
     }
 
-    /// Waits until a search that is far behind must know what may have been sent. After a restart it waits again.
-    async fn wait_for_search(&self, key: &str) -> Result<(), Outcome> {
-        let lag = self.api.create.search_lag;
-        if lag.to_std() <= SETTLE_MAX {
+    /// Puts a create off that was not found, until a search must know what was sent so long ago.
+    fn wait_for_search(&self, age: TimeSpan) -> Result<(), Outcome> {
+        let lag = self.search_lag();
+        if age >= lag {
             return Ok(());
         }
-        let mut doubts = self.doubts.lock().await;
-        let now = self.caller.now();
-        let full = doubts.len() >= DOUBTS_MAX;
-        let waited = match doubts.get(key) {
-            Some(since) => now.saturating_duration_since(*since),
-            None => {
-                if !full {
-                    doubts.insert(key.to_owned(), now);
-                }
-                std::time::Duration::ZERO
-            }
-        };
-        let left = lag.to_std().saturating_sub(waited);
-        if left.is_zero() {
-            return Ok(());
-        }
-        let micros = i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
         let reason = format!("not found so far; the search of the upstream may be {lag} behind");
-        Err(Outcome::Held { reason, after: Some(TimeSpan::from_micros(micros)) })
+        Err(Outcome::Held { reason, after: Some(lag - age) })
     }
 
     /// The upstream says that it is there already.
@@ -159,7 +139,7 @@ impl HttpApi {
             ]),
         );
         let about = About { file: Some(&file), ..About::default() };
-        match self.run(Op::Attach, &mut names, about, call.uncertain, attempt).await {
+        match self.run(Op::Attach, &mut names, about, call.in_doubt.is_some(), attempt).await {
             Ok(_) => Ok(()),
             // The ticket is there and says what matters: it is not given up for its attachment.
             Err(failure) => match failure.outcome() {

@@ -51,7 +51,7 @@ impl HttpApi {
             key: Some(call.idempotency_key.as_str()),
             ..About::default()
         };
-        match self.run(op, &mut names, about, call.uncertain, attempt).await {
+        match self.run(op, &mut names, about, call.in_doubt.is_some(), attempt).await {
             // It is there already: an earlier attempt has done it.
             Ok(_) | Err(Failure::Duplicate { .. }) => {}
             Err(failure) => return Err(failure.outcome()),

@@ -31,7 +31,6 @@ mod webhook;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::Mutex;
 
@@ -67,8 +66,6 @@ pub(super) struct HttpApi {
     caller: Caller,
     /// By queue: whether what is opened there can be found again.
     proofs: Mutex<BTreeMap<String, Proof>>,
-    /// Since when a create that was not found may have been carried out.
-    doubts: Mutex<BTreeMap<String, Instant>>,
     /// The last status of a ticket that was told or that we have set.
     told: Mutex<BTreeMap<String, TicketStatus>>,
     /// Status words that nobody has named.
@@ -93,7 +90,6 @@ impl HttpApi {
             hook_secret: webhook::secret(api)?,
             api: Arc::clone(api),
             proofs: Mutex::default(),
-            doubts: Mutex::default(),
             told: Mutex::default(),
             strange: std::sync::Mutex::default(),
             me: Mutex::default(),

@@ -9,6 +9,7 @@ use crate::engine::types::alarm::Fingerprint;
 use crate::engine::types::job::{Action, Call, Draft, JobKey, Outcome};
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketId;
+use crate::engine::types::time::TimeSpan;
 use crate::io::clock;
 use crate::io::upstream::http::Attempt;
 use crate::io::upstream::why;
@@ -74,7 +75,8 @@ impl HttpApi {
             Ok(Outcome::Done { external, .. }) => external,
             Ok(other) | Err(other) => return (Err(other), None),
         };
-        let again = Call { uncertain: true, attempt: 2, ..open };
+        let age = if self.settle().await { self.search_lag() } else { TimeSpan::ZERO };
+        let again = Call { in_doubt: Some(age), attempt: 2, ..open };
         let twice = if self.api.is_exactly_once() {
             match self.perform(&again, attempt).await {
                 Ok(Outcome::Done { external: second, .. }) if second == external => {
@@ -105,7 +107,7 @@ fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call 
         fingerprint: Fingerprint(key.to_owned()),
         idempotency_key: format!("{key}-{number}"),
         attempt: 1,
-        uncertain: false,
+        in_doubt: None,
         severity: Severity::Info,
         action,
     }

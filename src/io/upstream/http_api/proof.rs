@@ -7,8 +7,6 @@
 //! must find none before anything is opened, and a new ticket is searched for by its key: after one
 //! that was not found nothing more is opened until its key has been written after all.
 
-use std::time::Duration;
-
 use minijinja::Value;
 use serde_json::Value as Json;
 
@@ -17,13 +15,14 @@ use super::call::{About, Failure};
 use super::spec::{Confirm, List, Once, Op};
 use super::template::{Escape, Names};
 use crate::engine::types::job::Outcome;
+use crate::engine::types::time::TimeSpan;
 use crate::io::clock;
 use crate::io::upstream::http::Attempt;
 
 /// How long a search may be behind of which nothing is said.
-const SETTLE: Duration = Duration::from_secs(2);
+const SETTLE: TimeSpan = TimeSpan::from_secs(2);
 /// Longest wait for a search inside a call.
-pub(super) const SETTLE_MAX: Duration = Duration::from_secs(10);
+const SETTLE_MAX: TimeSpan = TimeSpan::from_secs(10);
 
 /// What is known of the look-up in one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,18 +123,20 @@ impl HttpApi {
         attempt: &mut Attempt,
     ) -> Result<(), Outcome> {
         let name = queue.to_string();
-        let lag = self.api.create.search_lag.to_std();
         let wanted = match self.api.create.confirm {
             Confirm::Always => true,
             Confirm::First => self.proofs.lock().await.get(&name) != Some(&Proof::Found),
             Confirm::Never => false,
         };
         let searches = matches!(self.once, Once::Search | Once::Scan);
-        if !wanted || !searches || lag > SETTLE_MAX {
+        if !wanted || !searches || self.search_lag() > SETTLE_MAX {
             return Ok(());
         }
         let about = About { key: None, ..about };
-        let found = self.find_settled(key, queue, about, attempt).await?;
+        let mut found = self.find(key, queue, about, attempt).await?;
+        if found.is_none() && self.settle().await {
+            found = self.find(key, queue, about, attempt).await?;
+        }
         let proof = if found.is_some() {
             Proof::Found
         } else {
@@ -159,22 +160,19 @@ impl HttpApi {
         format!("ticket {ticket} was opened and is not found by its key{field}; {hint}")
     }
 
-    /// Searches for a ticket that may have been opened just now: once more after the search must
-    /// know it, where that is soon.
-    pub(super) async fn find_settled(
-        &self,
-        key: &str,
-        queue: &Value,
-        about: About<'_>,
-        attempt: &mut Attempt,
-    ) -> Result<Option<String>, Outcome> {
-        let found = self.find(key, queue, about, attempt).await?;
-        let lag = self.api.create.search_lag.to_std().max(SETTLE);
-        if found.is_some() || lag > SETTLE_MAX {
-            return Ok(found);
+    /// How long after a create a search must know the ticket.
+    pub(super) fn search_lag(&self) -> TimeSpan {
+        self.api.create.search_lag.max(SETTLE)
+    }
+
+    /// Waits until a search must know what was opened just now, where that is soon; true then.
+    pub(super) async fn settle(&self) -> bool {
+        let lag = self.search_lag();
+        if lag > SETTLE_MAX {
+            return false;
         }
-        self.caller.pause(lag).await;
-        self.find(key, queue, about, attempt).await
+        self.caller.pause(lag.to_std()).await;
+        true
     }
 
     /// The ticket that carries our key.
