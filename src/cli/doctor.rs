@@ -306,6 +306,11 @@ fn look_at_running(config: &Config, health: &Json, told: &mut Findings) {
         let fix = "restart the gateway; the log says why";
         told.error("broker", "the embedded broker carries no messages", fix);
     }
+    if health["intake"] == false {
+        let waiting = &health["outbox"];
+        let fix = "see that the upstreams answer; messages are taken in again when a tenth is done";
+        told.error("outbox", format!("{waiting} jobs wait, no message is taken in"), fix);
+    }
     let sources = health["sources"].as_array().map(Vec::as_slice).unwrap_or_default();
     for source in sources.iter().filter(|source| source["up"] == false) {
         let name = source["name"].as_str().unwrap_or_default();

@@ -222,6 +222,7 @@ impl Config {
             resume_max: TimeSpan::from_secs(3_600),
             unknown_devices: self.limits.unknown_devices,
             devices_max: self.limits.devices_max,
+            backlog_max: self.limits.backlog_max,
             sources: self.sources.iter().map(|source| source.spec.clone()).collect(),
         })
     }

@@ -16,6 +16,7 @@ use super::dispatch::Dispatcher;
 use super::observe::Observer;
 use super::turn::{self, World};
 use super::view::{self, Health, Sight};
+use crate::engine::outbox::Backlog;
 use crate::engine::pipeline::Engine;
 use crate::engine::policy::Policy;
 use crate::engine::types::effect::{Effects, Write};
@@ -140,13 +141,15 @@ impl Gateway {
                 }
                 _ = inlets.delivered.recv_many(&mut delivered, BATCH_MAX) => {}
                 _ = inlets.asked.recv_many(&mut asked, BATCH_MAX) => {}
-                _ = inlets.arrivals.recv_many(&mut arrivals, BATCH_MAX) => {}
+                _ = inlets.arrivals.recv_many(&mut arrivals, BATCH_MAX), if self.health.intake => {}
                 () = tokio::time::sleep(wait) => {}
             }
             // One commit covers everything that is there by now.
             fill(&mut delivered, &mut inlets.delivered);
             fill(&mut asked, &mut inlets.asked);
-            fill(&mut arrivals, &mut inlets.arrivals);
+            if self.health.intake {
+                fill(&mut arrivals, &mut inlets.arrivals);
+            }
         }
         self.dispatcher.finish(&mut inlets.delivered, &mut delivered).await;
         self.take(&mut arrivals, &mut delivered, &mut asked).await;
@@ -196,6 +199,7 @@ impl Gateway {
             };
             ask.answer(answer);
         }
+        self.look_at_backlog();
         self.observer.decided(now, &self.effects, &self.engine);
         for Publication { source, topic, payload } in self.effects.publish.drain(..) {
             let host = self.hosts.get(source).and_then(Option::as_ref);
@@ -203,6 +207,25 @@ impl Gateway {
             self.observer.commanded(source, sent);
         }
         self.effects.clear();
+    }
+
+    /// Leaves messages with their brokers while too much waits for the upstreams.
+    fn look_at_backlog(&mut self) {
+        let takes = self.engine.backlog() != Backlog::Full;
+        if takes == self.health.intake {
+            return;
+        }
+        self.health.intake = takes;
+        let waiting = self.engine.outbox().depth();
+        if takes {
+            tracing::info!(waiting, "Messages are taken in again.");
+        } else {
+            tracing::error!(
+                waiting,
+                "Too much waits for the upstreams (`[limits] max_backlog`): no message is taken in, \
+                 the brokers hold them. See that the upstreams answer: `faultgate doctor`."
+            );
+        }
     }
 
     /// Somebody has taken or ended a ticket in an upstream.

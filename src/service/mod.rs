@@ -43,6 +43,7 @@ use crate::io::mqtt::{self, Inbox};
 use crate::io::rule_history::Origin;
 use crate::io::secret::Secret;
 use crate::io::store::{StoreError, StoreOptions};
+use crate::io::telemetry;
 use crate::io::upstream::{self, Upstream};
 use crate::io::web::{self, Asker, Reloader};
 use dispatch::Dispatcher;
@@ -218,6 +219,7 @@ pub async fn start(
     let (pages, hosts) = (pages(config, desk, &journal, &asker).merge(hooks), config.hosts.clone());
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());
+    tasks.push(tokio::spawn(telemetry::keep_small(metrics.clone(), stopped.clone())));
     tasks.push(tokio::spawn(web::serve(listener, asks, metrics, pages, hosts, stopped.clone())));
     let (taken, policies) = mpsc::channel(1);
     tasks.push(tokio::spawn(reload::run(config.clone(), reloads, taken, stopped.clone())));

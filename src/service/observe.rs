@@ -7,6 +7,7 @@ use tokio::sync::broadcast;
 
 use super::load::Load;
 use crate::engine::decode::DETAIL_BYTES_MAX;
+use crate::engine::outbox::Backlog;
 use crate::engine::pipeline::Engine;
 use crate::engine::types::decision::{AlarmEvent, Decision, Notice, Rejection, TicketEvent};
 use crate::engine::types::effect::{Effects, Write};
@@ -196,6 +197,8 @@ impl Observer {
         if !decisions.is_empty() || !writes.is_empty() {
             gauge!("faultgate_devices").set(engine.devices().len() as f64);
             gauge!("faultgate_outbox_depth").set(engine.outbox().depth() as f64);
+            let is_full = engine.backlog() == Backlog::Full;
+            gauge!("faultgate_outbox_full").set(f64::from(u8::from(is_full)));
         }
     }
 

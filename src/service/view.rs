@@ -19,6 +19,8 @@ pub struct Health {
     pub broker: bool,
     /// The store can be written.
     pub store: bool,
+    /// Messages are taken in: less waits for the upstreams than `max_backlog`.
+    pub intake: bool,
     /// Name of each source and whether messages can arrive.
     pub sources: Vec<(String, bool)>,
 }
@@ -27,12 +29,12 @@ impl Health {
     /// Nothing is connected yet.
     pub fn new(sources: Vec<String>) -> Health {
         let sources = sources.into_iter().map(|name| (name, false)).collect();
-        Health { broker: true, store: true, sources }
+        Health { broker: true, store: true, intake: true, sources }
     }
 
     /// A gateway that does not run.
     pub fn stopped() -> Health {
-        Health { broker: false, store: false, sources: Vec::new() }
+        Health { broker: false, store: false, intake: false, sources: Vec::new() }
     }
 
     /// Messages of a source can arrive, or cannot.
@@ -44,7 +46,7 @@ impl Health {
 
     /// Everything can do its work.
     pub fn is_ready(&self) -> bool {
-        self.broker && self.store && self.sources.iter().all(|(_, up)| *up)
+        self.broker && self.store && self.intake && self.sources.iter().all(|(_, up)| *up)
     }
 }
 
@@ -101,6 +103,7 @@ pub fn answer(now: Timestamp, question: &Question, sight: &Sight<'_>) -> Json {
                 "broker": health.broker,
                 "sources": sources.collect::<Vec<_>>(),
                 "store": health.store,
+                "intake": health.intake,
                 "rules": engine.policy().written,
                 "devices": engine.devices().len(),
                 "outbox": engine.outbox().depth(),

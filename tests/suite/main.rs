@@ -3,6 +3,7 @@
 // In a test, what cannot go on is a failure; clippy exempts only the functions marked #[test].
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod backlog;
 mod backup;
 mod bill;
 mod book;

@@ -266,6 +266,12 @@ const LIMITS: &[Key] = &[
         "未登记设备的处理方式",
     ),
     key(
+        "max_backlog",
+        Kind::Whole(100, 4_294_967_295),
+        "Jobs that wait for the upstreams past which no message is taken in; default 50000",
+        "待发任务上限，达到后暂停接收消息；默认 50000",
+    ),
+    key(
         "max_shelve",
         Kind::Duration,
         "Longest time that an alarm may be shelved; default 24h",

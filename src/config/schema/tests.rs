@@ -156,6 +156,7 @@ body = "{}"
 id = { header = "Location", pattern = "([0-9]+)$" }
 [limits]
 max_devices = 5
+max_backlog = 500
 [storm]
 by = "region"
 [store]

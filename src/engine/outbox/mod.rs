@@ -5,6 +5,7 @@
 //! upstream refuses for good is set aside where an operator sees it and blocks nothing but what
 //! cannot be done without it (I10).
 
+mod backlog;
 mod breaker;
 mod retry;
 
@@ -16,6 +17,7 @@ use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
 use crate::seeded::{self, Bug};
 
+pub use backlog::Backlog;
 use breaker::Breaker;
 pub use retry::retry_at;
 

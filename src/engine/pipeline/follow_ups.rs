@@ -1,12 +1,13 @@
 //! Stage 6, for a ticket that is open: the call that closes it is paid for when it is opened, and
-//! what is done on it in between is done when the budgets pay for it. What they do not pay for is
-//! folded into one follow-up, which is tried again until the money is there; safety excepted.
+//! what is done on it in between is done when the budgets pay for it, and when the upstreams keep up.
+//! Else it is folded into one follow-up, which is tried again until it may go; safety excepted.
 
 use rust_decimal::Decimal;
 
 use super::{Engine, Timer};
 use crate::engine::guard::{Account, Admission, Spender};
 use crate::engine::merge::Placement;
+use crate::engine::outbox::Backlog;
 use crate::engine::ticket;
 use crate::engine::types::decision::{Decision, TicketEvent};
 use crate::engine::types::effect::Effects;
@@ -17,7 +18,7 @@ use crate::engine::types::tariff::Quantities;
 use crate::engine::types::ticket::{TicketId, TicketRecord, Untold, Withheld};
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
-/// How often it is looked whether there is money for what was folded.
+/// How often it is looked whether what was folded may go.
 const LOOK_AGAIN: TimeSpan = TimeSpan::from_secs(60);
 
 /// What it takes to open, join or reopen a ticket, with the call that closes it.
@@ -62,15 +63,27 @@ impl Engine {
         action: Action,
         effects: &mut Effects,
     ) {
-        if self.pays_for(ticket, &action) {
-            self.add_job(now, ticket, action, effects);
-        } else {
-            self.withhold(now, ticket, action, effects);
+        match self.holds_back(ticket, &action) {
+            None => self.add_job(now, ticket, action, effects),
+            Some(why) => self.withhold(now, ticket, action, why, effects),
         }
     }
 
+    /// Why a comment or an escalation of this ticket is not due now; `None` when it is.
+    pub(super) fn holds_back(
+        &self,
+        ticket: &TicketRecord,
+        action: &Action,
+    ) -> Option<&'static str> {
+        let is_urgent = ticket.safety || ticket.severity == Severity::Critical;
+        if !is_urgent && self.backlog != Backlog::Free {
+            return Some("too much waits for the upstreams (`max_backlog`)");
+        }
+        (!self.pays_for(ticket, action)).then_some("the budget does not pay for it")
+    }
+
     /// True when the budgets hold a comment or an escalation of this ticket.
-    pub(super) fn pays_for(&self, ticket: &TicketRecord, action: &Action) -> bool {
+    fn pays_for(&self, ticket: &TicketRecord, action: &Action) -> bool {
         if ticket.safety || !self.guard.is_on() {
             return true;
         }
@@ -86,6 +99,7 @@ impl Engine {
         now: Timestamp,
         ticket: &mut TicketRecord,
         action: Action,
+        why: &str,
         effects: &mut Effects,
     ) {
         let id = ticket.id;
@@ -99,7 +113,7 @@ impl Engine {
         });
         self.timers.insert((untold.due, Timer::Untold(id)));
         if untold.withheld.is_nothing() {
-            let reason = "the budget does not pay for it".to_owned();
+            let reason = why.to_owned();
             let event = TicketEvent::Delayed { action: action.word(), reason, until: untold.due };
             effects.decisions.push(Decision::Ticket { id, event, at: now });
         }
@@ -111,7 +125,7 @@ impl Engine {
     }
 
     /// Tells what has happened to the members of a ticket since it was last told, and does what
-    /// was folded, as one; later, where there is no money for it still.
+    /// was folded, as one; later, where it may not go still.
     pub(super) fn fire_untold(&mut self, now: Timestamp, id: TicketId, effects: &mut Effects) {
         let Some(mut ticket) = self.tickets.get(&id).cloned() else { return };
         let Some(mut untold) = ticket.untold.take() else { return };
@@ -123,7 +137,7 @@ impl Engine {
             } else {
                 Action::Comment { text }
             };
-            if self.pays_for(&ticket, &action) {
+            if self.holds_back(&ticket, &action).is_none() {
                 ticket.told_at = Some(now);
                 self.add_job(now, &mut ticket, action, effects);
             } else {

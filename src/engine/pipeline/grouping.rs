@@ -337,7 +337,7 @@ impl Engine {
     ) -> bool {
         let may = ticket.told_at.is_none_or(|told| now.since(told) >= interval);
         let action = Action::Comment { text };
-        let at_once = may && ticket.untold.is_none() && self.pays_for(ticket, &action);
+        let at_once = may && ticket.untold.is_none() && self.holds_back(ticket, &action).is_none();
         if at_once {
             ticket.told_at = Some(now);
             self.add_job(now, ticket, action, effects);

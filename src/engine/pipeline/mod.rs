@@ -49,7 +49,7 @@ use super::decode::{Decoders, Heard, SourceSpec};
 use super::detect::Rule;
 use super::guard::{Guard, LedgerEnd};
 use super::merge::{Members, StormPolicy};
-use super::outbox::Outbox;
+use super::outbox::{Backlog, Outbox};
 use super::policy::Policy;
 use super::register::UnknownDevices;
 use super::types::alarm::{AlarmId, AlarmRecord};
@@ -107,6 +107,8 @@ pub struct Settings {
     pub unknown_devices: UnknownDevices,
     /// Most devices that are kept.
     pub devices_max: usize,
+    /// Jobs that wait for the upstreams past which no message is taken in.
+    pub backlog_max: usize,
     /// How messages are read, by source.
     pub sources: Vec<SourceSpec>,
 }
@@ -130,6 +132,7 @@ pub struct Engine {
     suppression: Suppression,
     peers: Peers,
     outbox: Outbox,
+    backlog: Backlog,
     ledger: LedgerEnd,
     guard: Guard,
     ticket_last: u64,
@@ -202,6 +205,7 @@ impl Engine {
             suppression: Suppression::default(),
             peers: Peers::default(),
             outbox,
+            backlog: Backlog::default(),
             ledger: LedgerEnd::default(),
             guard: Guard::default(),
             ticket_last: 0,
@@ -258,6 +262,12 @@ impl Engine {
         }
         self.look_at_askers(now, effects);
         self.take_calls(now, effects);
+        self.backlog = self.backlog.with(self.outbox.depth(), self.settings.backlog_max);
+    }
+
+    /// How much waits for the upstreams. While it is full, no message is to be taken in.
+    pub fn backlog(&self) -> Backlog {
+        self.backlog
     }
 
     /// When [`Engine::step`] must be called with a tick at the latest.
