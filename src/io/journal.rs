@@ -14,7 +14,7 @@
 //! | `p/START` | the statement of a closed period |
 //! | `u/MICROSECOND/SUBJECT` | an act of a person |
 //! | `n/MICROSECOND/TICKET` | a line of the digest |
-//! | `m/schema` | the schema's version |
+//! | `m/schema` | the version of keys and values (`schema.rs`) |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/restored` | from when the store is, where it was put back from a backup |
 //! | `m/alive` | when the gateway was last known to run |
@@ -26,6 +26,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::schema;
 use super::store::{
     Batch, KEY_BYTES_MAX, OpenNotes, Record, Records, Scan, Store, StoreError, StoreOptions,
 };
@@ -41,9 +42,6 @@ use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
 
-/// Version of the keys and values below.
-const SCHEMA: u32 = 1;
-const SCHEMA_KEY: &[u8] = b"m/schema";
 const ALIVE_KEY: &[u8] = b"m/alive";
 const RESTORED_KEY: &[u8] = b"m/restored";
 const QUARANTINE: &str = "q/";
@@ -215,22 +213,9 @@ impl<S: Records> Journal<S> {
     /// The journal in an open store, which is in `dir`.
     ///
     /// # Errors
-    /// What the disk says, and [`StoreError::Newer`].
+    /// Those of [`schema::bring_up`].
     pub fn over(store: S, dir: &Path) -> Result<Journal<S>, StoreError> {
-        match store.get(SCHEMA_KEY)? {
-            Some(found) => {
-                let found = read::<u32>("m/schema", &found)?;
-                if found > SCHEMA {
-                    let dir = dir.to_path_buf();
-                    let known = SCHEMA;
-                    return Err(StoreError::Newer { dir, found, known });
-                }
-            }
-            None => {
-                let schema = SCHEMA.to_string().into_bytes();
-                store.commit(vec![(SCHEMA_KEY.to_vec(), Some(schema))])?;
-            }
-        }
+        schema::bring_up(&store, dir)?;
         Ok(Journal { store })
     }
 

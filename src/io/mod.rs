@@ -7,6 +7,7 @@ pub mod durable;
 pub mod journal;
 pub mod mqtt;
 pub mod rule_history;
+mod schema;
 pub mod secret;
 pub mod store;
 pub mod systemd;

@@ -150,8 +150,51 @@ fn a_store_of_a_newer_version_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     {
         let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
-        store.commit(vec![(b"m/schema".to_vec(), Some(b"2".to_vec()))]).unwrap();
+        store.commit(vec![(b"m/schema".to_vec(), Some(b"999".to_vec()))]).unwrap();
     }
     let refused = Journal::open(dir.path(), StoreOptions::default()).unwrap_err();
-    assert!(matches!(refused, StoreError::Newer { found: 2, .. }), "{refused}");
+    assert!(matches!(refused, StoreError::Newer { found: 999, .. }), "{refused}");
+}
+
+#[test]
+fn a_store_of_an_older_version_is_brought_up_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let waiting = r#""state":{"state":"waiting","attempts":1,"not_before":"1970-01-01T00:00:00Z","uncertain":false,"reason":"503"}"#;
+    let dead =
+        r#""state":{"state":"dead","at":"1970-01-01T00:00:00Z","reason":"404","attempts":2}"#;
+    {
+        let (store, _) = Store::open(dir.path(), StoreOptions::default()).unwrap();
+        let mut batch = vec![(b"m/schema".to_vec(), Some(b"1".to_vec()))];
+        for number in 1..=600 {
+            let state = if number % 2 == 0 { dead } else { waiting };
+            let text = format!(
+                r#"{{"key":{{"ticket":"tk-7","number":{number}}},"upstream":"desk","fingerprint":"f","idempotency_key":"f-{number}","severity":"major","created_at":"1970-01-01T00:00:00Z","action":{{"do":"comment","text":"温度恢复"}},{state}}}"#
+            );
+            batch.push((
+                format!("j/00000000000000000007/{number:010}").into_bytes(),
+                Some(text.into()),
+            ));
+        }
+        store.commit(batch).unwrap();
+    }
+    for _ in 0..2 {
+        let journal = open(dir.path());
+        let found = journal.load().unwrap();
+        assert_eq!(
+            (found.jobs.len(), found.quarantined.len()),
+            (600, 0),
+            "{:?}",
+            found.quarantined.first()
+        );
+        let sent = |job: &JobRecord| match &job.state {
+            JobState::Waiting { sent, in_doubt_since, .. } => *sent && in_doubt_since.is_none(),
+            JobState::Dead { .. } => false,
+        };
+        assert_eq!(
+            found.jobs.iter().filter(|job| sent(job)).count(),
+            300,
+            "each may have been sent"
+        );
+        assert_eq!(journal.store().get(b"m/schema").unwrap(), Some(b"2".to_vec()));
+    }
 }
