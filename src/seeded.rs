@@ -31,11 +31,13 @@ pub enum Bug {
     RefusedBlocks,
     /// A restart forgets that an alarm changes too often.
     FlapsForgotten,
+    /// A gateway that was put back from a backup does not know that it was.
+    RestoreUnknown,
 }
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 13] = [
+    pub const ALL: [(&'static str, Bug); 14] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -49,6 +51,7 @@ impl Bug {
         ("torn-frame-read", Bug::TornFrameRead),
         ("refused-blocks", Bug::RefusedBlocks),
         ("flaps-forgotten", Bug::FlapsForgotten),
+        ("restore-unknown", Bug::RestoreUnknown),
     ];
 }
 

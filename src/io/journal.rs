@@ -161,14 +161,6 @@ impl Journal {
         self.store.commit(vec![(key, value)])
     }
 
-    /// Marks the store as put back from a backup. Blocks.
-    ///
-    /// # Errors
-    /// Those of [`Store::commit`].
-    pub fn put_restored(&self, restored: Restored) -> Result<(), StoreError> {
-        self.store.commit(vec![(RESTORED_KEY.to_vec(), json(RESTORED_KEY, &restored)?)])
-    }
-
     /// The bytes of the ledger from row `sequence` on, in order.
     pub fn ledger_bytes(&self, sequence: u64) -> Scan<'_> {
         self.store.scan(b"l/", &ledger_key(sequence))
@@ -217,6 +209,14 @@ impl<S: Records> Journal<S> {
     pub fn over(store: S, dir: &Path) -> Result<Journal<S>, StoreError> {
         schema::bring_up(&store, dir)?;
         Ok(Journal { store })
+    }
+
+    /// Marks the store as put back from a backup. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub fn put_restored(&self, restored: Restored) -> Result<(), StoreError> {
+        self.store.commit(vec![(RESTORED_KEY.to_vec(), json(RESTORED_KEY, &restored)?)])
     }
 
     /// The store below, for its free space and its directory.

@@ -23,6 +23,9 @@ impl Engine {
         effects: &mut Effects,
     ) {
         let is_open = matches!(action, Action::Open(_));
+        if matches!(action, Action::Comment { .. } | Action::Escalate { .. }) {
+            self.confirm_first(now, ticket, effects);
+        }
         let number = self.next_effect(ticket, is_open);
         ticket.next_effect = number.saturating_add(1);
         let job = JobRecord {

@@ -61,6 +61,19 @@ impl Engine {
         }
     }
 
+    /// Confirms a ticket before anything else is told of it: nobody reads what is added to one that
+    /// was resolved.
+    pub(super) fn confirm_first(
+        &mut self,
+        now: Timestamp,
+        ticket: &mut TicketRecord,
+        effects: &mut Effects,
+    ) {
+        if self.is_unconfirmed(ticket) {
+            self.confirm(now, ticket, effects);
+        }
+    }
+
     fn confirm(&mut self, now: Timestamp, ticket: &mut TicketRecord, effects: &mut Effects) {
         let Some(restored) = self.restored else { return };
         if ticket.raised > 0 && !ticket.status.is_over() {

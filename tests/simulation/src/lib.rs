@@ -13,6 +13,7 @@
 //! | `process`, `turns` | the gateway in it |
 //! | `world` | what happens, in its order |
 //! | `rules`, `model`, `check` | what should be |
+//! | `restored` | a backup from the run, put back after it |
 //! | `hunt` | many seeds, and the story of one that fails |
 
 pub mod broker;
@@ -25,6 +26,7 @@ pub mod model;
 pub mod net;
 pub mod plan;
 pub mod process;
+mod restored;
 pub mod rules;
 mod servers;
 pub mod story;

@@ -33,6 +33,8 @@ pub struct Plan {
     pub epoch_bytes: usize,
     /// How long the search of the tracker is behind.
     pub index_delay: TimeSpan,
+    /// When the backup is made that is put back after the run.
+    pub backup_at: Timestamp,
 }
 
 /// Something that breaks, or that somebody does.
@@ -179,6 +181,7 @@ impl Plan {
             faults,
             epoch_bytes: 1 << chance.between(17, 19),
             index_delay: TimeSpan::from_millis(chance.between(0, 1_900)),
+            backup_at: START + chance.secs(600, days * 86_400),
         }
     }
 

@@ -34,7 +34,8 @@ pub struct Ticket {
     pub is_over: bool,
     /// Keys of the effects that were carried out, in order: `FINGERPRINT-NUMBER`.
     pub effects: Vec<String>,
-    created: Timestamp,
+    /// When it was opened.
+    pub created: Timestamp,
 }
 
 /// One ticket system, with everything that it was ever asked.

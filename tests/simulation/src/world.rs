@@ -17,6 +17,7 @@ use crate::model::Model;
 use crate::net::{Arrived, Begun, Net};
 use crate::plan::{Act, Fault, Outage, Plan, SOURCES, Trouble, UPSTREAMS};
 use crate::process::{self, Process};
+use crate::restored::Backup;
 use crate::rules::Edition;
 use crate::story::Story;
 use crate::upstream::{Server, System};
@@ -50,6 +51,7 @@ pub(crate) enum Event {
     Told(Told),
     Heal,
     RetryAll,
+    Backup,
 }
 
 /// What somebody did to a ticket where it is, until the gateway knows of it.
@@ -102,6 +104,10 @@ pub struct World {
     turn_at: Option<Timestamp>,
     crash: (Stop, TimeSpan),
     healed: bool,
+    rests_at: Timestamp,
+    pub(crate) backup: Option<Backup>,
+    /// The gateway goes on from a backup of that time.
+    pub(crate) restored_from: Option<Timestamp>,
     pub(crate) summary: Summary,
 }
 
@@ -140,6 +146,9 @@ impl World {
             turn_at: None,
             crash: (Stop::PowerCut, TimeSpan::ZERO),
             healed: false,
+            rests_at: plan.end + QUIET_AFTER,
+            backup: None,
+            restored_from: None,
             summary: Summary::default(),
             plan,
         }
@@ -153,6 +162,7 @@ impl World {
         self.at(self.plan.start, Event::Start);
         self.at(self.plan.start + IDLE, Event::Idle);
         self.at(self.plan.end, Event::Heal);
+        self.at(self.plan.backup_at, Event::Backup);
         for number in 0..self.plan.publications.len() {
             let at = self.plan.publications.get(number).map_or(self.now, |said| said.at);
             self.at(at, Event::Publish(number));
@@ -165,10 +175,13 @@ impl World {
             self.now = at;
             self.net.set_time(at.since(self.plan.start).to_std());
             self.take(event)?;
-            if self.healed && at > self.plan.end + QUIET_AFTER && self.is_quiet() {
-                return self.finish();
+            if self.healed && at > self.rests_at && self.is_quiet() {
+                let Some(backup) = self.backup.take() else { return self.finish() };
+                check::after_all(self)?;
+                self.put_back(backup)?;
+                self.rests_at = at + QUIET_AFTER;
             }
-            if at > self.plan.end + QUIET_WITHIN {
+            if at > self.rests_at + QUIET_WITHIN {
                 anyhow::bail!("it is never quiet again: {}", check::unrest(self));
             }
         }
@@ -176,7 +189,10 @@ impl World {
     }
 
     fn finish(&mut self) -> anyhow::Result<Summary> {
-        check::after_all(self)?;
+        match self.restored_from {
+            Some(backup_at) => self.check_restored(backup_at)?,
+            None => check::after_all(self)?,
+        }
         self.summary.tickets = self.servers.iter().map(|server| server.tickets.len()).sum();
         self.summary.requests = self.servers.iter().map(|server| server.requests).sum();
         self.summary.messages = self.seen.len();
@@ -258,6 +274,7 @@ impl World {
                 self.turn_within(TimeSpan::ZERO);
             }
             Event::Heal => self.heal(),
+            Event::Backup => self.back_up()?,
             Event::RetryAll => {
                 check::nothing_is_held_up(self, RETRY_EVERY)?;
                 self.acts.push((usize::MAX, Act::Retry));
@@ -382,7 +399,7 @@ impl World {
         self.after(RETRY_EVERY, Event::RetryAll);
     }
 
-    fn start(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn start(&mut self) -> anyhow::Result<()> {
         // Rules that were changed meanwhile are those it starts with.
         let edition = self.reload.take().unwrap_or(self.edition);
         self.edition = edition;
@@ -403,7 +420,9 @@ impl World {
         check::ledger(&process.journal)?;
         self.process = Some(process);
         self.turn_at = None;
-        check::same(self)?;
+        if self.restored_from.is_none() {
+            check::same(self)?;
+        }
         self.turn_within(TimeSpan::ZERO);
         for source in 0..self.brokers.len() {
             self.after(TimeSpan::from_millis(100), Event::LinkBack(source));
