@@ -1,5 +1,7 @@
 //! A statement for people and for other programs: text, CSV and HTML, the same totals in all.
 
+use chrono::{Days, NaiveDate};
+
 use super::statement::Statement;
 use crate::engine::types::text::Language;
 
@@ -12,7 +14,9 @@ fn rows(statement: &Statement, language: Language) -> Vec<[String; 4]> {
         .lines
         .iter()
         .map(|line| {
-            [line.id.clone(), line.class.clone(), line.because.clone(), line.amount.to_string()]
+            let because = line.working.as_ref().map(|working| working.text(language));
+            let because = because.unwrap_or_else(|| line.because.clone());
+            [line.id.clone(), line.class.clone(), because, line.amount.to_string()]
         })
         .collect();
     for correction in &statement.corrections {
@@ -40,7 +44,13 @@ fn title(statement: &Statement, language: Language) -> String {
     };
     let Statement { period, plan, .. } = statement;
     let head = say(language, "账单", "Statement");
-    format!("{head} {} · {plan} · {} – {} · {state}", period.id, period.start, period.end)
+    // Days of the plan's own calendar: its first day names a period.
+    let first = period.id.parse::<NaiveDate>().ok();
+    let last = first.and_then(|first| {
+        first.checked_add_days(Days::new(u64::from(period.days.saturating_sub(1))))
+    });
+    let last = last.map_or_else(|| period.end.to_string(), |last| last.to_string());
+    format!("{head} · {plan} · {} – {last} · {state}", period.id)
 }
 
 /// Head, rows and total for a terminal; `table` lays columns out.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::correct::Correction;
 use super::tally::Tally;
-use crate::engine::rating::{ActivePlan, Bill, Plan, Pricing, RatingError, Usage, rate};
+use crate::engine::rating::{ActivePlan, Bill, Plan, Pricing, RatingError, Usage, Working, rate};
 use crate::engine::types::ledger::Meter;
 use crate::engine::types::period::{Calendar, Period};
 use crate::engine::types::time::{TimeSpan, Timestamp};
@@ -57,6 +57,9 @@ pub struct StatementLine {
     pub class: String,
     /// The arithmetic.
     pub because: String,
+    /// The same, to be told in any language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working: Option<Working>,
     /// Money.
     pub amount: Decimal,
 }
@@ -122,6 +125,7 @@ impl Statement {
             id: line.id.clone(),
             class: line.classes.join("+"),
             because: line.working.to_string(),
+            working: Some(line.working.clone()),
             amount: line.amount,
         });
         let corrected: Decimal = corrections.iter().map(|correction| correction.amount).sum();

@@ -3,9 +3,12 @@
 use std::fmt;
 
 use rust_decimal::Decimal;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::types::text::Language;
 
 /// The arithmetic of a line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Working {
     /// What was multiplied and divided.
     pub sum: Sum,
@@ -14,7 +17,8 @@ pub struct Working {
 }
 
 /// What was multiplied and divided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sum {
     /// A price a period.
     Fixed,
@@ -104,53 +108,100 @@ pub enum Sum {
     },
 }
 
-impl fmt::Display for Working {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Working {
+    /// The arithmetic for people.
+    pub fn text(&self, language: Language) -> String {
+        let say = |chinese: String, english: String| match language {
+            Language::Chinese => chinese,
+            Language::English => english,
+        };
         let n = |number: Decimal| number.normalize();
-        match self.sum {
-            Sum::Fixed => return write!(out, "a period"),
+        let within = |quantity: Decimal, included: Decimal| {
+            let (quantity, included) = (n(quantity), n(included));
+            say(
+                format!("包含 {included}，已用 {quantity}"),
+                format!("{quantity} of {included} included"),
+            )
+        };
+        let by_days =
+            |days: Decimal| say(format!(" / {} 天", n(days)), format!(" / {} days", n(days)));
+        let with =
+            |flat: Decimal| if flat.is_zero() { String::new() } else { format!(" + {flat}") };
+        let sum = match self.sum {
+            Sum::Fixed => return say("每周期".to_owned(), "a period".to_owned()),
             Sum::Units { quantity, included, unit, days } => {
-                if included.is_zero() {
-                    write!(out, "{} × {unit}", n(quantity))?;
+                let units = if included.is_zero() {
+                    format!("{} × {unit}", n(quantity))
                 } else if quantity <= included {
-                    write!(out, "{} of {} included", n(quantity), n(included))?;
+                    within(quantity, included)
                 } else {
-                    write!(out, "({} − {}) × {unit}", n(quantity), n(included))?;
-                }
-                if let Some(days) = days {
-                    write!(out, " / {} days", n(days))?;
-                }
+                    format!("({} − {}) × {unit}", n(quantity), n(included))
+                };
+                units + &days.map(by_days).unwrap_or_default()
             }
             Sum::UnitDays { unit_days, unit, days } => {
-                write!(out, "{} unit days × {unit} / {} days", n(unit_days), n(days))?;
+                let unit_days = n(unit_days);
+                let unit_days =
+                    say(format!("{unit_days} 单位天"), format!("{unit_days} unit days"));
+                format!("{unit_days} × {unit}{}", by_days(days))
+            }
+            Sum::Packages { quantity, included, .. } if quantity <= included => {
+                within(quantity, included)
+            }
+            Sum::Packages { quantity, included, size, price } if included.is_zero() => {
+                format!("⌈{} / {}⌉ × {price}", n(quantity), n(size))
             }
             Sum::Packages { quantity, included, size, price } => {
-                if quantity <= included {
-                    write!(out, "{} of {} included", n(quantity), n(included))?;
-                } else if included.is_zero() {
-                    write!(out, "⌈{} / {}⌉ × {price}", n(quantity), n(size))?;
-                } else {
-                    write!(out, "⌈({} − {}) / {}⌉ × {price}", n(quantity), n(included), n(size))?;
-                }
+                format!("⌈({} − {}) / {}⌉ × {price}", n(quantity), n(included), n(size))
             }
             Sum::Tier { from, to, unit, flat } => {
-                write!(out, "({} − {}) × {unit}", n(to), n(from))?;
-                plus(out, flat)?;
+                format!("({} − {}) × {unit}{}", n(to), n(from), with(flat))
             }
             Sum::Volume { quantity, unit, flat } => {
-                write!(out, "{} × {unit}", n(quantity))?;
-                plus(out, flat)?;
+                format!("{} × {unit}{}", n(quantity), with(flat))
             }
-            Sum::Step { quantity } => write!(out, "the step of {}", n(quantity))?,
-            Sum::Percent { of, percent } => write!(out, "{of} × {} %", n(percent))?,
-            Sum::Cap { of, cap } => write!(out, "{cap} at most − {of}")?,
-            Sum::Minimum { of, minimum } => write!(out, "{minimum} at least − {of}")?,
-            Sum::Credit { of, credit } => write!(out, "credit of {credit}, at most {of}")?,
-        }
-        write!(out, " = {}", n(self.exact))
+            Sum::Step { quantity } => {
+                say(format!("{} 所在的档", n(quantity)), format!("the step of {}", n(quantity)))
+            }
+            Sum::Percent { of, percent } => format!("{of} × {} %", n(percent)),
+            Sum::Cap { of, cap } => {
+                say(format!("上限 {cap} − {of}"), format!("{cap} at most − {of}"))
+            }
+            Sum::Minimum { of, minimum } => {
+                say(format!("下限 {minimum} − {of}"), format!("{minimum} at least − {of}"))
+            }
+            Sum::Credit { of, credit } => say(
+                format!("抵扣 {credit}，不超过 {of}"),
+                format!("credit of {credit}, at most {of}"),
+            ),
+        };
+        format!("{sum} = {}", n(self.exact))
     }
 }
 
-fn plus(out: &mut fmt::Formatter<'_>, flat: Decimal) -> fmt::Result {
-    if flat.is_zero() { Ok(()) } else { write!(out, " + {flat}") }
+impl fmt::Display for Working {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text(Language::English))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arithmetic_is_told_in_the_language_of_the_invoice() {
+        let told = |sum: Sum, exact: i64| {
+            let working = Working { sum, exact: Decimal::from(exact) };
+            [working.text(Language::English), working.text(Language::Chinese)]
+        };
+        let (quantity, unit) = (Decimal::from(3), Decimal::from(2));
+        let included = Decimal::from(5);
+        let units = |included| Sum::Units { quantity, included, unit, days: None };
+        assert_eq!(told(Sum::Fixed, 9), ["a period", "每周期"]);
+        assert_eq!(told(units(included), 0), ["3 of 5 included = 0", "包含 5，已用 3 = 0"]);
+        assert_eq!(told(units(Decimal::ONE), 4), ["(3 − 1) × 2 = 4", "(3 − 1) × 2 = 4"]);
+        let stays = Sum::UnitDays { unit_days: quantity, unit, days: Decimal::from(30) };
+        assert_eq!(told(stays, 0), ["3 unit days × 2 / 30 days = 0", "3 单位天 × 2 / 30 天 = 0"]);
+    }
 }
