@@ -94,7 +94,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         look_at_secrets(&config, &mut told);
         let data = &config.gateway.data;
         look_at_folder(data, &mut told);
-        look_at_disk(data, config.disk_free_min, &mut told);
+        look_at_disk(data, config.store.disk_free_min, &mut told);
         match remote::readiness(&config) {
             Ok(Some(health)) => look_at_running(&config, &health, &mut told),
             Ok(None) => look_at_stopped(data, &mut told),

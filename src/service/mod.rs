@@ -199,7 +199,8 @@ pub async fn start(
     let (asker, asked) = Asker::new();
     let (standstill, mut tasks) = (asker.standstill(), Vec::new());
 
-    let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
+    let min_free_bytes = config.store.disk_free_min;
+    let options = StoreOptions { min_free_bytes, ..StoreOptions::default() };
     // Opening a store blocks, a large one for seconds.
     let (journal, stored) = block_in_place(|| open_store(config, &rules, options))?;
     let journal = Arc::new(journal);

@@ -160,6 +160,8 @@ max_devices = 5
 by = "region"
 [store]
 engine = "sled"
+retention = { closed_episodes = "400d", telemetry = "30d" }
+max_disk = "2GiB"
 "#;
 
 const PLAN: &str = r#"
