@@ -166,11 +166,18 @@ impl Keeper {
         Ok(freed)
     }
 
-    /// `None` when the loop has ended.
+    /// `None` when the gateway stops, also while the store refuses and the loop answers nobody.
     async fn ask(&self, most: usize) -> Option<GoneEarly> {
         let (answer, told) = oneshot::channel();
-        self.early.send(Early { most, answer }).await.ok()?;
-        told.await.ok()
+        let asked = async {
+            self.early.send(Early { most, answer }).await.ok()?;
+            told.await.ok()
+        };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => None,
+            gone = asked => gone,
+        }
     }
 
     /// Deletes acts and digest lines from before a time, until so many bytes are free; how many are.
