@@ -33,6 +33,8 @@ pub struct Plan {
     pub epoch_bytes: usize,
     /// How long the search of the tracker is behind.
     pub index_delay: TimeSpan,
+    /// How long the gateway keeps tickets that are over; `None` for what it does by itself.
+    pub closed_max: Option<TimeSpan>,
 }
 
 /// Something that breaks, or that somebody does.
@@ -179,6 +181,7 @@ impl Plan {
             faults,
             epoch_bytes: 1 << chance.between(17, 19),
             index_delay: TimeSpan::from_millis(chance.between(0, 1_900)),
+            closed_max: None,
         }
     }
 

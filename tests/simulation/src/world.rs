@@ -71,6 +71,8 @@ pub struct Summary {
     pub requests: u64,
     /// Messages that were taken in.
     pub messages: usize,
+    /// Tickets that the gateway has let go.
+    pub gone: usize,
 }
 
 /// Everything.
@@ -180,6 +182,8 @@ impl World {
         self.summary.tickets = self.servers.iter().map(|server| server.tickets.len()).sum();
         self.summary.requests = self.servers.iter().map(|server| server.requests).sum();
         self.summary.messages = self.seen.len();
+        let kept = self.process.as_ref().map(|process| process.engine.tickets().count());
+        self.summary.gone = kept.map_or(0, |kept| self.model.tickets.len().saturating_sub(kept));
         Ok(self.summary.clone())
     }
 
@@ -388,7 +392,8 @@ impl World {
         self.edition = edition;
         let policy = process::policy(edition)?;
         let wall = self.wall();
-        let started = Process::start(wall, self.now, &self.disk, &self.net, &self.fuse, policy)?;
+        let (net, fuse, closed_max) = (&self.net, &self.fuse, self.plan.closed_max);
+        let started = Process::start(wall, self.now, &self.disk, net, fuse, policy, closed_max)?;
         let Some((process, resume)) = started else {
             self.process = None;
             self.stop(false);
