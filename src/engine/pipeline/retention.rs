@@ -96,24 +96,31 @@ impl Engine {
     /// Up to `most` tickets that ended before a time and may go, from a number on.
     fn find_ended(&self, now: Timestamp, before: Timestamp, from: u64, most: usize) -> Found {
         let mut gone = Vec::new();
+        let earliest = now - self.late_max();
         let tickets = self.tickets.range(TicketId(from)..);
         for (looked_at, (id, ticket)) in tickets.enumerate() {
             if looked_at == LOOKED_AT_MAX || gone.len() == most {
                 return Found { gone, next: Some(id.0) };
             }
             let ended = ended(ticket);
-            if ended < before && self.may_go(now, ticket) {
+            if ended < before && self.may_go(earliest, ticket) {
                 gone.push((*id, ended));
             }
         }
         Found { gone, next: None }
     }
 
-    /// True for a ticket that nothing can need any more.
-    fn may_go(&self, now: Timestamp, ticket: &TicketRecord) -> bool {
+    /// How much later than it happened a fault may be told.
+    fn late_max(&self) -> TimeSpan {
+        let sources = self.settings.sources.iter().map(|source| source.skew_back_max);
+        sources.max().unwrap_or(TimeSpan::ZERO)
+    }
+
+    /// True for a ticket that nothing can need any more, not even a fault from `earliest` on.
+    fn may_go(&self, earliest: Timestamp, ticket: &TicketRecord) -> bool {
         ticket.status.is_over()
             && ticket.id.0 < self.ticket_last
-            && ticket.reopen_until.is_none_or(|until| until < now)
+            && ticket.reopen_until.is_none_or(|until| until < earliest)
             && self.members.all(ticket.id).next().is_none()
             && self.outbox.of_ticket(ticket.id).next().is_none()
     }

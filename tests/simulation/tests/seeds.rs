@@ -17,10 +17,11 @@ fn every_promise_is_kept_on_a_day_of_troubles() {
 
 #[test]
 fn tickets_that_are_over_go_after_an_hour_and_every_promise_is_kept() {
+    // Those that may be reopened stay for another day, as devices may send what they kept.
     let mut gone = 0;
-    for seed in 0..16 {
+    for seed in 0..10 {
         let closed_max = Some(TimeSpan::from_secs(3_600));
-        let plan = Plan { closed_max, ..Plan::of(seed, 1) };
+        let plan = Plan { closed_max, ..Plan::of(seed, 2) };
         let ended = run(plan, Story::default());
         gone += ended.unwrap_or_else(|why| panic!("seed {seed}: {why}")).gone;
     }

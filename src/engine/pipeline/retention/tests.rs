@@ -6,10 +6,12 @@ use serde_json::json;
 
 use super::super::{Engine, Settings, Snapshot};
 use super::GONE_MAX;
+use crate::engine::decode::{SourceSpec, read_source};
 use crate::engine::policy::{self, Policy};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, Episode};
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::diagnostic::{Report, Source};
+use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::input::Input;
 use crate::engine::types::job::{Action, JobKey, JobRecord, JobState};
@@ -46,8 +48,16 @@ fn settings() -> Settings {
         closed_max: TimeSpan::from_secs(KEPT_DAYS * DAY),
         unknown_devices: Default::default(),
         devices_max: 100,
-        sources: Vec::new(),
+        sources: vec![source()],
     }
+}
+
+/// Its devices may send what happened up to a day ago.
+fn source() -> SourceSpec {
+    let text = "name = \"plant\"\ntopics = [\"a/#\"]\ntopic = \"a/{device}\"\n".to_owned();
+    let (source, report) = (Source { file: "s.toml".into(), text }, Report::default());
+    let place = Place { source: &source, report: &report };
+    read_document(place, |table| read_source(table, 1_024)).expect("a source")
 }
 
 fn rules() -> Policy {
@@ -158,7 +168,7 @@ fn a_ticket_goes_when_it_is_over_for_long_and_nothing_needs_it() {
     let tickets = vec![
         ticket(1, 900),
         changed(2, |open| (open.status, open.resolved_at) = (TicketStatus::Working, None)),
-        changed(3, |reopens| reopens.reopen_until = Some(now() + TimeSpan::from_secs(DAY))),
+        changed(3, |reopens| reopens.reopen_until = Some(now() - TimeSpan::from_secs(DAY / 2))),
         ticket(4, 900),
         ticket(5, 900),
         ticket(6, 399),
