@@ -16,7 +16,7 @@ use crate::engine::types::time::TimeSpan;
 use crate::io::clock;
 use crate::io::journal::Journal;
 use crate::io::secret::{Secret, SecretError};
-use crate::io::store::{OpenNotes, Store, StoreError, StoreOptions, free_bytes};
+use crate::io::store::{OpenNotes, Store, StoreError, StoreOptions, files_bytes, free_bytes};
 
 /// Free space that is told before it becomes too little, in multiples of what must stay free.
 const FREE_WARNING_TIMES: u64 = 4;
@@ -94,7 +94,8 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         look_at_secrets(&config, &mut told);
         let data = &config.gateway.data;
         look_at_folder(data, &mut told);
-        look_at_disk(data, config.disk_free_min, &mut told);
+        look_at_disk(data, config.store.disk_free_min, &mut told);
+        look_at_size(data, config.store.disk_max, &mut told);
         match remote::readiness(&config) {
             Ok(Some(health)) => look_at_running(&config, &health, &mut told),
             Ok(None) => look_at_stopped(data, &mut told),
@@ -292,6 +293,24 @@ fn look_at_disk(data: &Path, needed: u64, told: &mut Findings) {
         told.warning("disk", message, fix);
     } else {
         told.ok("disk", message);
+    }
+}
+
+fn look_at_size(data: &Path, max: u64, told: &mut Findings) {
+    let bytes = ["gateway", "desk"].map(|store| files_bytes(&data.join(store)));
+    let [gateway, desk] = bytes.map(|bytes| bytes >> 20);
+    let message = format!(
+        "gateway {gateway} MiB and desk {desk} MiB of {} MiB (`[store] max_disk`)",
+        max >> 20
+    );
+    if bytes.iter().sum::<u64>() <= max {
+        told.ok("size", message);
+    } else {
+        told.warning(
+            "size",
+            message,
+            "what is over goes before its time (docs/storage.md): raise `max_disk`, or write the files anew without gaps with `faultgate backup` and `faultgate restore --replace`",
+        );
     }
 }
 

@@ -36,7 +36,10 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let plans = plans.collect::<anyhow::Result<Vec<Plan>>>()?;
     let mut answer = remote::ask(globals, &path, &Question::Explain(args.id.clone()))?;
     if answer.is_null() {
-        anyhow::bail!("nothing has the id `{}`; see `faultgate alarms list --all`", args.id);
+        anyhow::bail!(
+            "nothing has the id `{}`; see `faultgate alarms list --all` (a ticket that is over is kept as long as `[store] retention` says)",
+            args.id
+        );
     }
     if !plans.is_empty() {
         price(&mut answer, &plans, globals)?;

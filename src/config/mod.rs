@@ -8,6 +8,7 @@ mod limits;
 pub mod report;
 pub mod rules;
 pub mod schema;
+mod store;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -30,6 +31,7 @@ use crate::io::secret::Secret;
 use crate::io::upstream::UpstreamConfig;
 
 pub use limits::Limits;
+pub use store::StoreConfig;
 
 /// The file that is read when none is named.
 pub const DEFAULT_FILE: &str = "faultgate.toml";
@@ -63,8 +65,8 @@ pub struct Config {
     pub limits: Limits,
     /// When there is a storm.
     pub storm: StormPolicy,
-    /// Free space below which nothing more is accepted, in bytes.
-    pub disk_free_min: u64,
+    /// How long things are kept, and how much.
+    pub store: StoreConfig,
 }
 
 /// `[gateway]`.
@@ -220,6 +222,7 @@ impl Config {
             settle: self.gateway.settle,
             catch_up_after: self.gateway.catch_up_after,
             resume_max: TimeSpan::from_secs(3_600),
+            closed_max: self.store.closed_max,
             unknown_devices: self.limits.unknown_devices,
             devices_max: self.limits.devices_max,
             backlog_max: self.limits.backlog_max,
@@ -280,7 +283,6 @@ fn read(table: &Table<'_>) -> Option<Config> {
     for upstream in upstreams.iter_mut().filter(|upstream| upstream.is_own_desk()) {
         upstream.token = upstream.token.take().or_else(|| desk_token.clone());
     }
-    let disk_free_min = table.table("store", read_store);
     Some(Config {
         gateway,
         broker,
@@ -291,7 +293,7 @@ fn read(table: &Table<'_>) -> Option<Config> {
         upstreams,
         limits: table.table("limits", |entry| Some(limits::read(entry))).unwrap_or_default(),
         storm: table.table("storm", |entry| Some(limits::read_storm(entry))).unwrap_or_default(),
-        disk_free_min: disk_free_min.unwrap_or(64 << 20),
+        store: table.table("store", |entry| Some(store::read(entry))).unwrap_or_default(),
     })
 }
 
@@ -350,18 +352,6 @@ fn read_listen(table: &Table<'_>) -> Option<SocketAddr> {
         table.place().error(text.span, "not-supported", message, hint);
     }
     parsed
-}
-
-fn read_store(table: &Table<'_>) -> Option<u64> {
-    table.not_built("retention", "everything is kept");
-    table.not_built("max_disk", "watch the disk: below 64 MiB free nothing more is accepted");
-    if let Some(engine) = table.optional::<Located<String>>("engine")
-        && engine.value != "sled"
-    {
-        let message = format!("`engine`: \"{}\" is not supported in this version", engine.value);
-        table.place().error(engine.span, "not-supported", message, "use \"sled\"");
-    }
-    None
 }
 
 /// What fits a box without a configuration: JSON on `plant/{site}/{class}/{device}/telemetry`.

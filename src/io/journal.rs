@@ -20,6 +20,8 @@
 //! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
 
+mod kept;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -41,6 +43,8 @@ use crate::engine::types::ledger::LedgerRow;
 use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
+
+pub use kept::{Dated, Size};
 
 const ALIVE_KEY: &[u8] = b"m/alive";
 const RESTORED_KEY: &[u8] = b"m/restored";
@@ -368,6 +372,7 @@ fn key(write: &Write) -> Vec<u8> {
         Write::Alarm(alarm) => alarm_key(&alarm.id),
         Write::AlarmGone(alarm) => alarm_key(alarm),
         Write::Ticket(ticket) => ticket_key(ticket.id),
+        Write::TicketGone(ticket) => ticket_key(*ticket),
         Write::Job(job) => job_key(job.key),
         Write::JobGone(key) => job_key(*key),
         Write::Digest(line) => format!("n/{:020}/{}", line.at.micros(), line.ticket).into_bytes(),
@@ -392,7 +397,7 @@ fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
         Write::Alive(at) => json(key, at),
         Write::Received { source, newest } => Ok(Some(received_bytes(source, newest))),
         Write::Device(device) => json(key, device),
-        Write::AlarmGone(_) | Write::JobGone(_) => Ok(None),
+        Write::AlarmGone(_) | Write::TicketGone(_) | Write::JobGone(_) => Ok(None),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 use super::cores;
 use super::dispatch::Dispatcher;
 use super::observe::Observer;
+use super::retention::Early;
 use super::turn::{self, World};
 use super::view::{self, Health, Sight};
 use crate::engine::outbox::Backlog;
@@ -54,6 +55,8 @@ pub struct Inlets {
     pub asked: mpsc::Receiver<Ask>,
     /// Rules that are to be taken in place of those that run.
     pub policies: mpsc::Receiver<Policy>,
+    /// The store has no room.
+    pub early: mpsc::Receiver<Early>,
     /// What people do at the desk inside.
     pub desk: broadcast::Receiver<desk::Change>,
     /// What people do in the upstreams of these names.
@@ -133,6 +136,7 @@ impl Gateway {
                 biased;
                 _ = stop.changed() => {}
                 Some(policy) = inlets.policies.recv() => self.reload(policy),
+                Some(early) = inlets.early.recv() => self.let_go_early(early),
                 Ok(desk::Change { ticket, status, by }) = inlets.desk.recv() => {
                     self.take_change(&self.own_desk.clone(), Change { ticket, status, by });
                 }
@@ -241,6 +245,14 @@ impl Gateway {
         self.step(now, Input::Tick);
         self.engine.reload(now, policy, &mut self.effects);
         super::rebook(&mut self.engine, &self.journal, now);
+    }
+
+    /// Tickets go before their time; with the next commit.
+    fn let_go_early(&mut self, Early { most, answer }: Early) {
+        let gone = self.engine.let_go_early(self.clock.now(), most, &mut self.effects);
+        if answer.send(gone).is_err() {
+            tracing::debug!(?gone, "Who asked for room is no longer there.");
+        }
     }
 
     fn step(&mut self, now: Timestamp, input: Input) {

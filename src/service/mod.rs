@@ -10,6 +10,7 @@ pub mod observe;
 mod own_thread;
 mod poll;
 mod reload;
+mod retention;
 pub mod suggest;
 pub mod turn;
 pub mod view;
@@ -50,6 +51,7 @@ use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
 use observe::{Observer, Story};
 use own_thread::{OwnThread, Work};
+use retention::Early;
 use view::Health;
 
 /// Results of calls that may wait for the loop.
@@ -200,7 +202,8 @@ pub async fn start(
     let (asker, asked) = Asker::new();
     let (standstill, mut tasks) = (asker.standstill(), Vec::new());
 
-    let options = StoreOptions { min_free_bytes: config.disk_free_min, ..StoreOptions::default() };
+    let min_free_bytes = config.store.disk_free_min;
+    let options = StoreOptions { min_free_bytes, ..StoreOptions::default() };
     // Opening a store blocks, a large one for seconds.
     let (journal, stored) = block_in_place(|| open_store(config, &rules, options))?;
     let journal = Arc::new(journal);
@@ -229,17 +232,16 @@ pub async fn start(
     let since = alive_at.unwrap_or_else(clock::now);
     let polls = (&changes_told, &own_thread.runtime);
     watch_upstreams(config, &upstreams, since, polls, &stopped);
+    let (early_told, early) = mpsc::channel(1);
     if pace == Pace::Real {
-        let (config, journal) = (config.clone(), Arc::clone(&journal));
-        tasks.push(tokio::spawn(billing::run(config, journal, stopped.clone())));
+        tasks.extend(keep_books(config, &journal, early_told, &stopped));
     }
     let dispatcher = Dispatcher::new(upstreams, results, Handle::current());
     let clock = match pace {
         Pace::Real => Clock::starting_at(alive_at.unwrap_or_default()),
         Pace::Fast { origin, speed } => Clock::fast(origin, speed),
     };
-    let now = clock.now();
-    let mut effects = Effects::default();
+    let (now, mut effects) = (clock.now(), Effects::default());
     let mut engine =
         Engine::restore(config.settings()?, rules.policy, snapshot(stored), now, &mut effects);
     block_in_place(|| rebook(&mut engine, &journal, now));
@@ -266,7 +268,7 @@ pub async fn start(
         own_desk: own_desk(config),
         hosts,
     };
-    let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies };
+    let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies, early };
     let ended = own_thread.run(Work { gateway, inlets, stop: stopped, subscribers });
     Ok(Running { http, mqtt, stories, reloader, stop, tasks, ended, brokers })
 }
@@ -347,6 +349,20 @@ async fn check_upstream(upstream: Arc<Upstream>) {
             "An upstream is not ready for tickets; they wait."
         );
     }
+}
+
+/// What looks after the store beside the loop: statements, and what is old.
+fn keep_books(
+    config: &Config,
+    journal: &Arc<Journal>,
+    early: mpsc::Sender<Early>,
+    stop: &watch::Receiver<bool>,
+) -> [JoinHandle<()>; 2] {
+    let (its_config, its_journal) = (config.clone(), Arc::clone(journal));
+    let billing = tokio::spawn(billing::run(its_config, its_journal, stop.clone()));
+    let (its_config, its_journal) = (config.clone(), Arc::clone(journal));
+    let retention = retention::run(its_config, its_journal, early, stop.clone());
+    [billing, tokio::spawn(retention)]
 }
 
 /// Name of the upstream that is the desk inside; empty for none.

@@ -150,6 +150,9 @@ impl Observer {
     pub fn decided(&mut self, now: Timestamp, effects: &Effects, engine: &Engine) {
         let Effects { decisions, writes, .. } = effects;
         for write in writes {
+            if let Write::TicketGone(_) = write {
+                counter!("faultgate_store_pruned_total", "kind" => "ticket").increment(1);
+            }
             if let Write::Ledger(row) = write
                 && row.state == LedgerState::Committed
             {

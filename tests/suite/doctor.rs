@@ -156,3 +156,13 @@ async fn a_source_that_cannot_be_reached_is_named_while_the_gateway_runs() {
     let _gateway = home.start();
     check(&home, "source", "error", "`厂区` is not connected");
 }
+
+#[test]
+fn stores_that_are_larger_than_they_may_be_are_named() {
+    let home = Home::new(HOT, "[store]\nmax_disk = \"16MiB\"\n");
+    check(&home, "size", "ok", "gateway 0 MiB and desk 0 MiB of 16 MiB");
+    std::fs::create_dir_all(data(&home)).expect("made");
+    let large = std::fs::File::create(data(&home).join("large")).expect("made");
+    large.set_len(20 << 20).expect("long");
+    check(&home, "size", "warning", "gateway 20 MiB and desk 0 MiB of 16 MiB");
+}

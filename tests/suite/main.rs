@@ -44,6 +44,7 @@ mod redelivery;
 mod redmine;
 mod reload;
 mod reload_load;
+mod retention;
 mod rt_restart;
 mod rule_files;
 mod rule_history;

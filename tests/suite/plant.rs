@@ -112,6 +112,7 @@ impl Plant {
                         drop(self.stored.alarms.insert(alarm.id.clone(), *alarm))
                     }
                     Write::Ticket(ticket) => drop(self.stored.tickets.insert(ticket.id, *ticket)),
+                    Write::TicketGone(ticket) => drop(self.stored.tickets.remove(&ticket)),
                     Write::Job(job) => drop(self.stored.jobs.insert(job.key, *job)),
                     Write::JobGone(key) => drop(self.stored.jobs.remove(&key)),
                     Write::Device(device) => {

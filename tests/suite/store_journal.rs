@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use faultgate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, Fingerprint};
+use faultgate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, Fingerprint, Signature};
+use faultgate::engine::types::audit::AuditRecord;
 use faultgate::engine::types::device::DeviceFacts;
 use faultgate::engine::types::effect::Write;
 use faultgate::engine::types::job::{Action, JobKey, JobRecord, JobState};
@@ -10,7 +11,7 @@ use faultgate::engine::types::ledger::{LedgerRow, LedgerState, Meter};
 use faultgate::engine::types::severity::Severity;
 use faultgate::engine::types::ticket::TicketId;
 use faultgate::engine::types::time::Timestamp;
-use faultgate::io::journal::Journal;
+use faultgate::io::journal::{Dated, Journal};
 use faultgate::io::store::{Store, StoreError, StoreOptions};
 
 fn open(dir: &Path) -> Journal {
@@ -197,4 +198,48 @@ fn a_store_of_an_older_version_is_brought_up_once() {
         );
         assert_eq!(journal.store().get(b"m/schema").unwrap(), Some(b"2".to_vec()));
     }
+}
+
+fn act(at: u64, subject: &str) -> Write {
+    let at = Timestamp::from_millis(i64::try_from(at).unwrap());
+    let signature =
+        Signature { by: "王芳".into(), at, via: "cli".into(), reason: "换门封".into() };
+    Write::Audit(Box::new(AuditRecord { act: "shelve".into(), subject: subject.into(), signature }))
+}
+
+#[test]
+fn acts_go_by_their_age_the_oldest_first_and_the_ledger_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = open(dir.path());
+    let acts = (1..=10).map(|at| act(at, "r/d"));
+    journal.commit(&acts.chain([Write::Ledger(Box::new(row(1)))]).collect::<Vec<_>>()).unwrap();
+    let all = journal.sizes(|| true).unwrap().unwrap();
+    assert_eq!((all["acts"].records, all["ledger"].records), (10, 1));
+    let gone = journal.forget(Dated::Act, Timestamp::from_millis(8), 4).unwrap();
+    assert_eq!(gone.records, 4);
+    assert_eq!(gone.bytes, all["acts"].bytes * 4 / 10);
+    assert_eq!(journal.forget(Dated::Act, Timestamp::from_millis(8), 4).unwrap().records, 3);
+    assert_eq!(journal.forget(Dated::Act, Timestamp::from_millis(8), 4).unwrap().records, 0);
+    let left = journal.audit(Timestamp::EPOCH, 100).unwrap();
+    let left: Vec<i64> = left.iter().map(|act| act.signature.at.micros() / 1_000).collect();
+    assert_eq!(left, [8, 9, 10]);
+    let rest = journal.sizes(|| true).unwrap().unwrap();
+    assert_eq!((rest["acts"].records, rest["ledger"].records), (3, 1));
+    assert_eq!(journal.sizes(|| false).unwrap(), None, "it was stopped");
+}
+
+#[test]
+fn a_ticket_that_is_gone_stays_gone_and_the_highest_number_is_known() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let journal = open(dir.path());
+        let (store, ticket) = (journal.store(), |n: u64| format!("t/{n:020}").into_bytes());
+        store
+            .commit(vec![(ticket(1), Some(b"{}".to_vec())), (ticket(2), Some(b"{".to_vec()))])
+            .unwrap();
+        journal.commit(&[Write::TicketGone(TicketId(1))]).unwrap();
+    }
+    let found = open(dir.path()).load().unwrap();
+    assert_eq!((found.tickets.len(), found.last_ticket), (0, 2));
+    assert_eq!(found.quarantined.len(), 1, "the other one could not be read");
 }

@@ -279,4 +279,28 @@ const LIMITS: &[Key] = &[
     ),
 ];
 
-const STORE: &[Key] = &[key("engine", Kind::Named(&["sled"]), "The engine", "存储引擎")];
+const STORE: &[Key] = &[
+    key("engine", Kind::Named(&["sled"]), "The engine", "存储引擎"),
+    key("retention", Kind::Table(RETENTION), "How long things are kept", "保留期限"),
+    key(
+        "max_disk",
+        Kind::Size,
+        "What the stores may take before things go sooner, the oldest first; at least 16MiB, default 2GiB",
+        "存储占用上限，超出则从最旧的开始提前清理；至少 16MiB，默认 2GiB",
+    ),
+];
+
+const RETENTION: &[Key] = &[
+    key(
+        "closed_episodes",
+        Kind::Duration,
+        "Tickets that are over, acts of people and the digest; default 400d",
+        "已结束的工单、操作记录与摘要；默认 400d",
+    ),
+    key(
+        "telemetry",
+        Kind::Duration,
+        "The gateway keeps no telemetry: checked, and without effect",
+        "网关不保存遥测：仅校验，不起作用",
+    ),
+];

@@ -161,6 +161,8 @@ max_backlog = 500
 by = "region"
 [store]
 engine = "sled"
+retention = { closed_episodes = "400d", telemetry = "30d" }
+max_disk = "2GiB"
 "#;
 
 const PLAN: &str = r#"

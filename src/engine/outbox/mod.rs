@@ -317,7 +317,8 @@ impl Outbox {
         Fate::Again(job, at)
     }
 
-    fn of_ticket(&self, ticket: TicketId) -> impl Iterator<Item = &JobRecord> {
+    /// The jobs of a ticket, dead letters among them.
+    pub fn of_ticket(&self, ticket: TicketId) -> impl Iterator<Item = &JobRecord> {
         let first = JobKey { ticket, number: 0 };
         let last = JobKey { ticket, number: u32::MAX };
         self.jobs.range(first..=last).map(|(_, job)| job)

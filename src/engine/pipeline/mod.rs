@@ -35,6 +35,7 @@ mod rejected;
 mod reload;
 mod restore;
 mod restored;
+mod retention;
 mod samples;
 mod shelves;
 mod suppression;
@@ -67,6 +68,7 @@ use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
 use rejected::RejectedSamples;
+use retention::Retention;
 use suppression::Suppression;
 use topics::Topics;
 
@@ -76,6 +78,7 @@ pub use devices::{Alarm, Device};
 pub use lanes::Lane;
 pub use rejected::Rejected;
 pub use restore::Snapshot;
+pub use retention::{EARLY_MIN, GoneEarly, pass_every};
 
 /// What of the configuration the engine depends on.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +106,8 @@ pub struct Settings {
     pub catch_up_after: TimeSpan,
     /// After this much down-time pending delays start again.
     pub resume_max: TimeSpan,
+    /// How long tickets are kept that are over.
+    pub closed_max: TimeSpan,
     /// What happens to devices that are not registered, where the register does not say.
     pub unknown_devices: UnknownDevices,
     /// Most devices that are kept.
@@ -148,6 +153,7 @@ pub struct Engine {
     settles_until: Timestamp,
     /// From when the state is, where it was put back from a backup.
     restored: Option<Restored>,
+    retention: Retention,
     redelivery: Redelivery,
     /// How often the condition of each rule was unknown when it was looked at.
     unknown: Vec<u64>,
@@ -179,6 +185,8 @@ enum Timer {
     Period,
     /// The tickets of a restored state are to be confirmed.
     Confirm,
+    /// What is over for long may go.
+    Retention,
 }
 
 impl Engine {
@@ -216,6 +224,7 @@ impl Engine {
             paths_down: BTreeSet::new(),
             settles_until: now,
             restored: None,
+            retention: Retention::default(),
             redelivery: Redelivery::default(),
             unknown,
             rejected: RejectedSamples::default(),
@@ -347,6 +356,7 @@ impl Engine {
                 Timer::Askers => self.fire_askers(now, effects),
                 Timer::Period => self.begin_period(now, effects),
                 Timer::Confirm => self.confirm_restored(now, effects),
+                Timer::Retention => self.fire_retention(now, effects),
             }
         }
     }

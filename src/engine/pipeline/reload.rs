@@ -87,6 +87,7 @@ impl Engine {
                     | Timer::Untold(_)
                     | Timer::Period
                     | Timer::Confirm
+                    | Timer::Retention
             )
         });
         if old.budgets != self.policy.budgets || old.plan != self.policy.plan {

@@ -90,6 +90,7 @@ impl Engine {
         if engine.restored.is_some() {
             engine.timers.insert((engine.settles_until, Timer::Confirm));
         }
+        engine.begin_retention();
         engine.settle_departed(now, effects);
         engine.recount_peers();
         engine.restore_suppression(now);

@@ -4,15 +4,18 @@
 //! A [`Table`] remembers which keys were asked for, so that [`Table::finish`] can point at the
 //! others and guess what was meant.
 
+mod quantities;
+
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
-use rust_decimal::Decimal;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::diagnostic::{Report, Source, did_you_mean, position};
 use super::time::TimeSpan;
+
+pub use quantities::Bytes;
 
 /// A value and the bytes of the file that it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -377,21 +380,6 @@ impl<'a> FromToml<'a> for f64 {
 }
 
 /// Money and quantities: decimal text, so that no floating point can touch them.
-impl<'a> FromToml<'a> for Decimal {
-    fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
-        let Some(text) = value.get_ref().as_str() else {
-            wrong_type(value, context, "a decimal number as text", "write it in quotes: \"0.60\"");
-            return None;
-        };
-        let number = Decimal::from_str_exact(text).ok();
-        if number.is_none() {
-            let message = format!("`{}`: \"{text}\" is not a decimal number", context.name);
-            context.place.error(value.span(), "wrong-value", message, "for example \"0.60\"");
-        }
-        number
-    }
-}
-
 impl<'a> FromToml<'a> for TimeSpan {
     fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
         let Some(text) = value.get_ref().as_str() else {

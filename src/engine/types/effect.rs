@@ -8,7 +8,7 @@ use super::digest::DigestLine;
 use super::job::{Call, JobKey, JobRecord};
 use super::ledger::LedgerRow;
 use super::message::Publication;
-use super::ticket::TicketRecord;
+use super::ticket::{TicketId, TicketRecord};
 use super::time::Timestamp;
 
 /// One record to be stored. All writes of a step are committed together or not at all.
@@ -20,6 +20,8 @@ pub enum Write {
     AlarmGone(AlarmId),
     /// Put a ticket.
     Ticket(Box<TicketRecord>),
+    /// Delete a ticket that is over for long.
+    TicketGone(TicketId),
     /// Put a job.
     Job(Box<JobRecord>),
     /// Delete a job that is done or dropped.

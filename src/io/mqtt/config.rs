@@ -3,10 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use toml::Spanned;
-use toml::de::DeValue;
-
-use crate::engine::types::document::{Context, FromToml, Located, Table};
+use crate::engine::types::document::{Bytes, Located, Table};
 
 /// Largest payload where nothing is said, in bytes.
 const MAX_PAYLOAD: usize = 256 * 1024;
@@ -103,7 +100,9 @@ pub fn broker(table: &Table<'_>) -> Option<BrokerConfig> {
     let enabled = table.or("enabled", default.enabled);
     let listen = table.optional::<Located<String>>("listen");
     let listen = listen.map_or(Some(default.listen), |listen| address(table, &listen));
-    let max_payload = table.or("max_payload", Bytes(default.max_payload)).0;
+    let max_payload = table.optional("max_payload").map(|Bytes(bytes)| bytes);
+    let max_payload = max_payload
+        .map_or(default.max_payload, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
     if !(1..=MAX_PAYLOAD_LIMIT).contains(&max_payload) {
         let message = "`broker.max_payload` must be from 1B to 8MiB";
         let place = table.place();
@@ -244,33 +243,6 @@ fn broker_url(table: &Table<'_>, url: &Located<String>) -> Option<BrokerUrl> {
             Some(BrokerUrl::External { host: host.to_owned(), port, tls })
         }
         _ => wrong("wrong-value", "is not a host and a port", hint),
-    }
-}
-
-/// A number of bytes as operators write it: `256KiB`, `8MiB`, `1000B`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Bytes(usize);
-
-impl<'a> FromToml<'a> for Bytes {
-    fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
-        let text = String::from_toml(value, context)?;
-        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-        let (number, unit) = text.split_at_checked(digits)?;
-        let factor = match unit.trim() {
-            "B" => Some(1),
-            "KiB" => Some(1 << 10),
-            "MiB" => Some(1 << 20),
-            "GiB" => Some(1 << 30),
-            _ => None,
-        };
-        let number = number.parse::<usize>().ok();
-        let bytes = number.zip(factor).and_then(|(number, factor)| number.checked_mul(factor));
-        if bytes.is_none() {
-            let message = format!("`{}`: \"{text}\" is not a size", context.name);
-            let hint = "write a number and B, KiB, MiB or GiB, such as \"256KiB\"";
-            context.place.error(value.span(), "wrong-value", message, hint);
-        }
-        bytes.map(Bytes)
     }
 }
 

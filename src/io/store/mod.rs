@@ -26,7 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use error::StoreError;
 pub use fold::{Epoch, Pending};
 pub use log::{Fold, Log};
-pub use open::{OpenNotes, free_bytes};
+pub use open::{OpenNotes, files_bytes, free_bytes};
 pub use value::{CHUNK_BYTES, KEY_BYTES_MAX, VALUE_BYTES_MAX};
 pub use wal::{Entries, LogFile, Wal};
 

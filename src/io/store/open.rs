@@ -90,6 +90,19 @@ pub fn free_bytes(dir: &Path) -> u64 {
     rustix::fs::statvfs(dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
 }
 
+/// Bytes of the files in `dir` and below; what cannot be read counts as nothing.
+pub fn files_bytes(dir: &Path) -> u64 {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.fold(0, |sum, entry| {
+        let bytes = match entry.metadata() {
+            Ok(found) if found.is_dir() => files_bytes(&entry.path()),
+            Ok(found) => found.len(),
+            Err(_) => 0,
+        };
+        sum.saturating_add(bytes)
+    })
+}
+
 /// A process that is just ending, or one that it is just starting, may hold the lock a moment
 /// longer: only one that holds it for [`LOCK_WITHIN`] is another gateway.
 #[allow(clippy::disallowed_methods, reason = "sled cannot wait for its lock")]

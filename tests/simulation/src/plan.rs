@@ -35,6 +35,8 @@ pub struct Plan {
     pub index_delay: TimeSpan,
     /// When the backup is made that is put back after the run.
     pub backup_at: Timestamp,
+    /// How long the gateway keeps tickets that are over; `None` for what it does by itself.
+    pub closed_max: Option<TimeSpan>,
 }
 
 /// Something that breaks, or that somebody does.
@@ -182,6 +184,7 @@ impl Plan {
             epoch_bytes: 1 << chance.between(17, 19),
             index_delay: TimeSpan::from_millis(chance.between(0, 1_900)),
             backup_at: START + chance.secs(600, days * 86_400),
+            closed_max: None,
         }
     }
 

@@ -143,6 +143,7 @@ impl Process {
         net: &Net,
         fuse: &Fuse,
         policy: Policy,
+        closed_max: Option<TimeSpan>,
     ) -> anyhow::Result<Option<(Process, bool)>> {
         disk.borrow_mut().has_refused = false;
         let opened = SimStore::open(disk).map_err(anyhow::Error::from);
@@ -156,7 +157,8 @@ impl Process {
         if let Some(lost) = stored.quarantined.first() {
             anyhow::bail!("a record cannot be read: {lost:?}");
         }
-        let settings = settings()?;
+        let mut settings = settings()?;
+        settings.closed_max = closed_max.unwrap_or(settings.closed_max);
         let begins = stored.alive_at.map_or(wall, |alive| alive.max(wall));
         let down = stored.alive_at.map_or(TimeSpan::ZERO, |alive| begins.since(alive));
         let resume = down <= settings.resume_max;

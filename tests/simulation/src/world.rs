@@ -15,12 +15,14 @@ use crate::check;
 use crate::disk::{Disk, Fuse, Shared, Stop};
 use crate::model::Model;
 use crate::net::{Arrived, Begun, Net};
-use crate::plan::{Act, Fault, Outage, Plan, SOURCES, Trouble, UPSTREAMS};
+use crate::plan::{Act, Outage, Plan, SOURCES, UPSTREAMS};
 use crate::process::{self, Process};
 use crate::restored::Backup;
 use crate::rules::Edition;
 use crate::story::Story;
 use crate::upstream::{Server, System};
+
+mod troubles;
 
 /// How often the gateway takes a turn when nothing happens.
 const IDLE: TimeSpan = TimeSpan::from_secs(600);
@@ -73,6 +75,8 @@ pub struct Summary {
     pub requests: u64,
     /// Messages that were taken in.
     pub messages: usize,
+    /// Tickets that the gateway has let go.
+    pub gone: usize,
 }
 
 /// Everything.
@@ -196,6 +200,8 @@ impl World {
         self.summary.tickets = self.servers.iter().map(|server| server.tickets.len()).sum();
         self.summary.requests = self.servers.iter().map(|server| server.requests).sum();
         self.summary.messages = self.seen.len();
+        let kept = self.process.as_ref().map(|process| process.engine.tickets().count());
+        self.summary.gone = kept.map_or(0, |kept| self.model.tickets.len().saturating_sub(kept));
         Ok(self.summary.clone())
     }
 
@@ -323,69 +329,6 @@ impl World {
         self.deliver(source);
     }
 
-    fn break_something(&mut self, number: usize) {
-        let Some(Fault { number, what, .. }) = self.plan.faults.get(number).copied() else {
-            return;
-        };
-        if self.healed {
-            return;
-        }
-        self.tell("trouble", || format!("{number}: {what:?}"));
-        match what {
-            Trouble::Crash { stop, steps, down } => {
-                self.crash = (stop, down);
-                self.fuse.light(steps);
-                self.turn_within(TimeSpan::ZERO);
-                self.after(CRASH_WITHIN, Event::Blow(self.life));
-            }
-            Trouble::Clock { by } => {
-                self.wall_ahead = self.wall_ahead + by;
-                self.turn_within(TimeSpan::from_secs(1));
-            }
-            Trouble::Link { source, lasts } => {
-                if let Some(broker) = self.brokers.get_mut(source) {
-                    broker.disconnect();
-                }
-                self.after(lasts, Event::LinkBack(source));
-            }
-            Trouble::Upstream { upstream, outage, lasts } => {
-                if let Some(known) = self.outages.get_mut(upstream) {
-                    *known = Some((outage, self.now + lasts));
-                }
-            }
-            Trouble::Disk { errors } => self.disk.borrow_mut().errors_left = errors,
-            Trouble::Reload(edition) => {
-                if edition > self.edition {
-                    self.reload = Some(edition);
-                    self.turn_within(TimeSpan::ZERO);
-                }
-            }
-            Trouble::Operator(act) => {
-                self.acts.push((number, act));
-                self.turn_within(TimeSpan::ZERO);
-            }
-            Trouble::Person { upstream, status } => self.person(number, upstream, status),
-        }
-    }
-
-    /// Somebody changes a ticket that the gateway knows.
-    fn person(&mut self, number: usize, upstream: usize, status: TicketStatus) {
-        let (Some(process), Some(server)) = (&self.process, self.servers.get_mut(upstream)) else {
-            return;
-        };
-        let known = process.engine.tickets().filter(|ticket| ticket.upstream == server.name);
-        let known: Vec<usize> =
-            known.filter_map(|ticket| ticket.external.as_ref()?.parse().ok()).collect();
-        let mut chance = Chance::of(self.plan.seed, "person", number);
-        let Some(ticket) = chance.one(&known).copied() else { return };
-        if server.person(ticket - 1, status) {
-            let name = server.name;
-            self.tell(name, || format!("somebody makes ticket {ticket} {}", status.word()));
-            let told = Told { upstream, ticket, status };
-            self.after(chance.secs(1, 60), Event::Told(told));
-        }
-    }
-
     fn heal(&mut self) {
         self.tell("world", || "all is well from now on".to_owned());
         self.healed = true;
@@ -405,7 +348,8 @@ impl World {
         self.edition = edition;
         let policy = process::policy(edition)?;
         let wall = self.wall();
-        let started = Process::start(wall, self.now, &self.disk, &self.net, &self.fuse, policy)?;
+        let (net, fuse, closed_max) = (&self.net, &self.fuse, self.plan.closed_max);
+        let started = Process::start(wall, self.now, &self.disk, net, fuse, policy, closed_max)?;
         let Some((process, resume)) = started else {
             self.process = None;
             self.stop(false);

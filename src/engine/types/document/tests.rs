@@ -1,3 +1,5 @@
+use rust_decimal::Decimal;
+
 use super::*;
 
 fn found(text: &str, read: impl FnOnce(&Table<'_>) -> Option<()>) -> Vec<String> {

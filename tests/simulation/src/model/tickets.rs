@@ -35,6 +35,13 @@ pub struct Ticket {
     pub(super) reopen_until: Option<Timestamp>,
 }
 
+impl Ticket {
+    /// It is over since before a time.
+    pub fn ended_before(&self, at: Timestamp) -> bool {
+        self.status == Status::Over && self.resolved_at.is_some_and(|resolved| resolved < at)
+    }
+}
+
 impl Model {
     /// Somebody takes an alarm.
     pub fn take(&mut self, alarm: &AlarmId) {

@@ -1,0 +1,112 @@
+//! What the store holds, and what of it goes by its age.
+
+use std::collections::BTreeMap;
+
+use super::Journal;
+use crate::engine::types::time::Timestamp;
+use crate::io::store::{Batch, Records, StoreError};
+
+/// Records that lie in the order of their time and that nothing refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dated {
+    /// Acts of people.
+    Act,
+    /// Lines of the digest.
+    Digest,
+}
+
+impl Dated {
+    /// Both.
+    pub const ALL: [Dated; 2] = [Dated::Act, Dated::Digest];
+
+    /// The word in metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Dated::Act => "act",
+            Dated::Digest => "digest",
+        }
+    }
+
+    fn prefix(self) -> &'static str {
+        match self {
+            Dated::Act => "u/",
+            Dated::Digest => "n/",
+        }
+    }
+}
+
+/// So many records, and the bytes of their keys and values.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    /// Records.
+    pub records: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+impl Size {
+    fn add(&mut self, key: &[u8], value: &[u8]) {
+        self.records += 1;
+        self.bytes += (key.len() + value.len()) as u64;
+    }
+}
+
+impl<S: Records> Journal<S> {
+    /// What is in the store, by kind; the files are larger. Reads all of it, while `goes_on` says so;
+    /// `None` when it was stopped. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn sizes(
+        &self,
+        goes_on: impl Fn() -> bool,
+    ) -> Result<Option<BTreeMap<&'static str, Size>>, StoreError> {
+        let mut sizes: BTreeMap<&'static str, Size> = BTreeMap::new();
+        for found in self.store.scan(b"", b"") {
+            if !goes_on() {
+                return Ok(None);
+            }
+            let (key, value) = found?;
+            sizes.entry(kind(&key)).or_default().add(&key, &value);
+        }
+        Ok(Some(sizes))
+    }
+
+    /// Deletes records from before a time, the oldest first and at most `most`. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`Records::commit`], and what the disk says.
+    pub fn forget(&self, what: Dated, before: Timestamp, most: usize) -> Result<Size, StoreError> {
+        let prefix = what.prefix();
+        let end = format!("{prefix}{:020}", before.micros().max(0)).into_bytes();
+        let mut batch = Batch::new();
+        let mut gone = Size::default();
+        for found in self.store.scan(prefix.as_bytes(), b"").take(most) {
+            let (key, value) = found?;
+            if key >= end {
+                break;
+            }
+            gone.add(&key, &value);
+            batch.push((key, None));
+        }
+        if !batch.is_empty() {
+            self.store.commit(batch)?;
+        }
+        Ok(gone)
+    }
+}
+
+fn kind(key: &[u8]) -> &'static str {
+    match key.first() {
+        Some(b'a') => "alarms",
+        Some(b't') => "tickets",
+        Some(b'j') => "jobs",
+        Some(b'd') => "devices",
+        Some(b'l') => "ledger",
+        Some(b'p') => "statements",
+        Some(b'u') => "acts",
+        Some(b'n') => "digest",
+        Some(b'q') => "quarantine",
+        _ => "other",
+    }
+}
