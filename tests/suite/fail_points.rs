@@ -1,10 +1,8 @@
 //! The process dies at each place of the write path, under load: each fault has one ticket.
 
-use std::time::Duration;
-
 use faultgate::fail::PLACES;
 
-use crate::gateway::{Gateway, HOT, Home, publish, report};
+use crate::gateway::{HOT, Home, publish, report};
 use crate::mosquitto::Mosquitto;
 
 const FAULTS: usize = 60;
