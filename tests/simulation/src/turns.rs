@@ -84,7 +84,7 @@ impl World {
             return Ok(());
         }
         // Where neither has done anything there is nothing to compare.
-        if self.restored_from.is_none() && (self.model.has_moved() || ended.wrote) {
+        if self.changed_since.is_none() && (self.model.has_moved() || ended.wrote) {
             check::same(self)?;
         }
         self.go_on();

@@ -34,8 +34,7 @@ pub struct Ticket {
     pub is_over: bool,
     /// Keys of the effects that were carried out, in order: `FINGERPRINT-NUMBER`.
     pub effects: Vec<String>,
-    /// When it was opened.
-    pub created: Timestamp,
+    created: Timestamp,
 }
 
 /// One ticket system, with everything that it was ever asked.
