@@ -175,7 +175,7 @@ impl Journal {
     /// # Errors
     /// What the disk says; an act that cannot be read is left out.
     pub fn audit(&self, since: Timestamp, most: usize) -> Result<Vec<AuditRecord>, StoreError> {
-        self.since("u/", since, most)
+        self.since(Dated::Act.prefix(), since, most)
     }
 
     /// The digest since a time, in order; at most `most` lines. Blocks.
@@ -183,7 +183,7 @@ impl Journal {
     /// # Errors
     /// What the disk says; a line that cannot be read is left out.
     pub fn digest(&self, since: Timestamp, most: usize) -> Result<Vec<DigestLine>, StoreError> {
-        self.since("n/", since, most)
+        self.since(Dated::Digest.prefix(), since, most)
     }
 
     fn since<T: DeserializeOwned>(

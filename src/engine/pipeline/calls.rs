@@ -53,7 +53,8 @@ impl Engine {
         self.outbox.add(job);
     }
 
-    /// Has what is to be sent upstream now be sent, once the store knows that it may have been.
+    /// Has what is to be sent upstream now be sent, once the store knows that it may have been, and
+    /// looks at how much waits.
     pub(super) fn take_calls(&mut self, now: Timestamp, effects: &mut Effects) {
         let tickets = &self.tickets;
         let external = |id| tickets.get(&id).and_then(|ticket| ticket.external.clone());
@@ -68,6 +69,7 @@ impl Engine {
             }
         }
         effects.calls.extend(calls);
+        self.backlog = self.backlog.with(self.outbox.depth(), self.settings.backlog_max);
     }
 
     pub(super) fn take_delivered(

@@ -271,7 +271,6 @@ impl Engine {
         }
         self.look_at_askers(now, effects);
         self.take_calls(now, effects);
-        self.backlog = self.backlog.with(self.outbox.depth(), self.settings.backlog_max);
     }
 
     /// How much waits for the upstreams. While it is full, no message is to be taken in.

@@ -27,7 +27,7 @@ impl Dated {
         }
     }
 
-    fn prefix(self) -> &'static str {
+    pub(super) fn prefix(self) -> &'static str {
         match self {
             Dated::Act => "u/",
             Dated::Digest => "n/",
