@@ -49,6 +49,34 @@ fn a_backtest_reads_plain_gzip_and_zstd_alike() {
     assert!(outcomes.iter().all(|(outcome, told)| *outcome == first && told.is_empty()));
 }
 
+/// The device was cut off while a delay ran: what it kept tells after its end that the fault was over
+/// before, and it says nothing more.
+#[test]
+fn a_return_that_is_told_after_a_delay_has_ended_counts_from_its_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[[source]]\nname = \"plant\"\nurl = \"embedded\"\ntopics = [\"plant/#\"]\n\
+                  topic = \"plant/{site}/{class}/{device}/telemetry\"\n";
+    std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
+    let rule = "[[rule]]\nid = \"warm\"\nwhen = \"temp_c > 60.0\"\non_delay = \"5m\"\noff_delay = \"2m\"\n";
+    std::fs::write(folder.path().join("warm.toml"), rule).expect("written");
+    let mut recorder = Recorder::create(&folder.path().join("a.jsonl")).expect("a file");
+    const BEGAN: i64 = 1_775_877_600;
+    for (received, measured, what) in
+        [(0, 0, "\"temp_c\": 69"), (360, 120, "\"temp_c\": 48"), (900, 900, "\"rpm\": 1")]
+    {
+        let payload = format!("{{\"ts\": {}, {what}}}", BEGAN + measured);
+        let received = (BEGAN + received) * 1_000_000;
+        recorder.write(&message(received, payload.as_bytes())).expect("written");
+    }
+    recorder.finish().expect("finished");
+    let arguments = ["--input", "a.jsonl", "--rules", "warm.toml", "--format", "json"];
+    let output = run(folder.path(), &[&["backtest"], &arguments[..]].concat());
+    let told: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+    let alarm = &told["alarms"][0];
+    let times = ["raised_at", "returned_at"].map(|time| alarm[time].as_str().unwrap_or_default());
+    assert_eq!(times, ["2026-04-11T03:25:00Z", "2026-04-11T03:27:00Z"], "{told:#}");
+}
+
 #[test]
 fn the_mapping_of_a_source_makes_messages_of_csv_rows() {
     let folder = tempfile::tempdir().expect("a folder");

@@ -129,12 +129,31 @@ impl Engine {
                     let at = ticket.resolved_at.unwrap_or(now);
                     self.close_members(now, &mut ticket, at, effects);
                 }
+                if matches!(job.action, Action::Reopen { .. }) {
+                    self.is_open_again(now, &mut ticket, effects);
+                }
             }
             Fate::Again(job, _) | Fate::Dead(job) => {
                 effects.writes.push(Write::Job(Box::new(job)));
             }
         }
         self.put_ticket(ticket, effects);
+    }
+
+    /// What was decided before somebody ended a ticket has opened it again where it is: it is open
+    /// here too, or ended at once when its fault is over, so that it does not stay open for ever.
+    fn is_open_again(&mut self, now: Timestamp, ticket: &mut TicketRecord, effects: &mut Effects) {
+        let is_resolved_later = || {
+            self.outbox.of_ticket(ticket.id).any(|job| matches!(job.action, Action::Resolve { .. }))
+        };
+        if !ticket.status.is_over() || is_resolved_later() {
+            return;
+        }
+        match ticket.resolved_at {
+            Some(at) => self.resolve(now, ticket, at, effects),
+            None if ticket.ack.is_some() => ticket.status = TicketStatus::Accepted,
+            None => ticket.status = TicketStatus::Reopened,
+        }
     }
 
     pub(super) fn fire_ladder(&mut self, now: Timestamp, id: TicketId, effects: &mut Effects) {

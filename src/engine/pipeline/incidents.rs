@@ -231,7 +231,7 @@ impl Engine {
         self.put_ticket(ticket, effects);
     }
 
-    fn resolve(
+    pub(super) fn resolve(
         &mut self,
         now: Timestamp,
         ticket: &mut TicketRecord,

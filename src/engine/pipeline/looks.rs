@@ -312,8 +312,11 @@ impl Engine {
             return false;
         };
         let mut fresh = None;
+        // What was measured before a delay ended and is received after it is still the newest word of
+        // the device: it cannot undo what was decided, but it counts from then on.
+        let decided = alarm.record.as_ref().map(|record| record.changed_at);
+        let event = decided.map_or(event, |decided| event.max(decided));
         let record = match &mut alarm.record {
-            Some(record) if event < record.changed_at => return false,
             Some(record) => record,
             None if seen.when == Truth::Holds => {
                 let (rule, device) = (rule.spec.id.clone(), device.facts.id.clone());

@@ -75,9 +75,8 @@ pub enum Stop {
 #[derive(Debug)]
 pub struct Disk {
     durable: Vec<u8>,
-    /// Written and not synced: where, and what.
-    written: Vec<(usize, Vec<u8>)>,
-    /// Commits whose last write is whole on the disk although nobody was told.
+    /// Written and not synced.
+    written: Vec<Write>,
     tree: BTreeMap<Vec<u8>, Vec<u8>>,
     folded: u64,
     folding: Option<Epoch>,
@@ -91,6 +90,15 @@ pub struct Disk {
     fuse: Fuse,
     /// What the last write that was not synced held has become, once the disk was cut.
     last_write_kept: bool,
+}
+
+/// Something that was written.
+#[derive(Debug)]
+struct Write {
+    at: usize,
+    bytes: Vec<u8>,
+    /// All that was to be written, and not only what there was space for.
+    is_whole: bool,
 }
 
 /// The disk, as several parts hold it.
@@ -122,19 +130,19 @@ impl Disk {
     /// The machine stops. True when the last write, of which nobody was told that it is durable,
     /// is on the disk as a whole.
     pub fn stop(&mut self, how: Stop) -> bool {
-        let written = std::mem::take(&mut self.written);
-        self.last_write_kept = !written.is_empty();
-        for (at, bytes) in written {
+        self.last_write_kept = false;
+        for Write { at, bytes, is_whole } in std::mem::take(&mut self.written) {
             let kept = match how {
                 Stop::Killed => bytes.len(),
                 Stop::PowerCut => self.survives(bytes.len()),
             };
-            if how == Stop::PowerCut && kept < bytes.len() && self.chance.percent(50) {
-                self.tear(at, &bytes);
+            let all_kept = if kept < bytes.len() && self.chance.percent(50) {
+                self.tear(at, &bytes)
             } else {
                 self.put(at, bytes.get(..kept).unwrap_or_default());
-                self.last_write_kept &= kept == bytes.len();
-            }
+                kept == bytes.len()
+            };
+            self.last_write_kept = is_whole && all_kept;
         }
         if let Some((epoch, entries)) = self.folding.take()
             && self.chance.percent(50)
@@ -152,15 +160,17 @@ impl Disk {
         }
     }
 
-    /// Some blocks of a write are there and others are not, in any order.
-    fn tear(&mut self, at: usize, bytes: &[u8]) {
+    /// Some blocks of a write are there and others are not, in any order. True when all are.
+    fn tear(&mut self, at: usize, bytes: &[u8]) -> bool {
+        let mut all_kept = true;
         for (index, block) in bytes.chunks(BLOCK_BYTES).enumerate() {
             if self.chance.percent(50) {
                 self.put(at + index * BLOCK_BYTES, block);
             } else {
-                self.last_write_kept = false;
+                all_kept = false;
             }
         }
+        all_kept
     }
 
     fn put(&mut self, at: usize, bytes: &[u8]) {
@@ -183,7 +193,7 @@ impl Disk {
     }
 
     fn sync(&mut self) {
-        for (at, bytes) in std::mem::take(&mut self.written) {
+        for Write { at, bytes, .. } in std::mem::take(&mut self.written) {
             self.put(at, &bytes);
         }
     }
@@ -222,10 +232,12 @@ impl LogFile for SimFile {
         if refused.is_err() && !disk.fuse.is_blown() {
             // A write that fails for want of space may have got somewhere.
             let part = disk.survives(bytes.len());
-            disk.written.push((at, bytes.get(..part).unwrap_or_default().to_vec()));
+            let is_whole = part == bytes.len();
+            let bytes = bytes.get(..part).unwrap_or_default().to_vec();
+            disk.written.push(Write { at, bytes, is_whole });
         }
         refused?;
-        disk.written.push((at, bytes.to_vec()));
+        disk.written.push(Write { at, bytes: bytes.to_vec(), is_whole: true });
         Ok(())
     }
 

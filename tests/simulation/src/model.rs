@@ -304,9 +304,8 @@ impl Model {
             return;
         }
         let alarm = device.alarms.entry(id.clone()).or_insert_with(Alarm::new);
-        if at < alarm.changed_at {
-            return;
-        }
+        // What was measured before a delay ended counts from its end on.
+        let at = at.max(alarm.changed_at);
         let before = alarm.flapping;
         let (next, happened) = alarm.go_on(rule, at, seen);
         if next != alarm.state || before != alarm.flapping {

@@ -3,7 +3,7 @@
 use faultgate::engine::pipeline::Engine;
 use faultgate::engine::types::alarm::{AlarmId, AlarmState, Signature};
 use faultgate::engine::types::input::{Input, OperatorAction};
-use faultgate::engine::types::job::{JobState, Outcome};
+use faultgate::engine::types::job::{Action, JobState, Outcome};
 use faultgate::engine::types::message::{Delivery, Message};
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use faultgate::io::upstream::Change;
@@ -104,6 +104,13 @@ impl World {
                 (&delivered.outcome, process.engine.outbox().job(delivered.key))
             {
                 self.refused.insert(job.idempotency_key.clone());
+            }
+            let job = process.engine.outbox().job(delivered.key);
+            if let (Outcome::Done { .. }, Some(Action::Reopen { .. })) =
+                (&delivered.outcome, job.map(|job| &job.action))
+                && let Some(ticket) = process.engine.ticket(delivered.key.ticket)
+            {
+                self.model.open_again(&ticket.fingerprint.to_string());
             }
             process.engine.step(now, Input::Delivered(delivered), &mut process.effects);
         }

@@ -276,6 +276,8 @@ impl World {
                     self.stop(false);
                 }
             }
+            // Two crashes while it is down have it started twice: a second process would be refused.
+            Event::Start if self.process.is_some() => {}
             Event::Start => self.start()?,
             Event::Told(told) => {
                 self.told.push(told);

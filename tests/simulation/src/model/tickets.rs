@@ -86,6 +86,14 @@ impl Model {
         self.take_members(key);
     }
 
+    /// What was decided before somebody ended a ticket has opened it again where it is.
+    pub fn open_again(&mut self, key: &str) {
+        let Some(ticket) = self.tickets.iter_mut().find(|ticket| ticket.key == key) else { return };
+        if ticket.status == Status::Over && ticket.resolved_at.is_none() {
+            ticket.status = if ticket.acked { Status::Taken } else { Status::Open };
+        }
+    }
+
     /// The ticket of a new episode.
     pub(super) fn place(&mut self, rule: &Rule, id: &AlarmId, key: String, at: Timestamp) -> usize {
         let upstream = rule.upstream;
