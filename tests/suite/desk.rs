@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode};
 use faultgate::engine::types::job::{Action, Outcome};
+use faultgate::io::store::{Store, StoreOptions};
 use reqwest::{Method, RequestBuilder, Response};
 use ring::hmac;
 use serde_json::{Value as Json, json};
@@ -47,6 +48,79 @@ async fn a_change_is_answered_in_short_however_long_the_history_is() {
     let change = request(Method::PATCH, &gateway.http, "tickets/1").json(&json!({}));
     let (_, short) = send(change).await;
     assert!(short["id"] == "1" && short["history"].is_null(), "{short:#}");
+}
+
+/// A desk as version 1 of its layout kept it: the history inside the ticket.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_desk_of_the_first_layout_goes_on_with_its_tickets_keys_and_counts() {
+    let home = Home::new(HOT, "");
+    let at = "2026-04-11T03:20:00Z";
+    let entry = |text: &str| json!({ "at": at, "by": "王工", "what": "", "text": text });
+    let file = json!({ "number": 1, "name": "曲线.png", "content_type": "image/png", "bytes": 3, "by": "王工", "at": at });
+    let ticket = json!({
+        "id": "7", "external_key": "k", "title": "冷柜过热", "body": "b", "severity": "major", "safety": false,
+        "queue": "", "assignee": "", "status": "accepted", "device": "冷柜-1", "rule": "hot", "site": "",
+        "raised_at": null, "created_at": at, "updated_at": at,
+        "history": [entry("一"), entry("二")], "attachments": [file],
+    });
+    let put = |key: &str, value: String| (key.as_bytes().to_vec(), Some(value.into_bytes()));
+    let (store, _) =
+        Store::open(&home.path().join("data/desk"), StoreOptions::default()).expect("a store");
+    let old = vec![
+        put("t/00000000000000000007", ticket.to_string()),
+        put("i/k-2", "7".to_owned()),
+        put("u/calls", "41".to_owned()),
+    ];
+    store.commit(old).expect("stored");
+    drop(store);
+    let gateway = home.start();
+    gateway.ready().await;
+    let (_, found) = send(request(Method::GET, &gateway.http, "tickets?external_key=k")).await;
+    let found = &found["tickets"][0];
+    let texts = [&found["history"][0]["text"], &found["history"][1]["text"]];
+    assert_eq!((&found["id"], texts), (&json!("7"), [&json!("一"), &json!("二")]));
+    let again = request(Method::PATCH, &gateway.http, "tickets/7")
+        .header("idempotency-key", "k-2")
+        .json(&json!({ "status": "resolved" }));
+    let (_, again) = send(again).await;
+    assert_eq!((&again["replayed"], &again["status"]), (&json!(true), &json!("accepted")));
+    let comment =
+        request(Method::POST, &gateway.http, "tickets/7/comments").json(&json!({ "text": "三" }));
+    assert_eq!(send(comment).await.0, StatusCode::OK);
+    let opened = request(Method::POST, &gateway.http, "tickets")
+        .json(&json!({ "external_key": "new", "title": "t" }))
+        .send()
+        .await
+        .expect("an answer");
+    let told = |name: &str| opened.headers()[name].to_str().expect("text").to_owned();
+    let used = ["calls", "tickets-created", "bytes-attached"].map(|what| match what {
+        "calls" => told("x-usage-api-calls"),
+        other => told(&format!("x-usage-{other}")),
+    });
+    assert_eq!(used, ["45", "8", "3"]);
+    gateway.kill();
+    let gateway = home.start();
+    gateway.ready().await;
+    let (_, whole) = send(request(Method::GET, &gateway.http, "tickets/7")).await;
+    let texts: Vec<&Json> =
+        whole["history"].as_array().expect("a list").iter().map(|entry| &entry["text"]).collect();
+    assert_eq!(texts, ["一", "二", "三"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_of_a_long_history_goes() {
+    let home = Home::new(HOT, "");
+    let gateway = home.start();
+    open(&gateway, "k").await;
+    for number in 0..46 {
+        let text = format!("{number:02}{}", "长".repeat(33_000));
+        let comment = request(Method::POST, &gateway.http, "tickets/1/comments");
+        assert_eq!(send(comment.json(&json!({ "text": text }))).await.0, StatusCode::OK);
+    }
+    let (_, ticket) = send(request(Method::GET, &gateway.http, "tickets/1")).await;
+    let history = ticket["history"].as_array().expect("a list");
+    let first = history[0]["text"].as_str().expect("text");
+    assert_eq!((history.len(), &first[..2]), (42, "04"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

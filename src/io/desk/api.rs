@@ -72,14 +72,18 @@ async fn list(State(desk): State<Desk>, Query(search): Query<Search>) -> Respons
         updated_since: search.updated_since,
         limit: search.limit.unwrap_or(100).min(LIST_MAX),
     };
-    let tickets = desk.book.list(&filter).await;
-    Json(json!({ "tickets": tickets })).into_response()
+    let found = desk.book.list(&filter).await;
+    let whole = |ids: Vec<String>| ids.iter().map(|id| desk.book.whole(id)).collect();
+    match found.and_then(whole) {
+        Ok::<Vec<_>, _>(tickets) => Json(json!({ "tickets": tickets })).into_response(),
+        Err(error) => failed(&error),
+    }
 }
 
 async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Response {
-    match desk.book.ticket(&id).await {
-        Some(ticket) => Json(ticket).into_response(),
-        None => refuse(StatusCode::NOT_FOUND, "missing", &format!("there is no ticket {id}")),
+    match desk.book.whole(&id) {
+        Ok(ticket) => Json(ticket).into_response(),
+        Err(error) => failed(&error),
     }
 }
 

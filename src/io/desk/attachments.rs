@@ -75,9 +75,9 @@ pub(super) async fn attach(
 
 /// The attachments of a ticket, without their content.
 pub(super) async fn list(State(desk): State<Desk>, Path(id): Path<String>) -> Response {
-    match desk.book.ticket(&id).await {
-        Some(ticket) => Json(json!({ "attachments": ticket.attachments })).into_response(),
-        None => refuse(StatusCode::NOT_FOUND, "missing", &format!("there is no ticket {id}")),
+    match desk.book.ticket(&id) {
+        Ok(ticket) => Json(json!({ "attachments": ticket.attachments })).into_response(),
+        Err(error) => failed(&error),
     }
 }
 
@@ -86,7 +86,7 @@ pub(super) async fn fetch(
     State(desk): State<Desk>,
     Path((id, number)): Path<(String, u32)>,
 ) -> Response {
-    let (known, content) = match desk.book.attachment(&id, number).await {
+    let (known, content) = match desk.book.attachment(&id, number) {
         Ok(found) => found,
         Err(error) => return failed(&error),
     };

@@ -1,13 +1,5 @@
-//! The desk's tickets and the requests that it has already carried out.
-//!
-//! | key | value |
-//! | --- | --- |
-//! | `t/ID` | a ticket |
-//! | `i/KEY` | idempotency key -> `ID`, or `ID/NUMBER` of an attachment, that its request was about |
-//! | `a/ID/NUMBER` | content of an attachment |
-//! | `w/HOOK` | a webhook |
-//! | `e/HOOK/NUMBER` | an event that it has not been told yet |
-//! | `u/calls` | calls of the API so far |
+//! The desk's tickets and the requests that it has already carried out. `layout.rs` says how they are
+//! kept.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,31 +8,40 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::Serialize;
 use tokio::sync::Mutex;
 
+use super::history::Entry;
 use super::hook::{Event, Hooks, News};
+use super::layout::{
+    Kept, USED, Used, bring_up, content_key, external_key, put, read, request_key, ticket_key,
+};
 use super::ticket::{Attachment, Change, NewTicket, Ticket};
+use crate::engine::types::ticket::TicketStatus;
 use crate::engine::types::time::Timestamp;
 use crate::io::store::{Batch, Store, StoreError, StoreOptions};
 
 /// Attachments of one ticket.
 const ATTACHMENTS_MAX: usize = 50;
 
-/// Tickets, in memory for reading and in the store for ever.
+/// Tickets, in the store for ever; in memory is what they are looked for by.
 #[derive(Debug)]
 pub struct Book {
     pub(super) store: Store,
     pub(super) shelf: Mutex<Shelf>,
-    /// Calls of the API. Written with every change: what was only read since the last one is
-    /// forgotten by a crash.
     calls: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Shelf {
-    tickets: BTreeMap<u64, Ticket>,
-    by_key: BTreeMap<String, u64>,
-    done: BTreeMap<String, Done>,
-    created: u64,
+    tickets: BTreeMap<u64, Facts>,
+    used: Used,
     pub(super) hooks: Hooks,
+}
+
+/// What a ticket is looked for by.
+#[derive(Debug)]
+struct Facts {
+    status: TicketStatus,
+    device: Box<str>,
+    updated_at: Timestamp,
 }
 
 /// What a request with an idempotency key was about.
@@ -72,6 +73,16 @@ pub struct Written {
     pub attachment: Option<u32>,
 }
 
+/// A ticket with all that has happened to it.
+#[derive(Debug, Serialize)]
+pub struct WholeTicket {
+    /// The ticket.
+    #[serde(flatten)]
+    pub ticket: Ticket,
+    /// What happened, oldest first.
+    pub history: Vec<Entry>,
+}
+
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum BookError {
@@ -87,9 +98,6 @@ pub enum BookError {
     /// The store refused.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A record could not be made into JSON.
-    #[error("a record cannot be written: {0}")]
-    Json(#[from] serde_json::Error),
 }
 
 /// Which tickets to list.
@@ -106,32 +114,20 @@ impl Book {
     /// Opens the book in a folder of its own.
     pub fn open(folder: &Path, options: StoreOptions) -> Result<Book, StoreError> {
         let (store, _) = Store::open(folder, options)?;
-        let mut shelf = Shelf::default();
+        let used = bring_up(&store)?;
+        let mut shelf = Shelf { used, hooks: Hooks::load(&store)?, ..Shelf::default() };
         for record in store.scan(b"t/", b"") {
             let (key, value) = record?;
-            match serde_json::from_slice::<Ticket>(&value) {
-                Ok(ticket) => {
+            match read::<Kept>(&key, &value) {
+                Ok(Kept { ticket, .. }) => {
                     let id = ticket.id.parse().unwrap_or(0);
-                    shelf.by_key.insert(ticket.external_key.clone(), id);
-                    shelf.tickets.insert(id, ticket);
+                    shelf.tickets.insert(id, Facts::of(&ticket));
                 }
-                Err(error) => {
-                    let key = String::from_utf8_lossy(&key).into_owned();
-                    tracing::error!(key, %error, "A ticket of the desk cannot be read.");
-                }
+                Err(error) => tracing::error!(%error, "A ticket of the desk cannot be read."),
             }
         }
-        for record in store.scan(b"i/", b"") {
-            let (key, value) = record?;
-            let key = String::from_utf8_lossy(key.get(2..).unwrap_or_default()).into_owned();
-            let done = std::str::from_utf8(&value).ok().and_then(Done::parse);
-            shelf.done.extend(done.map(|done| (key, done)));
-        }
-        shelf.created = shelf.tickets.len() as u64;
-        shelf.hooks = Hooks::load(&store)?;
-        let calls = store.get(CALLS)?.and_then(|value| String::from_utf8(value).ok());
-        let calls = calls.and_then(|calls| calls.parse().ok()).unwrap_or(0);
-        Ok(Book { store, shelf: Mutex::new(shelf), calls: AtomicU64::new(calls) })
+        let calls = AtomicU64::new(used.calls);
+        Ok(Book { store, shelf: Mutex::new(shelf), calls })
     }
 
     /// Opens a ticket, or finds the one that this key, or this external key, opened before.
@@ -142,19 +138,23 @@ impl Book {
         at: Timestamp,
     ) -> Result<Written, BookError> {
         let mut shelf = self.shelf.lock().await;
-        let by_key = key.and_then(|key| shelf.done.get(key)).map(|done| done.ticket);
-        let known = by_key.or(shelf.by_key.get(&new.external_key).copied());
-        if let Some(ticket) = known.and_then(|id| shelf.tickets.get(&id)) {
-            return Ok(Written { ticket: ticket.clone(), replayed: true, attachment: None });
+        let by_key = self.done(key)?.map(|done| done.ticket);
+        let known = match by_key {
+            Some(id) => Some(id),
+            None => self.by_external_key(&new.external_key)?,
+        };
+        if let Some(Kept { ticket, .. }) = known.map(|id| self.kept(id)).transpose()?.flatten() {
+            return Ok(Written { ticket, replayed: true, attachment: None });
         }
-        let id = shelf.tickets.last_key_value().map_or(1, |(last, _)| last + 1);
-        let ticket = Ticket::new(id, new, at);
+        let id = shelf.used.tickets + 1;
+        let kept = Kept { ticket: Ticket::new(id, new, at), history: Default::default() };
+        let external_key = external_key(&kept.ticket.external_key);
+        let batch = vec![(external_key, Some(id.to_string().into_bytes()))];
+        let used = Used { tickets: id, ..shelf.used };
         let done = Done { ticket: id, attachment: None };
-        let news = News { event: Event::Opened, ticket: &ticket, at };
-        self.write(&mut shelf, key, done, &news, Batch::new()).await?;
-        shelf.created += 1;
-        shelf.by_key.insert(ticket.external_key.clone(), id);
-        Ok(Written { ticket, replayed: false, attachment: None })
+        let news = News { event: Event::Opened, ticket: &kept.ticket, entry: None, at };
+        self.write(&mut shelf, Request { key, done, used }, &kept, &news, batch).await?;
+        Ok(Written { ticket: kept.ticket, replayed: false, attachment: None })
     }
 
     /// Changes a ticket once for each key.
@@ -167,16 +167,19 @@ impl Book {
         at: Timestamp,
     ) -> Result<Written, BookError> {
         let mut shelf = self.shelf.lock().await;
-        let (number, mut ticket) = shelf.find(id)?;
-        if shelf.repeats(key, number)?.is_some() {
-            return Ok(Written { ticket, replayed: true, attachment: None });
+        let (number, mut kept) = self.find(id)?;
+        if self.repeats(key, number)?.is_some() {
+            return Ok(Written { ticket: kept.ticket, replayed: true, attachment: None });
         }
         let event = if change.is_comment() { Event::Commented } else { Event::Changed };
-        ticket.apply(change, by, at);
+        let entry = kept.ticket.apply(change, by, at);
+        let mut batch = Batch::new();
+        kept.history.add(&self.store, number, &entry, &mut batch)?;
         let done = Done { ticket: number, attachment: None };
-        let news = News { event, ticket: &ticket, at };
-        self.write(&mut shelf, key, done, &news, Batch::new()).await?;
-        Ok(Written { ticket, replayed: false, attachment: None })
+        let news = News { event, ticket: &kept.ticket, entry: Some(&entry), at };
+        let used = shelf.used;
+        self.write(&mut shelf, Request { key, done, used }, &kept, &news, batch).await?;
+        Ok(Written { ticket: kept.ticket, replayed: false, attachment: None })
     }
 
     /// Attaches a file to a ticket once for each key.
@@ -189,64 +192,77 @@ impl Book {
         at: Timestamp,
     ) -> Result<Written, BookError> {
         let mut shelf = self.shelf.lock().await;
-        let (ticket_number, mut ticket) = shelf.find(id)?;
-        if let Some(done) = shelf.repeats(key, ticket_number)? {
-            return Ok(Written { ticket, replayed: true, attachment: done.attachment });
+        let (number, mut kept) = self.find(id)?;
+        if let Some(Done { attachment, .. }) = self.repeats(key, number)? {
+            return Ok(Written { ticket: kept.ticket, replayed: true, attachment });
         }
-        if ticket.attachments.len() >= ATTACHMENTS_MAX {
+        let files = &kept.ticket.attachments;
+        if files.len() >= ATTACHMENTS_MAX {
             return Err(BookError::Full(id.to_owned()));
         }
         let NewAttachment { name, content_type, content } = file;
-        let number = ticket.attachments.last().map_or(1, |last| last.number + 1);
+        let file = files.last().map_or(1, |last| last.number + 1);
         let bytes = content.len() as u64;
-        ticket.attach(Attachment { number, name, content_type, bytes, by: by.to_owned(), at });
-        let done = Done { ticket: ticket_number, attachment: Some(number) };
-        let news = News { event: Event::Attached, ticket: &ticket, at };
-        let content = vec![(content_key(ticket_number, number), Some(content))];
-        self.write(&mut shelf, key, done, &news, content).await?;
-        Ok(Written { ticket, replayed: false, attachment: Some(number) })
+        let by = by.to_owned();
+        let attachment = Attachment { number: file, name, content_type, bytes, by, at };
+        let entry = kept.ticket.attach(attachment);
+        let mut batch = vec![(content_key(number, file), Some(content))];
+        kept.history.add(&self.store, number, &entry, &mut batch)?;
+        let used = Used { attached: shelf.used.attached + bytes, ..shelf.used };
+        let done = Done { ticket: number, attachment: Some(file) };
+        let news = News { event: Event::Attached, ticket: &kept.ticket, entry: Some(&entry), at };
+        self.write(&mut shelf, Request { key, done, used }, &kept, &news, batch).await?;
+        Ok(Written { ticket: kept.ticket, replayed: false, attachment: Some(file) })
     }
 
     /// An attachment and what is in it.
-    pub async fn attachment(
-        &self,
-        id: &str,
-        number: u32,
-    ) -> Result<(Attachment, Vec<u8>), BookError> {
+    pub fn attachment(&self, id: &str, number: u32) -> Result<(Attachment, Vec<u8>), BookError> {
         let missing = || BookError::Missing(format!("{id} with an attachment {number}"));
-        let (ticket_number, ticket) = self.shelf.lock().await.find(id)?;
-        let known = ticket.attachments.into_iter().find(|known| known.number == number);
+        let (ticket_number, kept) = self.find(id)?;
+        let known = kept.ticket.attachments.into_iter().find(|known| known.number == number);
         let known = known.ok_or_else(missing)?;
         let content = self.store.get(&content_key(ticket_number, number))?;
         Ok((known, content.ok_or_else(missing)?))
     }
 
     /// One ticket.
-    pub async fn ticket(&self, id: &str) -> Option<Ticket> {
-        let id = id.parse().ok()?;
-        self.shelf.lock().await.tickets.get(&id).cloned()
+    pub fn ticket(&self, id: &str) -> Result<Ticket, BookError> {
+        Ok(self.find(id)?.1.ticket)
     }
 
-    /// Tickets, the newest first.
-    pub async fn list(&self, filter: &Filter) -> Vec<Ticket> {
-        let wanted = |ticket: &&Ticket| {
-            let equal = |wanted: &Option<String>, found: &str| {
-                wanted.as_ref().is_none_or(|wanted| wanted == found)
-            };
-            equal(&filter.external_key, &ticket.external_key)
-                && equal(&filter.device, &ticket.device)
-                && equal(&filter.status, ticket.status.word())
-                && filter.updated_since.is_none_or(|since| ticket.updated_at >= since)
+    /// One ticket with all that has happened to it.
+    pub fn whole(&self, id: &str) -> Result<WholeTicket, BookError> {
+        let (number, Kept { ticket, history }) = self.find(id)?;
+        Ok(WholeTicket { ticket, history: history.read(&self.store, number)? })
+    }
+
+    /// The ids of tickets, the newest first.
+    pub async fn list(&self, filter: &Filter) -> Result<Vec<String>, BookError> {
+        let only = match &filter.external_key {
+            Some(key) => match self.by_external_key(key)? {
+                Some(id) => Some(id),
+                None => return Ok(Vec::new()),
+            },
+            None => None,
+        };
+        let equal = |wanted: &Option<String>, found: &str| {
+            wanted.as_ref().is_none_or(|wanted| wanted == found)
+        };
+        let wanted = |(id, facts): &(&u64, &Facts)| {
+            only.is_none_or(|only| only == **id)
+                && equal(&filter.device, &facts.device)
+                && equal(&filter.status, facts.status.word())
+                && filter.updated_since.is_none_or(|since| facts.updated_at >= since)
         };
         let shelf = self.shelf.lock().await;
-        shelf.tickets.values().rev().filter(wanted).take(filter.limit).cloned().collect()
+        let found = shelf.tickets.iter().rev().filter(wanted).take(filter.limit);
+        Ok(found.map(|(id, _)| id.to_string()).collect())
     }
 
     /// How many tickets were ever opened, and how many bytes are attached to them.
     pub async fn totals(&self) -> (u64, u64) {
-        let shelf = self.shelf.lock().await;
-        let files = shelf.tickets.values().flat_map(|ticket| &ticket.attachments);
-        (shelf.created, files.map(|file| file.bytes).sum())
+        let used = self.shelf.lock().await.used;
+        (used.tickets, used.attached)
     }
 
     /// Counts a call; how many there have been with it.
@@ -258,49 +274,74 @@ impl Book {
     async fn write(
         &self,
         shelf: &mut Shelf,
-        key: Option<&str>,
-        done: Done,
+        request: Request<'_>,
+        kept: &Kept,
         news: &News<'_>,
         more: Batch,
     ) -> Result<(), BookError> {
+        let Request { key, done, used } = request;
+        let used = Used { calls: self.calls.load(Ordering::Relaxed), ..used };
         let mut batch = more;
-        batch.push(put(format!("t/{:020}", done.ticket), news.ticket)?);
-        let calls = self.calls.load(Ordering::Relaxed).to_string();
-        batch.push((CALLS.to_vec(), Some(calls.into_bytes())));
+        batch.push(put(ticket_key(done.ticket), kept)?);
+        batch.push(put(USED.to_owned(), &used)?);
         if let Some(key) = key {
-            batch.push((format!("i/{key}").into_bytes(), Some(done.to_string().into_bytes())));
+            batch.push((request_key(key), Some(done.to_string().into_bytes())));
         }
         let told = shelf.hooks.tell(news, &mut batch)?;
         self.store.commit_async(batch).await?;
-        if let Some(key) = key {
-            shelf.done.insert(key.to_owned(), done);
-        }
-        shelf.tickets.insert(done.ticket, news.ticket.clone());
+        shelf.used = used;
+        shelf.tickets.insert(done.ticket, Facts::of(&kept.ticket));
         shelf.hooks.told(told);
         Ok(())
     }
-}
 
-/// Key of [`Book::count_call`].
-const CALLS: &[u8] = b"u/calls";
-
-fn content_key(ticket: u64, number: u32) -> Vec<u8> {
-    format!("a/{ticket:020}/{number:010}").into_bytes()
-}
-
-impl Shelf {
-    fn find(&self, id: &str) -> Result<(u64, Ticket), BookError> {
+    fn find(&self, id: &str) -> Result<(u64, Kept), BookError> {
         let missing = || BookError::Missing(id.to_owned());
         let number: u64 = id.parse().map_err(|_| missing())?;
-        let ticket = self.tickets.get(&number).cloned().ok_or_else(missing)?;
-        Ok((number, ticket))
+        Ok((number, self.kept(number)?.ok_or_else(missing)?))
+    }
+
+    fn kept(&self, ticket: u64) -> Result<Option<Kept>, BookError> {
+        let key = ticket_key(ticket).into_bytes();
+        let value = self.store.get(&key)?;
+        Ok(value.map(|value| read(&key, &value)).transpose()?)
+    }
+
+    fn by_external_key(&self, key: &str) -> Result<Option<u64>, BookError> {
+        let id = self.store.get(&external_key(key))?;
+        Ok(id.and_then(|id| std::str::from_utf8(&id).ok()?.parse().ok()))
+    }
+
+    /// What the request with this key did before.
+    fn done(&self, key: Option<&str>) -> Result<Option<Done>, BookError> {
+        let Some(key) = key else { return Ok(None) };
+        let done = self.store.get(&request_key(key))?;
+        Ok(done.and_then(|done| Done::parse(std::str::from_utf8(&done).ok()?)))
     }
 
     /// What the request with this key did before, to this ticket.
     fn repeats(&self, key: Option<&str>, ticket: u64) -> Result<Option<Done>, BookError> {
-        match key.and_then(|key| self.done.get(key)) {
+        match self.done(key)? {
             Some(done) if done.ticket != ticket => Err(BookError::KeyUsed(done.ticket)),
-            done => Ok(done.copied()),
+            done => Ok(done),
+        }
+    }
+}
+
+/// A request that is carried out.
+struct Request<'a> {
+    key: Option<&'a str>,
+    done: Done,
+    /// What was used with it.
+    used: Used,
+}
+
+impl Facts {
+    fn of(ticket: &Ticket) -> Facts {
+        Facts {
+            status: ticket.status,
+            device: ticket.device.as_str().into(),
+            updated_at: ticket.updated_at,
         }
     }
 }
@@ -320,11 +361,4 @@ impl std::fmt::Display for Done {
         write!(out, "{}", self.ticket)?;
         self.attachment.map_or(Ok(()), |number| write!(out, "/{number}"))
     }
-}
-
-pub(super) fn put(
-    key: String,
-    record: &impl Serialize,
-) -> Result<(Vec<u8>, Option<Vec<u8>>), serde_json::Error> {
-    Ok((key.into_bytes(), Some(serde_json::to_vec(record)?)))
 }

@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::book::{Book, BookError, put};
+use super::book::{Book, BookError};
+use super::history::Entry;
+use super::layout::put;
 use super::ticket::Ticket;
 use crate::engine::types::text::cut_bytes;
 use crate::engine::types::time::Timestamp;
@@ -43,6 +45,8 @@ pub enum Event {
 pub struct News<'a> {
     pub event: Event,
     pub ticket: &'a Ticket,
+    /// What is new in its history.
+    pub entry: Option<&'a Entry>,
     pub at: Timestamp,
 }
 
@@ -102,11 +106,11 @@ impl Hooks {
     }
 
     /// Adds to `batch` what has to be told of a change.
-    pub fn tell(&self, news: &News<'_>, batch: &mut Batch) -> Result<Told, serde_json::Error> {
+    pub fn tell(&self, news: &News<'_>, batch: &mut Batch) -> Result<Told, StoreError> {
         let mut told = Told::default();
         let wants = |hook: &&Hook| hook.events.is_empty() || hook.events.contains(&news.event);
         for (number, hook) in (self.last_event + 1..).zip(self.hooks.values().filter(wants)) {
-            let mut entry = news.ticket.history.last().map_or(Json::Null, |entry| json!(entry));
+            let mut entry = news.entry.map_or(Json::Null, |entry| json!(entry));
             if let Some(text) = entry["text"].as_str() {
                 entry["text"] = json!(cut_bytes(text, TEXT_BYTES_MAX));
             }

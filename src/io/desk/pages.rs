@@ -10,7 +10,7 @@ use axum::routing::get;
 use minijinja::{Environment, context};
 use serde::Deserialize;
 
-use super::book::Filter;
+use super::book::{BookError, Filter, WholeTicket};
 use super::ticket::{Change, Ticket};
 use super::{Change as Told, Desk};
 use crate::engine::types::text::Language;
@@ -64,18 +64,24 @@ fn is_chinese(headers: &HeaderMap) -> bool {
 async fn list(State(desk): State<Desk>, headers: HeaderMap) -> Response {
     let zh = is_chinese(&headers);
     let filter = Filter { limit: LIST_MAX, ..Filter::default() };
-    let tickets = desk.book.list(&filter).await;
+    let found = desk.book.list(&filter).await;
+    let tickets = |ids: Vec<String>| ids.iter().map(|id| desk.book.ticket(id)).collect();
+    let tickets: Vec<Ticket> = match found.and_then(tickets) {
+        Ok(tickets) => tickets,
+        Err(error) => return unavailable(&error),
+    };
     let rows: Vec<minijinja::Value> = tickets.iter().map(|ticket| row(ticket, zh)).collect();
     page("list.html", context! { zh => zh, tickets => rows, created => desk.book.totals().await.0 })
 }
 
 async fn show(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Response {
     let zh = is_chinese(&headers);
-    let Some(ticket) = desk.book.ticket(&id).await else {
-        return StatusCode::NOT_FOUND.into_response();
+    let WholeTicket { ticket, history } = match desk.book.whole(&id) {
+        Ok(whole) => whole,
+        Err(BookError::Missing(_)) => return StatusCode::NOT_FOUND.into_response(),
+        Err(error) => return unavailable(&error),
     };
-    let history: Vec<minijinja::Value> = ticket
-        .history
+    let history: Vec<minijinja::Value> = history
         .iter()
         .rev()
         .map(|entry| {
@@ -141,8 +147,12 @@ async fn act(
             desk.tell(Told { ticket: id.clone(), status: act.status, by: by.to_owned() });
             Redirect::to(&format!("/desk/tickets/{id}")).into_response()
         }
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+        Err(error) => unavailable(&error),
     }
+}
+
+fn unavailable(error: &BookError) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response()
 }
 
 fn is_same_origin(headers: &HeaderMap) -> bool {

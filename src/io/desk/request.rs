@@ -60,7 +60,7 @@ pub(super) fn failed(error: &BookError) -> Response {
         BookError::Missing(_) => (StatusCode::NOT_FOUND, "missing"),
         BookError::KeyUsed(_) => (StatusCode::CONFLICT, "idempotency-key"),
         BookError::Full(_) => (StatusCode::CONFLICT, "full"),
-        BookError::Store(_) | BookError::Json(_) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
+        BookError::Store(_) => (StatusCode::SERVICE_UNAVAILABLE, "store"),
     };
     refuse(status, word, &error.to_string())
 }

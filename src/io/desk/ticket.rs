@@ -3,14 +3,11 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use super::history::Entry;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketStatus;
 use crate::engine::types::time::Timestamp;
 
-/// Entries of a ticket's history that are kept.
-pub const HISTORY_MAX: usize = 1_000;
-/// Text in a ticket's history that is kept, in bytes; the store takes 16 MiB.
-const HISTORY_BYTES_MAX: usize = 4 << 20;
 /// Longest external key, in bytes.
 pub const EXTERNAL_KEY_BYTES_MAX: usize = 200;
 
@@ -47,8 +44,6 @@ pub struct Ticket {
     pub created_at: Timestamp,
     /// When it was last changed.
     pub updated_at: Timestamp,
-    /// What happened, oldest first.
-    pub history: Vec<Entry>,
     /// Files, oldest first; what is in them is kept apart.
     #[serde(default)]
     pub attachments: Vec<Attachment>,
@@ -69,19 +64,6 @@ pub struct Attachment {
     pub by: String,
     /// When.
     pub at: Timestamp,
-}
-
-/// One thing that happened to a ticket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// When.
-    pub at: Timestamp,
-    /// Who.
-    pub by: String,
-    /// What was changed, in one line; empty for a comment alone.
-    pub what: String,
-    /// Comment.
-    pub text: String,
 }
 
 /// What opens a ticket.
@@ -169,23 +151,21 @@ impl Ticket {
             raised_at: new.raised_at,
             created_at: at,
             updated_at: at,
-            history: Vec::new(),
             attachments: Vec::new(),
         }
     }
 
-    /// The ticket without its body and history, which may be long: what a change answers.
+    /// The ticket without its body, which may be long: what a change answers.
     pub fn summary(&self) -> Json {
         let mut summary = serde_json::to_value(self).unwrap_or_default();
         if let Some(fields) = summary.as_object_mut() {
             fields.remove("body");
-            fields.remove("history");
         }
         summary
     }
 
-    /// Applies a change and remembers it.
-    pub fn apply(&mut self, change: Change, by: &str, at: Timestamp) {
+    /// Applies a change; what is to be remembered of it.
+    pub fn apply(&mut self, change: Change, by: &str, at: Timestamp) -> Entry {
         let mut what = Vec::new();
         if let Some(status) = change.status {
             what.push(format!("status {} → {}", self.status.word(), status.word()));
@@ -203,25 +183,17 @@ impl Ticket {
             what.push(format!("queue → {queue}"));
             self.queue = queue;
         }
-        self.remember(Entry { at, by: by.to_owned(), what: what.join(", "), text: change.comment });
+        self.updated_at = at;
+        Entry { at, by: by.to_owned(), what: what.join(", "), text: change.comment }
     }
 
-    /// Adds a file, whose content is kept elsewhere.
-    pub fn attach(&mut self, attachment: Attachment) {
+    /// Adds a file, whose content is kept elsewhere; what is to be remembered of it.
+    pub fn attach(&mut self, attachment: Attachment) -> Entry {
         let Attachment { number, name, by, at, .. } = &attachment;
         let what = format!("attachment {number}: {name}");
-        self.remember(Entry { at: *at, by: by.clone(), what, text: String::new() });
+        let entry = Entry { at: *at, by: by.clone(), what, text: String::new() };
+        self.updated_at = *at;
         self.attachments.push(attachment);
-    }
-
-    fn remember(&mut self, entry: Entry) {
-        self.updated_at = entry.at;
-        self.history.push(entry);
-        let mut bytes: usize = self.history.iter().map(|entry| entry.text.len()).sum();
-        while self.history.len() > HISTORY_MAX
-            || (bytes > HISTORY_BYTES_MAX && self.history.len() > 1)
-        {
-            bytes -= self.history.remove(0).text.len();
-        }
+        entry
     }
 }
