@@ -202,8 +202,7 @@ pub async fn start(
     let (asker, asked) = Asker::new();
     let (standstill, mut tasks) = (asker.standstill(), Vec::new());
 
-    let min_free_bytes = config.store.disk_free_min;
-    let options = StoreOptions { min_free_bytes, ..StoreOptions::default() };
+    let options = store_options(config);
     // Opening a store blocks, a large one for seconds.
     let (journal, stored) = block_in_place(|| open_store(config, &rules, options))?;
     let journal = Arc::new(journal);
@@ -219,7 +218,8 @@ pub async fn start(
     let upstreams = upstreams(config, http)?;
     let (changes_told, changed) = mpsc::channel(RESULTS_MAX);
     let hooks = upstream::hooks(upstreams.clone(), changes_told.clone());
-    let (pages, hosts) = (pages(config, desk, &journal, &asker).merge(hooks), config.hosts.clone());
+    let pages = pages(config, desk.clone(), &journal, &asker).merge(hooks);
+    let hosts = config.hosts.clone();
     let (reloader, reloads) = Reloader::new();
     let asks = (asker, reloader.clone());
     tasks.push(tokio::spawn(telemetry::keep_small(metrics.clone(), stopped.clone())));
@@ -234,7 +234,7 @@ pub async fn start(
     watch_upstreams(config, &upstreams, since, polls, &stopped);
     let (early_told, early) = mpsc::channel(1);
     if pace == Pace::Real {
-        tasks.extend(keep_books(config, &journal, early_told, &stopped));
+        tasks.extend(keep_books(config, &journal, desk, early_told, &stopped));
     }
     let dispatcher = Dispatcher::new(upstreams, results, Handle::current());
     let clock = match pace {
@@ -299,6 +299,10 @@ fn pages(config: &Config, desk: Desk, journal: &Arc<Journal>, asker: &Asker) -> 
     desk::router(desk).merge(books).merge(web::backup::router(kept))
 }
 
+fn store_options(config: &Config) -> StoreOptions {
+    StoreOptions { min_free_bytes: config.store.disk_free_min, ..StoreOptions::default() }
+}
+
 fn open_desk(config: &Config, options: StoreOptions) -> anyhow::Result<Desk> {
     let token = config.desk_token.as_ref().map(Secret::resolve).transpose();
     let token = token.context("`[desk] token`")?;
@@ -355,13 +359,14 @@ async fn check_upstream(upstream: Arc<Upstream>) {
 fn keep_books(
     config: &Config,
     journal: &Arc<Journal>,
+    desk: Desk,
     early: mpsc::Sender<Early>,
     stop: &watch::Receiver<bool>,
 ) -> [JoinHandle<()>; 2] {
     let (its_config, its_journal) = (config.clone(), Arc::clone(journal));
     let billing = tokio::spawn(billing::run(its_config, its_journal, stop.clone()));
     let (its_config, its_journal) = (config.clone(), Arc::clone(journal));
-    let retention = retention::run(its_config, its_journal, early, stop.clone());
+    let retention = retention::run(its_config, its_journal, desk, early, stop.clone());
     [billing, tokio::spawn(retention)]
 }
 

@@ -1,5 +1,5 @@
-//! What the engine's own retention leaves to the shell: acts and digest lines that are old, and the
-//! bound on disk.
+//! What the engine's own retention leaves to the shell: acts and digest lines that are old, tickets of
+//! the desk inside that no ticket here needs, and the bound on disk.
 //!
 //! sled's files do not get smaller when something is deleted: the gaps are used again. Where the
 //! files are larger than `max_disk`, it is therefore the bytes of the records that are measured, and
@@ -19,8 +19,9 @@ use crate::config::{Config, StoreConfig};
 use crate::engine::pipeline::{EARLY_MIN, GoneEarly, pass_every};
 use crate::engine::types::time::Timestamp;
 use crate::io::clock;
+use crate::io::desk::{BookError, Desk};
 use crate::io::journal::{Dated, Journal, Size};
-use crate::io::store::{StoreError, files_bytes};
+use crate::io::store::files_bytes;
 
 /// How often the files are measured.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -54,6 +55,7 @@ struct Keeper {
     config: StoreConfig,
     data: PathBuf,
     journal: Arc<Journal>,
+    desk: Desk,
     early: mpsc::Sender<Early>,
     stop: watch::Receiver<bool>,
     standing: Standing,
@@ -63,6 +65,7 @@ struct Keeper {
 pub async fn run(
     config: Config,
     journal: Arc<Journal>,
+    desk: Desk,
     early: mpsc::Sender<Early>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -74,6 +77,7 @@ pub async fn run(
         config: config.store,
         data: config.gateway.data,
         journal,
+        desk,
         early,
         stop: stop.clone(),
         standing: Standing::Within,
@@ -96,6 +100,13 @@ pub async fn run(
     }
 }
 
+/// Bytes that a ticket has in the mean, in both stores.
+#[derive(Clone, Copy, Debug)]
+struct Each {
+    here: u64,
+    at_desk: u64,
+}
+
 /// Bytes of the files.
 #[derive(Clone, Copy, Debug)]
 struct Files {
@@ -113,56 +124,83 @@ impl Keeper {
         Files { gateway, desk }
     }
 
-    async fn pass(&mut self, now: Timestamp, files: Files) -> Result<(), StoreError> {
+    async fn pass(&mut self, now: Timestamp, files: Files) -> Result<(), BookError> {
         let old = now - self.config.closed_max;
         self.forget(old, u64::MAX).await?;
+        self.forget_at_desk(old, u64::MAX).await?;
         let max = self.config.disk_max;
         if files.gateway.saturating_add(files.desk) <= max {
             self.enter(Standing::Within, "", 0);
             return Ok(());
         }
-        let stop = self.stop.clone();
-        let sizes = block_in_place(|| self.journal.sizes(|| !*stop.borrow()))?;
-        let Some(sizes) = sizes else { return Ok(()) };
+        let goes_on = || !*self.stop.borrow();
+        let Some(mut sizes) = block_in_place(|| self.journal.sizes(goes_on))? else {
+            return Ok(());
+        };
+        let Some((desk, at_desk)) = block_in_place(|| self.desk.size(goes_on))? else {
+            return Ok(());
+        };
+        let tickets = sizes.get("tickets").copied().unwrap_or_default();
+        let each = Each {
+            here: tickets.bytes / tickets.records.max(1),
+            at_desk: desk.bytes / at_desk.max(1),
+        };
+        sizes.insert("desk inside", desk);
         let live: u64 = sizes.values().map(|size| size.bytes).sum();
         gauge!("faultgate_store_live_bytes").set(live as f64);
-        let excess = live.saturating_sub(max.saturating_sub(files.desk) / 2);
+        let excess = live.saturating_sub(max / 2);
         if self.standing == Standing::Within {
             self.enter(Standing::Full, "", live);
         }
-        let tickets = sizes.get("tickets").copied().unwrap_or_default();
-        let freed = self.make_room(now, excess, tickets).await?;
+        let freed = self.make_room(now, excess, each).await?;
         if *self.stop.borrow() {
             return Ok(());
         }
         let standing = if freed < excess { Standing::Stuck } else { Standing::Full };
-        self.enter(standing, &holders(&sizes, files), live.saturating_sub(freed));
+        self.enter(standing, &holders(&sizes), live.saturating_sub(freed));
         Ok(())
     }
 
     /// Lets the oldest go until so many bytes are free, or nothing more may go; how many are.
-    async fn make_room(
-        &self,
-        now: Timestamp,
-        excess: u64,
-        tickets: Size,
-    ) -> Result<u64, StoreError> {
-        let each = (tickets.bytes / tickets.records.max(1)).max(1);
-        let mut freed = 0;
+    async fn make_room(&self, now: Timestamp, excess: u64, each: Each) -> Result<u64, BookError> {
+        let early = now - EARLY_MIN;
+        let mut freed = self.forget_at_desk(early, excess).await?;
         // The engine goes on where it stopped the last time: only after its second end it has looked
         // at every ticket.
         let mut ends = 0;
         while freed < excess && ends < 2 && !*self.stop.borrow() {
-            let wanted = (excess - freed).div_ceil(each).min(BATCH_MAX as u64);
+            let both = (each.here + each.at_desk).max(1);
+            let wanted = (excess - freed).div_ceil(both).min(BATCH_MAX as u64);
             let Some(gone) = self.ask(wanted as usize).await else { break };
-            freed += each * gone.count as u64;
+            freed += each.here * gone.count as u64;
             if let Some(ended) = gone.ended {
                 freed += self.forget(ended, excess.saturating_sub(freed)).await?;
             }
+            freed += self.forget_at_desk(early, excess.saturating_sub(freed)).await?;
             ends += u32::from(gone.is_all);
             tokio::time::sleep(PAUSE).await;
         }
-        freed += self.forget(now - EARLY_MIN, excess.saturating_sub(freed)).await?;
+        freed += self.forget(early, excess.saturating_sub(freed)).await?;
+        Ok(freed)
+    }
+
+    /// Deletes tickets at the desk that were over before a time and belong to none that is kept here,
+    /// until so many bytes are free; how many are.
+    async fn forget_at_desk(&self, before: Timestamp, bytes_max: u64) -> Result<u64, BookError> {
+        let mut freed = 0;
+        if bytes_max == 0 || !self.desk.has_over_before(before).await {
+            return Ok(freed);
+        }
+        let held = block_in_place(|| self.journal.external_keys())?;
+        while freed < bytes_max && !*self.stop.borrow() {
+            let gone = self.desk.forget(before, &held, BATCH_MAX, bytes_max - freed).await?;
+            counter!("faultgate_store_pruned_total", "kind" => "desk").increment(gone.records);
+            freed += gone.bytes;
+            if gone.records == 0 {
+                break;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
         Ok(freed)
     }
 
@@ -181,7 +219,7 @@ impl Keeper {
     }
 
     /// Deletes acts and digest lines from before a time, until so many bytes are free; how many are.
-    async fn forget(&self, before: Timestamp, bytes_max: u64) -> Result<u64, StoreError> {
+    async fn forget(&self, before: Timestamp, bytes_max: u64) -> Result<u64, BookError> {
         let mut freed = 0;
         for what in Dated::ALL {
             while freed < bytes_max && !*self.stop.borrow() {
@@ -221,9 +259,8 @@ impl Keeper {
 }
 
 /// What holds the space, the largest first.
-fn holders(sizes: &BTreeMap<&'static str, Size>, files: Files) -> String {
-    let kinds = sizes.iter().map(|(kind, size)| (*kind, size.bytes));
-    let mut all: Vec<(&str, u64)> = kinds.chain([("desk inside", files.desk)]).collect();
+fn holders(sizes: &BTreeMap<&'static str, Size>) -> String {
+    let mut all: Vec<(&str, u64)> = sizes.iter().map(|(kind, size)| (*kind, size.bytes)).collect();
     all.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
     let largest = all.iter().take(3);
     let told: Vec<String> =

@@ -21,7 +21,7 @@ use crate::io::store::{Batch, Store, StoreError, StoreOptions};
 /// Attachments of one ticket.
 const ATTACHMENTS_MAX: usize = 50;
 
-/// Tickets, in the store for ever; in memory is what they are looked for by.
+/// Tickets, in the store; in memory is what they are looked for by.
 #[derive(Debug)]
 pub struct Book {
     pub(super) store: Store,
@@ -46,8 +46,8 @@ struct Facts {
 
 /// What a request with an idempotency key was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Done {
-    ticket: u64,
+pub(super) struct Done {
+    pub ticket: u64,
     attachment: Option<u32>,
 }
 
@@ -265,6 +265,15 @@ impl Book {
         (used.tickets, used.attached)
     }
 
+    /// The tickets that were over and last changed before a time, the oldest first.
+    pub(super) async fn over_before(&self, before: Timestamp) -> Vec<u64> {
+        let shelf = self.shelf.lock().await;
+        let old = shelf.tickets.keys().copied().filter(|id| shelf.is_over_before(*id, before));
+        let mut old: Vec<u64> = old.collect();
+        old.sort_by_key(|id| shelf.tickets.get(id).map(|facts| facts.updated_at));
+        old
+    }
+
     /// Counts a call; how many there have been with it.
     pub fn count_call(&self) -> u64 {
         self.calls.fetch_add(1, Ordering::Relaxed) + 1
@@ -301,7 +310,7 @@ impl Book {
         Ok((number, self.kept(number)?.ok_or_else(missing)?))
     }
 
-    fn kept(&self, ticket: u64) -> Result<Option<Kept>, BookError> {
+    pub(super) fn kept(&self, ticket: u64) -> Result<Option<Kept>, BookError> {
         let key = ticket_key(ticket).into_bytes();
         let value = self.store.get(&key)?;
         Ok(value.map(|value| read(&key, &value)).transpose()?)
@@ -336,6 +345,19 @@ struct Request<'a> {
     used: Used,
 }
 
+impl Shelf {
+    /// True for a ticket that was over, and last changed, before a time.
+    pub(super) fn is_over_before(&self, id: u64, before: Timestamp) -> bool {
+        let facts = self.tickets.get(&id);
+        facts.is_some_and(|facts| facts.status.is_over() && facts.updated_at < before)
+    }
+
+    /// A ticket has gone.
+    pub(super) fn forget(&mut self, id: u64) {
+        self.tickets.remove(&id);
+    }
+}
+
 impl Facts {
     fn of(ticket: &Ticket) -> Facts {
         Facts {
@@ -347,7 +369,7 @@ impl Facts {
 }
 
 impl Done {
-    fn parse(text: &str) -> Option<Done> {
+    pub(super) fn parse(text: &str) -> Option<Done> {
         let (ticket, attachment) = match text.split_once('/') {
             Some((ticket, attachment)) => (ticket, Some(attachment.parse().ok()?)),
             None => (text, None),

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::{put, read};
 use crate::engine::types::time::Timestamp;
-use crate::io::store::{Batch, Store, StoreError};
+use crate::io::store::{Batch, Record, Store, StoreError};
 
 /// Entries of a ticket's history that are kept.
 const ENTRIES_MAX: u64 = 1_000;
@@ -60,13 +60,21 @@ impl Span {
 
     /// The entries, oldest first.
     pub fn read(self, store: &Store, ticket: u64) -> Result<Vec<Entry>, StoreError> {
-        let prefix = format!("h/{ticket:020}/").into_bytes();
-        let mut entries = Vec::new();
-        for record in store.scan(&prefix, key(ticket, self.first).as_bytes()) {
+        let read_record = |record: Result<Record, StoreError>| {
             let (key, value) = record?;
-            entries.push(read(&key, &value)?);
-        }
-        Ok(entries)
+            read(&key, &value)
+        };
+        self.records(store, ticket).map(read_record).collect()
+    }
+
+    /// The records of the entries, oldest first.
+    pub fn records(
+        self,
+        store: &Store,
+        ticket: u64,
+    ) -> impl Iterator<Item = Result<Record, StoreError>> {
+        let prefix = format!("h/{ticket:020}/").into_bytes();
+        store.scan(&prefix, key(ticket, self.first).as_bytes())
     }
 }
 

@@ -12,6 +12,7 @@ mod hook;
 mod layout;
 mod pages;
 mod request;
+mod retention;
 mod ticket;
 mod usage;
 mod webhooks;
@@ -26,6 +27,7 @@ use crate::engine::types::ticket::TicketStatus;
 use crate::io::store::{StoreError, StoreOptions};
 
 use book::Book;
+pub use book::BookError;
 
 /// Changes that a slow listener may miss.
 const CHANGES_MAX: usize = 1_024;

@@ -1,8 +1,9 @@
 //! What the store holds, and what of it goes by its age.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::Journal;
+use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::Timestamp;
 use crate::io::store::{Batch, Records, StoreError};
 
@@ -45,7 +46,8 @@ pub struct Size {
 }
 
 impl Size {
-    fn add(&mut self, key: &[u8], value: &[u8]) {
+    /// Counts a record.
+    pub fn add(&mut self, key: &[u8], value: &[u8]) {
         self.records += 1;
         self.bytes += (key.len() + value.len()) as u64;
     }
@@ -70,6 +72,25 @@ impl<S: Records> Journal<S> {
             sizes.entry(kind(&key)).or_default().add(&key, &value);
         }
         Ok(Some(sizes))
+    }
+
+    /// The external keys of the tickets that are kept: what is done to them needs them where they are.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn external_keys(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut keys = BTreeSet::new();
+        for found in self.store.scan(b"t/", b"") {
+            let (key, value) = found?;
+            let unreadable = |cause: serde_json::Error| StoreError::Unreadable {
+                key: String::from_utf8_lossy(&key).into_owned(),
+                cause: cause.to_string(),
+            };
+            let ticket: TicketRecord = serde_json::from_slice(&value).map_err(unreadable)?;
+            keys.insert(ticket.fingerprint.to_string());
+        }
+        Ok(keys)
     }
 
     /// Deletes records from before a time, the oldest first and at most `most`. Blocks.
