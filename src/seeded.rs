@@ -31,13 +31,17 @@ pub enum Bug {
     RefusedBlocks,
     /// A restart forgets that an alarm changes too often.
     FlapsForgotten,
+    /// The end of a shelf is forgotten over a restart.
+    ShelfEndForgotten,
+    /// What is set aside does not count against the budgets.
+    InFlightUncounted,
     /// A gateway that was put back from a backup does not know that it was.
     RestoreUnknown,
 }
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 14] = [
+    pub const ALL: [(&'static str, Bug); 16] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -51,6 +55,8 @@ impl Bug {
         ("torn-frame-read", Bug::TornFrameRead),
         ("refused-blocks", Bug::RefusedBlocks),
         ("flaps-forgotten", Bug::FlapsForgotten),
+        ("shelf-end-forgotten", Bug::ShelfEndForgotten),
+        ("in-flight-uncounted", Bug::InFlightUncounted),
         ("restore-unknown", Bug::RestoreUnknown),
     ];
 }

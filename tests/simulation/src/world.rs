@@ -125,7 +125,7 @@ impl World {
         World {
             story,
             now: plan.start,
-            model: Model::new(Edition::First),
+            model: Model::new(Edition::First, plan.money.clone()),
             seen: BTreeSet::new(),
             seen_lately: Vec::new(),
             brokers: (0..SOURCES).map(Broker::new).collect(),
@@ -348,7 +348,7 @@ impl World {
         // Rules that were changed meanwhile are those it starts with.
         let edition = self.reload.take().unwrap_or(self.edition);
         self.edition = edition;
-        let policy = process::policy(edition)?;
+        let policy = process::policy(edition, self.plan.money.as_ref())?;
         let wall = self.wall();
         let (net, fuse, closed_max) = (&self.net, &self.fuse, self.plan.closed_max);
         let started = Process::start(wall, self.now, &self.disk, net, fuse, policy, closed_max)?;
