@@ -35,13 +35,15 @@ pub enum Bug {
     ShelfEndForgotten,
     /// What is set aside does not count against the budgets.
     InFlightUncounted,
+    /// A restart forgets which alarms suppress others.
+    InhibitForgotten,
     /// A gateway that was put back from a backup does not know that it was.
     RestoreUnknown,
 }
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 16] = [
+    pub const ALL: [(&'static str, Bug); 17] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -57,6 +59,7 @@ impl Bug {
         ("flaps-forgotten", Bug::FlapsForgotten),
         ("shelf-end-forgotten", Bug::ShelfEndForgotten),
         ("in-flight-uncounted", Bug::InFlightUncounted),
+        ("inhibit-forgotten", Bug::InhibitForgotten),
         ("restore-unknown", Bug::RestoreUnknown),
     ];
 }

@@ -7,12 +7,14 @@ use faultgate::engine::types::alarm::AlarmId;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
 use crate::devices::Publication;
-use crate::money::Money;
+use crate::plan::Plan;
+use crate::quiet::Quiet;
 use crate::rules::{Condition, Edition, Rule, rules};
 
 mod alarm;
 mod asks;
 mod books;
+mod design;
 mod money;
 mod shelves;
 mod tickets;
@@ -22,6 +24,7 @@ use alarm::{BEFORE_ALL, Happened, Seen, Underneath, limits};
 use asks::{Ask, What};
 pub use asks::{Named, Step, Told};
 pub use books::Books;
+use design::Source;
 pub use tickets::{Status, Ticket};
 
 /// A sample that is older than the newest by more than this decides nothing.
@@ -71,12 +74,16 @@ pub struct Model {
     pub approved: BTreeSet<String>,
     /// What is spent, where there are budgets.
     pub books: Option<Books>,
+    /// What is suppressed by design.
+    quiet: Option<Quiet>,
+    /// Alarms that may keep others from people.
+    sources: BTreeMap<AlarmId, Source>,
     has_moved: bool,
 }
 
 impl Model {
     /// Before anything has happened.
-    pub fn new(edition: Edition, money: Option<Money>) -> Model {
+    pub fn new(edition: Edition, plan: &Plan) -> Model {
         Model {
             rules: rules(edition),
             devices: BTreeMap::new(),
@@ -86,7 +93,9 @@ impl Model {
             asks: Vec::new(),
             idle: BTreeMap::new(),
             approved: BTreeSet::new(),
-            books: money.map(Books::new),
+            books: plan.money.clone().map(Books::new),
+            quiet: plan.quiet.clone(),
+            sources: BTreeMap::new(),
             has_moved: false,
         }
     }
@@ -163,6 +172,7 @@ impl Model {
     /// time.
     pub fn restart(&mut self, now: Timestamp, resume: bool) {
         self.idle.clear();
+        self.recall_sources();
         for device in self.devices.values_mut() {
             device.newest = None;
             device.last = None;
@@ -198,6 +208,7 @@ impl Model {
     /// Other rules are in force.
     pub fn reload(&mut self, now: Timestamp, edition: Edition) {
         self.tick(now);
+        self.recall_sources();
         self.rules = rules(edition);
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {

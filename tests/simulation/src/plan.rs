@@ -8,6 +8,7 @@ use crate::chance::Chance;
 use crate::devices::{Publication, publications};
 use crate::disk::Stop;
 use crate::money::Money;
+use crate::quiet::Quiet;
 use crate::rules::Edition;
 
 /// Brokers, and so sources of the gateway.
@@ -40,6 +41,8 @@ pub struct Plan {
     pub closed_max: Option<TimeSpan>,
     /// Prices and budgets, where there are any.
     pub money: Option<Money>,
+    /// What is suppressed by design, if anything.
+    pub quiet: Option<Quiet>,
 }
 
 /// Something that breaks, or that somebody does.
@@ -191,6 +194,9 @@ impl Plan {
             backup_at: START + chance.secs(600, days * 86_400),
             closed_max: None,
             money: Chance::of(seed, "has money", 0).percent(45).then(|| Money::of(seed, START)),
+            quiet: Chance::of(seed, "has quiet", 0)
+                .percent(50)
+                .then(|| Quiet::of(seed, START, days)),
         }
     }
 

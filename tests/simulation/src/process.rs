@@ -13,7 +13,6 @@ use faultgate::engine::policy::{self, Policy};
 use faultgate::engine::types::diagnostic::{Report, Source};
 use faultgate::engine::types::document::{Place, read_document};
 use faultgate::engine::types::effect::{Effects, Write};
-use faultgate::engine::types::input::Input;
 use faultgate::engine::types::job::{Call, Delivered};
 use faultgate::engine::types::ledger::LedgerRow;
 use faultgate::engine::types::text::Language;
@@ -29,6 +28,8 @@ use crate::broker::{Ack, Delivery};
 use crate::disk::{Fuse, Shared, SimStore};
 use crate::money::Money;
 use crate::net::Net;
+use crate::plan::Plan;
+use crate::quiet::Quiet;
 use crate::rules::{self, Edition};
 use crate::upstream::{KEY_FIELD, QUEUE};
 
@@ -107,10 +108,12 @@ pub fn settings() -> anyhow::Result<Settings> {
 ///
 /// # Errors
 /// Rules that have errors.
-pub fn policy(edition: Edition, money: Option<&Money>) -> anyhow::Result<Policy> {
+pub fn policy(edition: Edition, plan: &Plan) -> anyhow::Result<Policy> {
     let report = Report::default();
     let files = ["rules.toml", "plan.toml", "budgets.toml"];
-    let texts = [rules::text(edition)].into_iter().chain(money.into_iter().flat_map(Money::texts));
+    let quiet = plan.quiet.as_ref().map(Quiet::text).unwrap_or_default();
+    let texts = [rules::text(edition) + &quiet].into_iter();
+    let texts = texts.chain(plan.money.iter().flat_map(Money::texts));
     let sources = files.into_iter().zip(texts);
     let sources = sources.map(|(file, text)| Source { file: file.to_owned(), text });
     let policy = policy::compile(&sources.collect::<Vec<_>>(), &UPSTREAMS, &report);
@@ -201,7 +204,6 @@ impl Process {
     /// # Errors
     /// A ledger that cannot be read.
     pub fn reload(&mut self, now: Timestamp, policy: Policy) -> anyhow::Result<()> {
-        self.engine.step(now, Input::Tick, &mut self.effects);
         self.engine.reload(now, policy, &mut self.effects);
         rebook(&mut self.engine, &self.journal, now)
     }

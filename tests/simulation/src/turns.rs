@@ -99,7 +99,10 @@ impl World {
     ) -> anyhow::Result<Vec<crate::broker::Ack>> {
         let mut known = Known::default();
         if let Some(edition) = self.reload {
-            process.reload(now, process::policy(edition, self.plan.money.as_ref())?)?;
+            process.engine.step(now, Input::Tick, &mut process.effects);
+            self.model.tick(now);
+            self.compare(now, process, &mut known)?;
+            process.reload(now, process::policy(edition, &self.plan)?)?;
             self.model.reload(now, edition);
             self.tell("gateway", || format!("takes in the rules {edition:?}"));
             self.compare(now, process, &mut known)?;
@@ -136,9 +139,15 @@ impl World {
         };
         let mut told = Vec::new();
         for one in effects.decisions.iter().skip(known.decisions) {
-            if let Decision::Alarm { id, episode, event, ticket, .. } = one {
+            if let Decision::Alarm { id, episode, event, at, ticket, .. } = one {
                 let ticket = ticket.and_then(named);
-                told.push(Told { id: id.clone(), episode: *episode, event: *event, ticket });
+                told.push(Told {
+                    id: id.clone(),
+                    episode: *episode,
+                    event: *event,
+                    at: *at,
+                    ticket,
+                });
             }
         }
         let mut rows = Vec::new();

@@ -44,6 +44,8 @@ pub struct Told {
     pub episode: u32,
     /// What happened.
     pub event: AlarmEvent,
+    /// When, in the time of its device.
+    pub at: Timestamp,
     /// Its ticket, if it has one.
     pub ticket: Option<Named>,
 }
@@ -84,6 +86,7 @@ impl Model {
                 AlarmEvent::Returned | AlarmEvent::Closed => self.take_over(told),
                 AlarmEvent::Acknowledged | AlarmEvent::Unsteady | AlarmEvent::Steady => {}
             }
+            self.note_source(step.now, told);
         }
         if let Some(ask) = self.asks.first() {
             bail!("alarm {}: the gateway does nothing about {ask:?}", ask.id);
@@ -161,7 +164,7 @@ impl Model {
     /// True where this is a reason for a raised alarm to have no ticket now.
     fn why_held(
         &self,
-        _now: Timestamp,
+        now: Timestamp,
         id: &AlarmId,
         held_by: Option<HeldBy>,
         shelved: bool,
@@ -169,14 +172,9 @@ impl Model {
         match held_by {
             Some(HeldBy::Shelved | HeldBy::OutOfService) => shelved,
             Some(HeldBy::Budget) => !shelved && self.may_hold_for_money(id),
-            Some(
-                HeldBy::Inhibit
-                | HeldBy::Maintenance
-                | HeldBy::Group
-                | HeldBy::Storm
-                | HeldBy::Shadow,
-            )
-            | None => false,
+            Some(HeldBy::Inhibit) => !shelved && self.is_inhibited(now, id),
+            Some(HeldBy::Maintenance) => !shelved && self.is_worked_on(now, id),
+            Some(HeldBy::Group | HeldBy::Storm | HeldBy::Shadow) | None => false,
         }
     }
 
@@ -189,7 +187,7 @@ impl Model {
             matches!(alarm.state, State::Raised { .. })
                 && self.ticket_of(id, alarm.episode).is_none()
         });
-        let idle = raised.filter(|(id, alarm)| alarm.shelf.is_none() && !self.is_kept(id));
+        let idle = raised.filter(|(id, alarm)| alarm.shelf.is_none() && !self.is_kept(now, id));
         let idle: Vec<AlarmId> = idle.map(|(id, _)| id.clone()).collect();
         self.idle.retain(|id, _| idle.contains(id));
         for id in idle {
@@ -202,14 +200,9 @@ impl Model {
         Ok(())
     }
 
-    /// An alarm may have its ticket now.
-    pub(super) fn may_enter(&self, _now: Timestamp, _id: &AlarmId) -> anyhow::Result<()> {
-        Ok(())
-    }
-
     /// True while something may keep back an alarm that is not on a shelf.
-    fn is_kept(&self, id: &AlarmId) -> bool {
-        self.is_short_of_money(id)
+    fn is_kept(&self, now: Timestamp, id: &AlarmId) -> bool {
+        self.is_short_of_money(id) || self.is_inhibited(now, id) || self.is_worked_on(now, id)
     }
 
     pub(super) fn ask(&mut self, id: &AlarmId, at: Timestamp, what: What) {

@@ -84,8 +84,7 @@ impl Model {
     }
 
     fn pressure(&self, id: &AlarmId) -> Option<Pressure> {
-        let site = &self.devices.get(&id.device)?.site;
-        Some(self.books.as_ref()?.pressure(site, self.open_tickets()))
+        Some(self.books.as_ref()?.pressure(self.site_of(&id.device), self.open_tickets()))
     }
 
     fn open_tickets(&self) -> i64 {
@@ -100,15 +99,12 @@ impl Model {
 
     /// True while an alarm may be held for want of money.
     pub(super) fn is_short_of_money(&self, id: &AlarmId) -> bool {
-        let is_safe = self.rules.iter().any(|rule| rule.id == id.rule && rule.safety);
-        let site = self.devices.get(&id.device).map_or("", |device| device.site);
-        let open = self.open_tickets();
-        !is_safe && self.books.as_ref().is_some_and(|books| !books.is_easy(site, open))
+        let (site, open) = (self.site_of(&id.device), self.open_tickets());
+        !self.is_safety(id) && self.books.as_ref().is_some_and(|books| !books.is_easy(site, open))
     }
 
     pub(super) fn digest_of(&self, rule: &Rule, id: &AlarmId) -> String {
-        let site = self.devices.get(&id.device).map_or("", |device| device.site);
-        format!("{}/digest/{site}", rule.upstream)
+        format!("{}/digest/{}", rule.upstream, self.site_of(&id.device))
     }
 }
 
