@@ -31,13 +31,19 @@ pub enum Bug {
     RefusedBlocks,
     /// A restart forgets that an alarm changes too often.
     FlapsForgotten,
+    /// The end of a shelf is forgotten over a restart.
+    ShelfEndForgotten,
+    /// What is set aside does not count against the budgets.
+    InFlightUncounted,
+    /// A restart forgets which alarms suppress others.
+    InhibitForgotten,
     /// A gateway that was put back from a backup does not know that it was.
     RestoreUnknown,
 }
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 14] = [
+    pub const ALL: [(&'static str, Bug); 17] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -51,6 +57,9 @@ impl Bug {
         ("torn-frame-read", Bug::TornFrameRead),
         ("refused-blocks", Bug::RefusedBlocks),
         ("flaps-forgotten", Bug::FlapsForgotten),
+        ("shelf-end-forgotten", Bug::ShelfEndForgotten),
+        ("in-flight-uncounted", Bug::InFlightUncounted),
+        ("inhibit-forgotten", Bug::InhibitForgotten),
         ("restore-unknown", Bug::RestoreUnknown),
     ];
 }

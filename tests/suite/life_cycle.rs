@@ -340,6 +340,47 @@ equal = ["site"]
 }
 
 #[test]
+fn machines_come_back_one_after_the_other_also_over_a_restart_and_each_in_its_time() {
+    let text = r#"
+[[rule]]
+id = "power"
+when = "power == 0"
+severity = "critical"
+[[rule]]
+id = "warm"
+when = "temp_c > -12"
+[[rule]]
+id = "open"
+when = "door == 1"
+[[inhibit]]
+source = { rule = "power" }
+target = { rule = "warm" }
+equal = ["site"]
+settle = "5m"
+[[inhibit]]
+source = { rule = "power" }
+target = { rule = "open" }
+equal = ["site"]
+settle = "1m"
+"#;
+    for restarts in [false, true] {
+        let mut plant = Plant::new(text);
+        plant.say(0, ("sh-1", "ups"), "power", 0.0);
+        plant.say(100, ("sh-1", "冷柜-1"), "temp_c", -5.0);
+        plant.say(100, ("sh-1", "冷柜-1"), "door", 1.0);
+        plant.say(200, ("sh-1", "ups"), "power", 1.0);
+        if restarts {
+            plant.until(220);
+            plant.restart(text);
+        }
+        plant.until(600);
+        let opened = plant.words().into_iter().filter(|(_, _, word)| *word == "open");
+        let opened: Vec<_> = opened.map(|(at, _, _)| at).collect();
+        assert_eq!(opened, [0, 260, 500], "restarts: {restarts}");
+    }
+}
+
+#[test]
 fn a_storm_and_its_members_go_on_after_a_restart() {
     let mut plant = Plant::new(WARM);
     for number in 0..15 {

@@ -14,6 +14,7 @@ use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::{Mode, RuleSpec};
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 /// What is suppressed, and by what.
 #[derive(Debug, Default)]
@@ -130,9 +131,8 @@ impl Engine {
         self.suppression.held.remove(alarm);
         self.stop_waiting(alarm);
         let inhibits = &self.policy.inhibits;
-        if let Some(at) = self.suppression.inhibitors.returned(inhibits, alarm, now) {
-            self.timers.insert((at, Timer::Lift));
-        }
+        let free_at = self.suppression.inhibitors.returned(inhibits, alarm, now);
+        self.timers.extend(free_at.into_iter().map(|at| (at, Timer::Lift)));
         let rule = self.policy.rule_names.find(&alarm.rule);
         if let (Some(device), Some(rule)) = (self.devices.get(id.index()), rule)
             && !device.raised.contains(&rule)
@@ -275,25 +275,38 @@ impl Engine {
             };
             let shelved = device.alarms.iter().filter_map(|alarm| alarm.record.as_deref());
             let shelved = shelved.filter(|record| record.shelf.is_some());
-            self.suppression.shelved.extend(shelved.map(|record| record.id.clone()));
-            for alarm in device.alarms.iter().filter(|alarm| alarm.is_raised()) {
+            if !seeded::has(Bug::ShelfEndForgotten) {
+                self.suppression.shelved.extend(shelved.map(|record| record.id.clone()));
+            }
+            for alarm in &device.alarms {
                 let (Some(record), Some(rule)) = (&alarm.record, self.policy.rules.get(alarm.rule))
                 else {
                     continue;
                 };
                 let spec = rule.spec.for_key(&record.id.key);
-                let held_by = record.episode.as_ref().and_then(|episode| episode.held_by);
-                if held_by.is_some_and(HeldBy::is_suppression) {
+                let episode = record.episode.as_ref();
+                let held_by = episode.and_then(|episode| episode.held_by);
+                if alarm.is_raised() && held_by.is_some_and(HeldBy::is_suppression) {
                     self.suppression.held.insert(record.id.clone());
                 }
-                if spec.mode == Mode::Live {
-                    let device = &device.facts;
-                    let facts = AlarmFacts { rule: &spec.id, severity: spec.severity, device };
-                    let inhibits = &self.policy.inhibits;
-                    self.suppression.inhibitors.raised(inhibits, &record.id, facts);
+                if spec.mode != Mode::Live || seeded::has(Bug::InhibitForgotten) {
+                    continue;
+                }
+                let device = &device.facts;
+                let facts = AlarmFacts { rule: &spec.id, severity: spec.severity, device };
+                let (inhibits, active) = (&self.policy.inhibits, &mut self.suppression.inhibitors);
+                if alarm.is_raised() {
+                    active.raised(inhibits, &record.id, facts);
+                } else if let Some(at) = episode.and_then(|episode| episode.returned_at) {
+                    // What it suppressed comes back one after the other, also over a restart.
+                    active.raised(inhibits, &record.id, facts);
+                    let free_at = active.returned(inhibits, &record.id, at);
+                    let ahead = free_at.into_iter().filter(|at| *at > now);
+                    self.timers.extend(ahead.map(|at| (at, Timer::Lift)));
                 }
             }
         }
+        self.suppression.inhibitors.expire(now);
         self.timers.insert((now, Timer::Lift));
     }
 }

@@ -142,20 +142,20 @@ impl Inhibitors {
         }
     }
 
-    /// An alarm has returned. The time at which what it suppressed is free, if it did.
+    /// An alarm has returned. The times at which what it suppressed is free, if it did.
     pub fn returned(
         &mut self,
         inhibits: &[Inhibit],
         id: &AlarmId,
         now: Timestamp,
-    ) -> Option<Timestamp> {
-        let mut free_at = None;
+    ) -> Vec<Timestamp> {
+        let mut free_at = Vec::new();
         for place in self.places.get(id).into_iter().flatten() {
             let settle = inhibits.get(place.0).map_or(TimeSpan::ZERO, |inhibit| inhibit.settle);
             let until = now + settle;
             if let Some(held) = self.active.get_mut(place).and_then(|held| held.get_mut(id)) {
                 *held = Held::Until(until);
-                free_at = free_at.max(Some(until));
+                free_at.push(until);
             }
         }
         free_at

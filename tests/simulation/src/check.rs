@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{bail, ensure};
-use faultgate::engine::types::alarm::AlarmState;
+use faultgate::engine::types::alarm::{AlarmState, HeldBy};
 use faultgate::engine::types::job::{Action, JobState};
 use faultgate::engine::types::ledger::{LedgerRow, LedgerState, Meter};
 use faultgate::engine::types::time::TimeSpan;
@@ -59,6 +59,26 @@ pub fn same(world: &World) -> anyhow::Result<()> {
     }
     if let Some((_, ticket)) = tickets.pop_first() {
         bail!("ticket {}: nothing has happened for it", ticket.id);
+    }
+    Ok(())
+}
+
+/// What is held for want of money is listed, and nothing else is.
+///
+/// # Errors
+/// What is missing, or too much.
+pub fn held(world: &World) -> anyhow::Result<()> {
+    let Some(process) = &world.process else { return Ok(()) };
+    let listed = process.engine.held_for_money();
+    let listed: BTreeSet<_> = listed.into_iter().map(|held| held.alarm.id.clone()).collect();
+    for alarm in process.engine.alarms().filter(|alarm| alarm.state.is_raised()) {
+        let Some(episode) = &alarm.episode else { continue };
+        let is_held = episode.held_by == Some(HeldBy::Budget);
+        ensure!(
+            is_held == listed.contains(&alarm.id) && !(is_held && episode.ticket.is_some()),
+            "alarm {} is held for money: {is_held}, and not listed so (billing)",
+            alarm.id
+        );
     }
     Ok(())
 }
@@ -191,6 +211,9 @@ fn effects(world: &World) -> anyhow::Result<()> {
 fn bills(world: &World) -> anyhow::Result<()> {
     let Some(process) = &world.process else { return Ok(()) };
     let rows = ledger(&process.journal)?;
+    if let Some(books) = &world.model.books {
+        books.check_all(&rows)?;
+    }
     let committed = |meter: Meter| {
         let rows = rows.iter().filter(move |row| row.state == LedgerState::Committed);
         rows.filter(move |row| row.meter == meter)

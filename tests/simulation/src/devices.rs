@@ -7,6 +7,8 @@ use crate::chance::Chance;
 use crate::model::Value;
 use crate::plan::SOURCES;
 
+/// Where devices stand.
+pub const SITES: [&str; 2] = ["上海-1", "宁波-2"];
 /// Fewest and most devices of a run.
 const DEVICES: (i64, i64) = (3, 8);
 
@@ -19,6 +21,8 @@ pub struct Publication {
     pub source: usize,
     /// Who.
     pub device: String,
+    /// Where it stands.
+    pub site: &'static str,
     /// The topic.
     pub topic: String,
     /// What it says.
@@ -56,6 +60,7 @@ pub fn publications(seed: u64, start: Timestamp, end: Timestamp) -> Vec<Publicat
 fn device(seed: u64, number: i64, start: Timestamp, end: Timestamp) -> Vec<Publication> {
     let mut chance = Chance::of(seed, "device", usize::try_from(number).unwrap_or(0));
     let name = if number % 2 == 0 { format!("冷柜-{number}") } else { format!("m-{number}") };
+    let site = if number % 4 < 2 { SITES[0] } else { SITES[1] };
     let tells_time = chance.percent(60);
     let source = chance.below(SOURCES);
     let mut measured = Vec::new();
@@ -85,7 +90,8 @@ fn device(seed: u64, number: i64, start: Timestamp, end: Timestamp) -> Vec<Publi
             at: reached,
             source,
             device: name.clone(),
-            topic: format!("plant/上海-1/machine/{name}/telemetry"),
+            site,
+            topic: format!("plant/{site}/machine/{name}/telemetry"),
             payload: format!("{{{time}\"{metric}\": {text}}}"),
             event: tells_time.then(|| Timestamp::from_millis(millis)),
             values: vec![(metric, Value(value))],

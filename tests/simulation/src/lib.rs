@@ -12,7 +12,7 @@
 //! | `devices`, `broker`, `net`, `upstream`, `servers`, `disk` | the world |
 //! | `process`, `turns` | the gateway in it |
 //! | `world` | what happens, in its order |
-//! | `rules`, `model`, `check` | what should be |
+//! | `rules`, `quiet`, `money`, `model`, `check` | what should be |
 //! | `restored` | a backup from the run, put back after it |
 //! | `hunt` | many seeds, and the story of one that fails |
 
@@ -23,9 +23,11 @@ pub mod devices;
 pub mod disk;
 pub mod hunt;
 pub mod model;
+pub mod money;
 pub mod net;
 pub mod plan;
 pub mod process;
+pub mod quiet;
 mod restored;
 pub mod rules;
 mod servers;

@@ -6,14 +6,25 @@ use std::collections::{BTreeMap, BTreeSet};
 use faultgate::engine::types::alarm::AlarmId;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
+use crate::devices::Publication;
+use crate::plan::Plan;
+use crate::quiet::Quiet;
 use crate::rules::{Condition, Edition, Rule, rules};
 
 mod alarm;
+mod asks;
+mod books;
+mod design;
+mod money;
 mod shelves;
 mod tickets;
 
 pub use alarm::{Alarm, Shelf, State};
 use alarm::{BEFORE_ALL, Happened, Seen, Underneath, limits};
+use asks::{Ask, What};
+pub use asks::{Named, Step, Told};
+pub use books::Books;
+use design::Source;
 pub use tickets::{Status, Ticket};
 
 /// A sample that is older than the newest by more than this decides nothing.
@@ -25,6 +36,8 @@ pub struct Value(pub i64);
 
 #[derive(Clone, Debug, Default)]
 struct Device {
+    /// Where it stands.
+    site: &'static str,
     values: BTreeMap<&'static str, (Timestamp, Value)>,
     /// The newest event time, and when it was received.
     newest: Option<(Timestamp, Timestamp)>,
@@ -51,17 +64,38 @@ pub struct Model {
     /// Every ticket, in the order in which they were opened.
     pub tickets: Vec<Ticket>,
     groups: BTreeMap<String, usize>,
+    /// The ticket of each episode that has one.
+    placed: BTreeMap<(AlarmId, u32), usize>,
+    /// What the gateway must have done by the end of its step.
+    asks: Vec<Ask>,
+    /// Raised alarms without a ticket that nothing keeps back, and since when.
+    idle: BTreeMap<AlarmId, Timestamp>,
+    /// Keys of the episodes that a person has paid for.
+    pub approved: BTreeSet<String>,
+    /// What is spent, where there are budgets.
+    pub books: Option<Books>,
+    /// What is suppressed by design.
+    quiet: Option<Quiet>,
+    /// Alarms that may keep others from people.
+    sources: BTreeMap<AlarmId, Source>,
     has_moved: bool,
 }
 
 impl Model {
     /// Before anything has happened.
-    pub fn new(edition: Edition) -> Model {
+    pub fn new(edition: Edition, plan: &Plan) -> Model {
         Model {
             rules: rules(edition),
             devices: BTreeMap::new(),
             tickets: Vec::new(),
             groups: BTreeMap::new(),
+            placed: BTreeMap::new(),
+            asks: Vec::new(),
+            idle: BTreeMap::new(),
+            approved: BTreeSet::new(),
+            books: plan.money.clone().map(Books::new),
+            quiet: plan.quiet.clone(),
+            sources: BTreeMap::new(),
             has_moved: false,
         }
     }
@@ -83,7 +117,6 @@ impl Model {
             self.end_shelves(end);
         }
         self.advance_all(now);
-        self.release_held();
     }
 
     fn advance_all(&mut self, now: Timestamp) {
@@ -96,17 +129,12 @@ impl Model {
 
     /// A message was taken in for the first time: what the device measured at `event`, its own
     /// time if it sent one.
-    pub fn hear(
-        &mut self,
-        now: Timestamp,
-        name: &str,
-        event: Option<Timestamp>,
-        values: &[(&'static str, Value)],
-        payload: &str,
-    ) {
+    pub fn hear(&mut self, now: Timestamp, said: &Publication, event: Option<Timestamp>) {
+        let (name, values, payload) = (&said.device, &said.values, &said.payload);
         let device = self.devices.entry(name.to_owned()).or_default();
+        device.site = said.site;
         if let Some(event) = event {
-            if device.last.as_ref().is_some_and(|last| last.0 == event && last.1 == payload) {
+            if device.last.as_ref().is_some_and(|last| last.0 == event && last.1 == *payload) {
                 return;
             }
             if device.last.as_ref().is_none_or(|last| event >= last.0) {
@@ -143,6 +171,8 @@ impl Model {
     /// The gateway was started again. Delays that were under way go on, or begin again after a long
     /// time.
     pub fn restart(&mut self, now: Timestamp, resume: bool) {
+        self.idle.clear();
+        self.recall_sources();
         for device in self.devices.values_mut() {
             device.newest = None;
             device.last = None;
@@ -178,6 +208,7 @@ impl Model {
     /// Other rules are in force.
     pub fn reload(&mut self, now: Timestamp, edition: Edition) {
         self.tick(now);
+        self.recall_sources();
         self.rules = rules(edition);
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
@@ -226,8 +257,8 @@ impl Model {
         let Some(alarm) = device.alarms.get_mut(id) else { return };
         if let State::Latched { rising, .. } = alarm.state {
             alarm.state = State::Normal { rising };
-            let (ticket, at) = (alarm.ticket, time.max(alarm.changed_at));
-            self.leave(id, ticket, at);
+            let at = time.max(alarm.changed_at);
+            self.ask(id, at, What::Leave);
         }
     }
 
@@ -316,22 +347,21 @@ impl Model {
             alarm.seen_at = seen_at;
         }
         alarm.due = alarm.due_by(rule).filter(|due| *due > at);
-        let ticket = alarm.ticket;
+        let shelved = alarm.shelf.is_some();
         match happened {
             Some(Happened::Raised) => {
                 alarm.episode += 1;
-                alarm.ticket = None;
-                self.enter(rule, id, at);
+                self.ask(id, at, What::Enter { shelved });
             }
-            Some(Happened::RaisedAgain) if ticket.is_none() => self.enter(rule, id, at),
+            Some(Happened::RaisedAgain) => self.ask(id, at, What::Enter { shelved }),
             Some(Happened::Returned) => {
                 alarm.held_since = None;
                 alarm.shelf = alarm.shelf.filter(|shelf| !shelf.one_shot);
                 if !rule.latch {
-                    self.leave(id, ticket, at);
+                    self.ask(id, at, What::Leave);
                 }
             }
-            Some(Happened::RaisedAgain) | None => {}
+            None => {}
         }
     }
 

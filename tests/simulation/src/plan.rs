@@ -7,6 +7,8 @@ use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use crate::chance::Chance;
 use crate::devices::{Publication, publications};
 use crate::disk::Stop;
+use crate::money::Money;
+use crate::quiet::Quiet;
 use crate::rules::Edition;
 
 /// Brokers, and so sources of the gateway.
@@ -37,6 +39,10 @@ pub struct Plan {
     pub backup_at: Timestamp,
     /// How long the gateway keeps tickets that are over; `None` for what it does by itself.
     pub closed_max: Option<TimeSpan>,
+    /// Prices and budgets, where there are any.
+    pub money: Option<Money>,
+    /// What is suppressed by design, if anything.
+    pub quiet: Option<Quiet>,
 }
 
 /// Something that breaks, or that somebody does.
@@ -144,6 +150,8 @@ pub enum Act {
     Reset,
     /// Have a dead letter sent again.
     Retry,
+    /// Pay for what no budget holds.
+    Approve,
     /// Shelve an alarm for some time.
     Shelve,
     /// Take an alarm out of service.
@@ -185,6 +193,10 @@ impl Plan {
             index_delay: TimeSpan::from_millis(chance.between(0, 1_900)),
             backup_at: START + chance.secs(600, days * 86_400),
             closed_max: None,
+            money: Chance::of(seed, "has money", 0).percent(45).then(|| Money::of(seed, START)),
+            quiet: Chance::of(seed, "has quiet", 0)
+                .percent(50)
+                .then(|| Quiet::of(seed, START, days)),
         }
     }
 
@@ -223,13 +235,14 @@ fn trouble(chance: &mut Chance) -> Trouble {
             let back = TimeSpan::from_micros(-by.micros());
             Trouble::Clock { by: if chance.percent(50) { by } else { back } }
         }
-        79..92 => Trouble::Operator(match chance.below(15) {
+        79..92 => Trouble::Operator(match chance.below(17) {
             0..3 => Act::TakeAlarm,
             3..5 => Act::TakeTicket,
             5..8 => Act::Reset,
             8..10 => Act::Retry,
             10..12 => Act::Shelve,
             12 => Act::TakeOut,
+            13..15 => Act::Approve,
             _ => Act::PutBack,
         }),
         _ => Trouble::Person {

@@ -14,17 +14,22 @@ use faultgate::engine::types::diagnostic::{Report, Source};
 use faultgate::engine::types::document::{Place, read_document};
 use faultgate::engine::types::effect::{Effects, Write};
 use faultgate::engine::types::job::{Call, Delivered};
+use faultgate::engine::types::ledger::LedgerRow;
 use faultgate::engine::types::text::Language;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use faultgate::io::clock;
 use faultgate::io::journal::Journal;
+use faultgate::io::store::Records;
 use faultgate::io::upstream::{Upstream, UpstreamConfig};
 use faultgate::service::snapshot;
 use faultgate::service::turn::{self, World};
 
 use crate::broker::{Ack, Delivery};
 use crate::disk::{Fuse, Shared, SimStore};
+use crate::money::Money;
 use crate::net::Net;
+use crate::plan::Plan;
+use crate::quiet::Quiet;
 use crate::rules::{self, Edition};
 use crate::upstream::{KEY_FIELD, QUEUE};
 
@@ -99,14 +104,19 @@ pub fn settings() -> anyhow::Result<Settings> {
     Ok(settings)
 }
 
-/// The rules of an edition, compiled.
+/// The rules of an edition, and what they may cost, compiled.
 ///
 /// # Errors
 /// Rules that have errors.
-pub fn policy(edition: Edition) -> anyhow::Result<Policy> {
+pub fn policy(edition: Edition, plan: &Plan) -> anyhow::Result<Policy> {
     let report = Report::default();
-    let source = Source { file: "rules.toml".to_owned(), text: rules::text(edition) };
-    let policy = policy::compile(&[source], &UPSTREAMS, &report);
+    let files = ["rules.toml", "plan.toml", "budgets.toml"];
+    let quiet = plan.quiet.as_ref().map(Quiet::text).unwrap_or_default();
+    let texts = [rules::text(edition) + &quiet].into_iter();
+    let texts = texts.chain(plan.money.iter().flat_map(Money::texts));
+    let sources = files.into_iter().zip(texts);
+    let sources = sources.map(|(file, text)| Source { file: file.to_owned(), text });
+    let policy = policy::compile(&sources.collect::<Vec<_>>(), &UPSTREAMS, &report);
     policy.with_context(|| format!("rules: {:#?}", report.into_sorted()))
 }
 
@@ -164,7 +174,8 @@ impl Process {
         let resume = down <= settings.resume_max;
         let snapshot = snapshot(stored);
         let mut effects = Effects::default();
-        let engine = Engine::restore(settings, policy, snapshot, begins, &mut effects);
+        let mut engine = Engine::restore(settings, policy, snapshot, begins, &mut effects);
+        rebook(&mut engine, &journal, begins)?;
         let mut upstreams = BTreeMap::new();
         for (number, (name, kind)) in
             UPSTREAMS.into_iter().zip(["desk", "request-tracker"]).enumerate()
@@ -186,6 +197,15 @@ impl Process {
             turned_at: begins,
         };
         Ok(Some((process, resume)))
+    }
+
+    /// Takes in other rules.
+    ///
+    /// # Errors
+    /// A ledger that cannot be read.
+    pub fn reload(&mut self, now: Timestamp, policy: Policy) -> anyhow::Result<()> {
+        self.engine.reload(now, policy, &mut self.effects);
+        rebook(&mut self.engine, &self.journal, now)
     }
 
     /// What its clock says when the wall clock says `wall`, at the true time `now`.
@@ -258,6 +278,18 @@ impl Process {
         self.turned_at = now;
         ended
     }
+}
+
+/// Gives the budgets what was spent in their periods, as the gateway does.
+fn rebook(engine: &mut Engine, journal: &Journal<SimStore>, now: Timestamp) -> anyhow::Result<()> {
+    if let Some(since) = engine.books_since() {
+        let mut rows: Vec<LedgerRow> = Vec::new();
+        for found in journal.store().scan(b"l/", b"") {
+            rows.push(serde_json::from_slice(&found?.1)?);
+        }
+        engine.rebook(now, rows.into_iter().filter(|row| row.recorded >= since));
+    }
+    Ok(())
 }
 
 /// Where a turn ends: the disk, the upstreams, the brokers.

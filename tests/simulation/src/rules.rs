@@ -36,6 +36,8 @@ pub struct Rule {
     pub upstream: &'static str,
     /// In a word.
     pub severity: &'static str,
+    /// Never held back.
+    pub safety: bool,
     /// Escalates.
     pub ladder: bool,
     /// One that changes too often stays raised until it is calm.
@@ -57,20 +59,7 @@ pub enum Edition {
 pub fn rules(edition: Edition) -> Vec<Rule> {
     let slower = i64::from(edition == Edition::Slower);
     let minutes = |minutes: i64| TimeSpan::from_secs(minutes * 60);
-    let plain = Rule {
-        id: "hot",
-        metric: "temp_c",
-        condition: Condition::Above(80 + 10 * slower, 75 + 10 * slower),
-        on_delay: TimeSpan::ZERO,
-        off_delay: TimeSpan::ZERO,
-        latch: false,
-        per_device: false,
-        reopen_within: TimeSpan::ZERO,
-        upstream: "rt",
-        severity: "major",
-        ladder: false,
-        flaps: true,
-    };
+    let plain = plain(slower);
     vec![
         plain.clone(),
         Rule {
@@ -102,6 +91,14 @@ pub fn rules(edition: Edition) -> Vec<Rule> {
             ..plain.clone()
         },
         Rule {
+            id: "burst",
+            metric: "bar",
+            condition: Condition::Above(14, 12),
+            severity: "critical",
+            safety: true,
+            ..plain.clone()
+        },
+        Rule {
             id: "leak",
             metric: "wet",
             condition: Condition::Closed,
@@ -120,6 +117,25 @@ pub fn rules(edition: Edition) -> Vec<Rule> {
             ..plain
         },
     ]
+}
+
+/// One that opens and ends a ticket as it comes and goes.
+fn plain(slower: i64) -> Rule {
+    Rule {
+        id: "hot",
+        metric: "temp_c",
+        condition: Condition::Above(80 + 10 * slower, 75 + 10 * slower),
+        on_delay: TimeSpan::ZERO,
+        off_delay: TimeSpan::ZERO,
+        latch: false,
+        per_device: false,
+        reopen_within: TimeSpan::ZERO,
+        upstream: "rt",
+        severity: "major",
+        safety: false,
+        ladder: false,
+        flaps: true,
+    }
 }
 
 /// The rule file of an edition.
@@ -145,13 +161,14 @@ pub fn text(edition: Edition) -> String {
         let ladder = if rule.ladder { "ladder = \"field\"\n" } else { "" };
         text.push_str(&format!(
             "[[rule]]\nid = \"{id}\"\n{key}when = \"{when}\"\n{clear}on_delay = \"{on}\"\n\
-             off_delay = \"{off}\"\nstale_after = \"0s\"\nflapping = {{ enabled = {flaps} }}\nlatch = {latch}\nseverity = \"{severity}\"\n\
+             off_delay = \"{off}\"\nstale_after = \"0s\"\nflapping = {{ enabled = {flaps} }}\nlatch = {latch}\nsafety = {safety}\nseverity = \"{severity}\"\n\
              title = {{ zh = \"{word} {id}\", en = \"{id}\" }}\n\
              [rule.ticket]\nper = \"{per}\"\nupstream = \"{upstream}\"\nreopen_within = \"{reopen}\"\n{ladder}",
             id = rule.id,
             on = rule.on_delay,
             off = rule.off_delay,
             latch = rule.latch,
+            safety = rule.safety,
             flaps = rule.flaps,
             severity = rule.severity,
             upstream = rule.upstream,

@@ -2,6 +2,8 @@
 
 use faultgate::engine::pipeline::Engine;
 use faultgate::engine::types::alarm::{AlarmId, AlarmState, Signature};
+use faultgate::engine::types::decision::Decision;
+use faultgate::engine::types::effect::Write;
 use faultgate::engine::types::input::{Input, OperatorAction};
 use faultgate::engine::types::job::{Action, JobState, Outcome};
 use faultgate::engine::types::message::{Delivery, Message};
@@ -11,7 +13,7 @@ use faultgate::service::{cores, turn};
 
 use crate::chance::Chance;
 use crate::check;
-use crate::model::{Shelf, Status};
+use crate::model::{Named, Shelf, Status, Step, Told};
 use crate::plan::Act;
 use crate::process::{self, Process};
 use crate::world::World;
@@ -21,6 +23,13 @@ const AHEAD_MAX: TimeSpan = TimeSpan::from_secs(300);
 /// And so far behind.
 const BACK_MAX: TimeSpan = TimeSpan::from_secs(86_400);
 
+/// How much of what was decided and written in a turn the model knows of.
+#[derive(Debug, Default)]
+struct Known {
+    decisions: usize,
+    writes: usize,
+}
+
 impl World {
     /// The gateway takes what has come, decides, commits, sends and acknowledges.
     pub(crate) fn take_turn(&mut self) -> anyhow::Result<()> {
@@ -28,25 +37,8 @@ impl World {
         // A turn is undone only where the machine stops in it.
         let before = self.fuse.is_lit().then(|| self.model.clone());
         let now = process.read_clock(self.wall(), self.now);
-        let reload = self.reload;
-        if let Some(edition) = reload {
-            process.engine.step(now, Input::Tick, &mut process.effects);
-            process.engine.reload(now, process::policy(edition)?, &mut process.effects);
-            self.model.reload(now, edition);
-            self.tell("gateway", || format!("takes in the rules {edition:?}"));
-        }
-        let told = self.told.clone();
-        for one in &told {
-            self.take_told(now, &mut process, one);
-        }
-        process.engine.step(now, Input::Tick, &mut process.effects);
-        self.model.tick(now);
-        let acks = self.take_inbox(now, &mut process);
-        self.take_results(now, &mut process);
-        let acts = std::mem::take(&mut self.acts);
-        for (number, act) in acts {
-            self.take_act(now, &mut process, number, act);
-        }
+        let (reload, told) = (self.reload, self.told.len());
+        let acks = self.take_inputs(now, &mut process)?;
         let ended = process.settle(now, acks, &self.disk, &self.fuse);
         self.tell_decisions(&process.effects);
         process.effects.clear();
@@ -66,7 +58,7 @@ impl World {
             true
         };
         if is_kept {
-            self.told.drain(..told.len().min(self.told.len()));
+            self.told.drain(..told.min(self.told.len()));
             if let Some(edition) = reload {
                 self.edition = edition;
                 self.reload = None;
@@ -83,6 +75,10 @@ impl World {
             }
             return Ok(());
         }
+        if self.changed_since.is_none() {
+            self.model.nothing_is_forgotten(now)?;
+            check::held(self)?;
+        }
         // Where neither has done anything there is nothing to compare.
         if self.changed_since.is_none() && (self.model.has_moved() || ended.wrote) {
             check::same(self)?;
@@ -93,6 +89,78 @@ impl World {
         }
         self.sleep(now);
         Ok(())
+    }
+
+    /// Has the gateway decide on all that has come, and the model beside it.
+    fn take_inputs(
+        &mut self,
+        now: Timestamp,
+        process: &mut Process,
+    ) -> anyhow::Result<Vec<crate::broker::Ack>> {
+        let mut known = Known::default();
+        if let Some(edition) = self.reload {
+            process.engine.step(now, Input::Tick, &mut process.effects);
+            self.model.tick(now);
+            self.compare(now, process, &mut known)?;
+            process.reload(now, process::policy(edition, &self.plan)?)?;
+            self.model.reload(now, edition);
+            self.tell("gateway", || format!("takes in the rules {edition:?}"));
+            self.compare(now, process, &mut known)?;
+        }
+        for one in &self.told.clone() {
+            self.take_told(now, process, one, &mut known)?;
+        }
+        process.engine.step(now, Input::Tick, &mut process.effects);
+        self.model.tick(now);
+        self.compare(now, process, &mut known)?;
+        let acks = self.take_inbox(now, process);
+        self.compare(now, process, &mut known)?;
+        self.take_results(now, process);
+        self.compare(now, process, &mut known)?;
+        let acts = std::mem::take(&mut self.acts);
+        for (number, act) in acts {
+            self.take_act(now, process, number, act);
+            self.compare(now, process, &mut known)?;
+        }
+        Ok(acks)
+    }
+
+    /// Holds what the gateway has decided since the last time against the model.
+    fn compare(
+        &mut self,
+        now: Timestamp,
+        process: &Process,
+        known: &mut Known,
+    ) -> anyhow::Result<()> {
+        let Process { engine, effects, .. } = process;
+        let named = |id| {
+            let ticket = engine.ticket(id)?;
+            Some(Named { key: ticket.fingerprint.0.clone(), group: ticket.group.clone() })
+        };
+        let mut told = Vec::new();
+        for one in effects.decisions.iter().skip(known.decisions) {
+            if let Decision::Alarm { id, episode, event, at, ticket, .. } = one {
+                let ticket = ticket.and_then(named);
+                told.push(Told {
+                    id: id.clone(),
+                    episode: *episode,
+                    event: *event,
+                    at: *at,
+                    ticket,
+                });
+            }
+        }
+        let mut rows = Vec::new();
+        for write in effects.writes.iter().skip(known.writes) {
+            if let Write::Ledger(row) = write {
+                rows.push((**row).clone());
+            }
+        }
+        *known = Known { decisions: effects.decisions.len(), writes: effects.writes.len() };
+        match self.changed_since {
+            None => self.model.settle(&Step { now, told, rows, refused: &self.refused }),
+            Some(_) => Ok(()),
+        }
     }
 
     fn take_results(&mut self, now: Timestamp, process: &mut Process) {
@@ -126,7 +194,7 @@ impl World {
             let (packet, again) = (delivery.ack.packet, delivery.again);
             messages.push(Message {
                 source: said.source,
-                topic: said.topic,
+                topic: said.topic.clone(),
                 payload: said.payload.clone().into_bytes(),
                 retain: false,
                 delivery: Delivery::UntilAcknowledged { packet, again },
@@ -138,22 +206,29 @@ impl World {
             let event = said
                 .event
                 .filter(|event| event.since(now) <= AHEAD_MAX && now.since(*event) <= BACK_MAX);
-            self.model.hear(now, &said.device, event, &said.values, &said.payload);
+            self.model.hear(now, &said, event);
             self.tell("gateway", || format!("takes in #{number} of {}", said.device));
         }
         cores::step(&mut process.engine, now, messages, 1, &mut process.effects);
         acks
     }
 
-    fn take_told(&mut self, now: Timestamp, process: &mut Process, told: &crate::world::Told) {
-        let Some(server) = self.servers.get(told.upstream) else { return };
-        let Some(ticket) = server.tickets.get(told.ticket - 1) else { return };
+    fn take_told(
+        &mut self,
+        now: Timestamp,
+        process: &mut Process,
+        told: &crate::world::Told,
+        known: &mut Known,
+    ) -> anyhow::Result<()> {
+        process.engine.step(now, Input::Tick, &mut process.effects);
+        self.model.tick(now);
+        self.compare(now, process, known)?;
+        let Some(server) = self.servers.get(told.upstream) else { return Ok(()) };
+        let Some(ticket) = server.tickets.get(told.ticket - 1) else { return Ok(()) };
         let change =
             Change {
                 ticket: told.ticket.to_string(), status: told.status, by: "李工".to_owned()
             };
-        process.engine.step(now, Input::Tick, &mut process.effects);
-        self.model.tick(now);
         if let Some(input) = turn::changed(now, &process.engine, server.name, change) {
             process.engine.step(now, input, &mut process.effects);
             let to = if told.status.is_over() { Status::Over } else { Status::Taken };
@@ -162,6 +237,7 @@ impl World {
                 format!("hears that ticket {} of {} is {:?}", told.ticket, server.name, told.status)
             });
         }
+        self.compare(now, process, known)
     }
 
     fn take_act(&mut self, now: Timestamp, process: &mut Process, number: usize, act: Act) {
@@ -185,9 +261,14 @@ impl World {
                 OperatorAction::Unshelve(alarm) | OperatorAction::PutIntoService(alarm) => {
                     self.model.unshelve(alarm);
                 }
+                OperatorAction::Approve(token) => {
+                    let held = process.engine.held_for_money().into_iter();
+                    let held = held.filter(|held| held.token.as_ref() == Some(token));
+                    let keys = held.filter_map(|held| held.alarm.episode.as_ref());
+                    self.model.approved.extend(keys.map(|episode| episode.fingerprint.0.clone()));
+                }
                 OperatorAction::Retry(_)
                 | OperatorAction::Drop(_)
-                | OperatorAction::Approve(_)
                 | OperatorAction::TakeBack(_) => {}
             }
             let (by, via, reason) = ("王工".to_owned(), "cli".to_owned(), String::new());
@@ -233,6 +314,12 @@ fn chosen(engine: &Engine, chance: &mut Chance, act: Act) -> Vec<OperatorAction>
             let shelved = engine.alarms().filter(|alarm| alarm.shelf.is_some());
             let shelved: Vec<AlarmId> = shelved.map(|alarm| alarm.id.clone()).collect();
             actions.extend(chance.one(&shelved).cloned().map(OperatorAction::Unshelve));
+        }
+        Act::Approve => {
+            let held = engine.held_for_money().into_iter().filter_map(|held| held.token);
+            actions.extend(
+                chance.one(&held.collect::<Vec<_>>()).cloned().map(OperatorAction::Approve),
+            );
         }
         Act::Retry => {
             let dead = |state: &JobState| matches!(state, JobState::Dead { .. });

@@ -125,7 +125,7 @@ impl World {
         World {
             story,
             now: plan.start,
-            model: Model::new(Edition::First),
+            model: Model::new(Edition::First, &plan),
             seen: BTreeSet::new(),
             seen_lately: Vec::new(),
             brokers: (0..SOURCES).map(Broker::new).collect(),
@@ -163,6 +163,8 @@ impl World {
     /// # Errors
     /// Which promise was broken, and how.
     pub fn run(&mut self) -> anyhow::Result<Summary> {
+        let Plan { money, quiet, .. } = &self.plan;
+        self.tell("world", || format!("{money:?} {quiet:?}"));
         self.at(self.plan.start, Event::Start);
         self.at(self.plan.start + IDLE, Event::Idle);
         self.at(self.plan.end, Event::Heal);
@@ -350,7 +352,7 @@ impl World {
         // Rules that were changed meanwhile are those it starts with.
         let edition = self.reload.take().unwrap_or(self.edition);
         self.edition = edition;
-        let policy = process::policy(edition)?;
+        let policy = process::policy(edition, &self.plan)?;
         let wall = self.wall();
         let (net, fuse, closed_max) = (&self.net, &self.fuse, self.plan.closed_max);
         let started = Process::start(wall, self.now, &self.disk, net, fuse, policy, closed_max)?;

@@ -45,7 +45,6 @@ pub struct Alarm {
     pub state: State,
     /// Number of its last episode, 0 before the first.
     pub episode: u32,
-    pub(super) ticket: Option<usize>,
     pub(super) changed_at: Timestamp,
     pub(super) due: Option<Timestamp>,
     /// An operator keeps it from people.
@@ -90,7 +89,6 @@ impl Alarm {
         Alarm {
             state: State::Normal { rising: None },
             episode: 0,
-            ticket: None,
             changed_at: BEFORE_ALL,
             due: None,
             shelf: None,

@@ -4,7 +4,6 @@ use faultgate::engine::types::alarm::AlarmId;
 use faultgate::engine::types::time::Timestamp;
 
 use super::{Alarm, Model, Shelf, State, Status};
-use crate::rules::Rule;
 
 impl Model {
     /// Somebody puts an alarm on a shelf.
@@ -18,9 +17,11 @@ impl Model {
     pub fn unshelve(&mut self, id: &AlarmId) {
         let Some(alarm) = self.alarm_mut(id) else { return };
         alarm.shelf = None;
+        let episode = alarm.episode;
         let State::Raised { taken: true, clearing } = alarm.state else { return };
         alarm.state = State::Raised { taken: false, clearing };
-        let ticket = alarm.ticket.and_then(|at| self.tickets.get_mut(at));
+        let ticket = self.ticket_of(id, episode);
+        let ticket = ticket.and_then(|at| self.tickets.get_mut(at));
         if let Some(ticket) = ticket.filter(|ticket| ticket.status != Status::Over) {
             ticket.acked = false;
             ticket.status = Status::Open;
@@ -44,36 +45,9 @@ impl Model {
         for id in over.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.unshelve(&id);
         }
-        self.release_held();
     }
 
-    /// What is raised and no longer kept from people has its ticket now.
-    pub(super) fn release_held(&mut self) {
-        let free = self.alarms().filter(|(_, alarm)| alarm.shelf.is_none());
-        let free = free.filter_map(|(id, alarm)| Some((id.clone(), alarm.held_since?)));
-        for (id, since) in free.collect::<Vec<_>>() {
-            if let Some(rule) = self.rules.iter().find(|rule| rule.id == id.rule).cloned() {
-                self.enter(&rule, &id, since);
-            }
-        }
-    }
-
-    /// A raised episode has its ticket, unless it is kept from people.
-    pub(super) fn enter(&mut self, rule: &Rule, id: &AlarmId, at: Timestamp) {
-        let Some(alarm) = self.alarm_mut(id) else { return };
-        if alarm.shelf.is_some() {
-            alarm.held_since = Some(at);
-            return;
-        }
-        alarm.held_since = None;
-        let key = id.fingerprint(alarm.episode).0;
-        let ticket = self.place(rule, id, key, at);
-        if let Some(alarm) = self.alarm_mut(id) {
-            alarm.ticket = Some(ticket);
-        }
-    }
-
-    fn alarm_mut(&mut self, id: &AlarmId) -> Option<&mut Alarm> {
+    pub(super) fn alarm_mut(&mut self, id: &AlarmId) -> Option<&mut Alarm> {
         self.devices.get_mut(&id.device)?.alarms.get_mut(id)
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::{bail, ensure};
 use faultgate::engine::types::alarm::AlarmId;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
+use super::asks::{Ask, Named};
 use super::{Model, State};
 use crate::rules::Rule;
 
@@ -30,6 +32,12 @@ pub struct Ticket {
     pub status: Status,
     /// Alarms in it whose fault is not over.
     pub open: BTreeSet<AlarmId>,
+    /// Device of the alarm that opened it.
+    pub(super) device: String,
+    /// A safety alarm is or was in it.
+    pub(super) safety: bool,
+    /// The worst that it is about, 0 for critical.
+    pub(super) severity: usize,
     pub(super) acked: bool,
     pub(super) resolved_at: Option<Timestamp>,
     pub(super) reopen_until: Option<Timestamp>,
@@ -45,13 +53,15 @@ impl Ticket {
 impl Model {
     /// Somebody takes an alarm.
     pub fn take(&mut self, alarm: &AlarmId) {
-        let device = self.devices.get_mut(&alarm.device);
-        let Some(alarm) = device.and_then(|device| device.alarms.get_mut(alarm)) else { return };
+        let id = alarm;
+        let Some(alarm) = self.alarm_mut(id) else { return };
+        let episode = alarm.episode;
         match &mut alarm.state {
             State::Raised { taken, .. } | State::Latched { taken, .. } if !*taken => *taken = true,
             State::Raised { .. } | State::Latched { .. } | State::Normal { .. } => return,
         }
-        if let Some(ticket) = alarm.ticket.and_then(|at| self.tickets.get_mut(at)) {
+        let ticket = self.ticket_of(id, episode);
+        if let Some(ticket) = ticket.and_then(|at| self.tickets.get_mut(at)) {
             ticket.acked = true;
         }
     }
@@ -94,33 +104,83 @@ impl Model {
         }
     }
 
-    /// The ticket of a new episode.
-    pub(super) fn place(&mut self, rule: &Rule, id: &AlarmId, key: String, at: Timestamp) -> usize {
-        let upstream = rule.upstream;
-        let group = match rule.per_device {
-            true => format!("{upstream}/{}", id.device),
-            false => format!("{upstream}//{id}"),
-        };
-        let last = self.groups.get(&group).copied();
-        if let Some((index, last)) = last.and_then(|at| Some((at, self.tickets.get_mut(at)?))) {
-            if last.status != Status::Over {
-                last.open.insert(id.clone());
-                return index;
-            }
-            if last.reopen_until.is_some_and(|until| at <= until) {
-                last.status = Status::Open;
-                last.acked = false;
-                last.resolved_at = None;
-                last.open.insert(id.clone());
-                return index;
-            }
+    /// The ticket of a raised episode: the one that the gateway names, if it may be that.
+    pub(super) fn place(
+        &mut self,
+        now: Timestamp,
+        rule: &Rule,
+        ask: &Ask,
+        named: &Named,
+    ) -> anyhow::Result<usize> {
+        let Ask { id, episode, at, .. } = ask;
+        self.may_enter(now, id)?;
+        let (own, digest) = (own_group(rule, id), self.digest_of(rule, id));
+        let allowed = self.allowed(rule, id);
+        let known = self.tickets.iter().position(|ticket| ticket.key == named.key);
+        let last = self.last_of(&own);
+        if let Some(last) = last.filter(|last| self.is_open(*last)) {
+            ensure!(known == Some(last), "alarm {id} has another ticket than that of its group");
         }
+        let Some(index) = known else {
+            let key = id.fingerprint(*episode).0;
+            ensure!(named.key == key, "alarm {id}: its ticket has key {}, not {key}", named.key);
+            let is_digest = named.group.contains("/digest/");
+            let (group, may) =
+                if is_digest { (digest, allowed.digest) } else { (own, allowed.own) };
+            ensure!(may, "alarm {id} opens {}; allowed is {allowed:?}", named.group);
+            ensure!(
+                !self.last_of(&group).is_some_and(|last| self.may_reopen(last, *at)),
+                "alarm {id} opens a ticket, and its last can be reopened"
+            );
+            return Ok(self.open(group, rule, id, key));
+        };
+        let is_digest = self.last_of(&digest) == Some(index) && allowed.digest;
+        if self.is_open(index) {
+            let ticket = self.tickets.get(index);
+            let of_device = |ticket: &Ticket| {
+                allowed.device && ticket.device == id.device && ticket.upstream == rule.upstream
+            };
+            ensure!(
+                last == Some(index) || is_digest || ticket.is_some_and(of_device),
+                "alarm {id} joins {}; allowed is {allowed:?}",
+                named.group
+            );
+            self.join(index, rule, id);
+        } else if (last == Some(index) || is_digest) && self.may_reopen(index, *at) {
+            self.reopen(index, rule, id);
+        } else {
+            bail!("alarm {id} joins {}, which is over", named.group);
+        }
+        Ok(index)
+    }
+
+    pub(super) fn ticket_of(&self, id: &AlarmId, episode: u32) -> Option<usize> {
+        self.placed.get(&(id.clone(), episode)).copied()
+    }
+
+    pub(super) fn last_of(&self, group: &str) -> Option<usize> {
+        self.groups.get(group).copied()
+    }
+
+    pub(super) fn is_open(&self, ticket: usize) -> bool {
+        self.tickets.get(ticket).is_some_and(|ticket| ticket.status != Status::Over)
+    }
+
+    fn may_reopen(&self, ticket: usize, at: Timestamp) -> bool {
+        let until = self.tickets.get(ticket).and_then(|ticket| ticket.reopen_until);
+        !self.is_open(ticket) && until.is_some_and(|until| at <= until)
+    }
+
+    fn open(&mut self, group: String, rule: &Rule, id: &AlarmId, key: String) -> usize {
         let index = self.tickets.len();
         self.tickets.push(Ticket {
             key,
-            upstream,
+            upstream: rule.upstream,
             status: Status::Open,
             open: BTreeSet::from([id.clone()]),
+            device: id.device.clone(),
+            safety: rule.safety,
+            severity: rank(rule),
             acked: false,
             resolved_at: None,
             reopen_until: None,
@@ -129,8 +189,34 @@ impl Model {
         index
     }
 
+    /// Where it is worse than what the ticket was about, somebody must take the ticket again.
+    fn join(&mut self, ticket: usize, rule: &Rule, id: &AlarmId) {
+        let Some(ticket) = self.tickets.get_mut(ticket) else { return };
+        ticket.open.insert(id.clone());
+        ticket.safety |= rule.safety;
+        if rank(rule) < ticket.severity {
+            ticket.severity = rank(rule);
+            ticket.acked = false;
+            if ticket.status == Status::Taken {
+                ticket.status = Status::Open;
+            }
+        }
+    }
+
+    fn reopen(&mut self, ticket: usize, rule: &Rule, id: &AlarmId) {
+        let Some(ticket) = self.tickets.get_mut(ticket) else { return };
+        ticket.open.insert(id.clone());
+        ticket.safety |= rule.safety;
+        ticket.severity = rank(rule);
+        ticket.status = Status::Open;
+        ticket.acked = false;
+        ticket.resolved_at = None;
+    }
+
     /// The fault of an alarm is over.
-    pub(super) fn leave(&mut self, id: &AlarmId, ticket: Option<usize>, at: Timestamp) {
+    pub(super) fn leave(&mut self, ask: &Ask) {
+        let Ask { id, episode, at, .. } = ask;
+        let ticket = self.ticket_of(id, *episode);
         let Some(ticket) = ticket.and_then(|at| self.tickets.get_mut(at)) else { return };
         if !ticket.open.remove(id) || !ticket.open.is_empty() {
             return;
@@ -138,7 +224,20 @@ impl Model {
         let within = self.rules.iter().find(|rule| rule.id == id.rule);
         let within = within.map_or(TimeSpan::ZERO, |rule| rule.reopen_within);
         ticket.status = Status::Over;
-        ticket.resolved_at = Some(at);
-        ticket.reopen_until = (within > TimeSpan::ZERO).then_some(at + within);
+        ticket.resolved_at = Some(*at);
+        ticket.reopen_until = (within > TimeSpan::ZERO).then_some(*at + within);
     }
+}
+
+fn own_group(rule: &Rule, id: &AlarmId) -> String {
+    let upstream = rule.upstream;
+    match rule.per_device {
+        true => format!("{upstream}/{}", id.device),
+        false => format!("{upstream}//{id}"),
+    }
+}
+
+fn rank(rule: &Rule) -> usize {
+    let severities = ["critical", "major", "minor"];
+    severities.iter().position(|severity| *severity == rule.severity).unwrap_or(severities.len())
 }
