@@ -263,6 +263,7 @@ mod tests {
             storm: None,
             alarms: 1,
             ladder: None,
+            is_reopened: false,
             next_effect: 2,
             usage: Default::default(),
         }

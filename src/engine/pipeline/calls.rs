@@ -128,8 +128,10 @@ impl Engine {
                 if matches!(job.action, Action::Resolve { .. }) {
                     let at = ticket.resolved_at.unwrap_or(now);
                     self.close_members(now, &mut ticket, at, effects);
+                    ticket.is_reopened = false;
                 }
                 if matches!(job.action, Action::Reopen { .. }) {
+                    ticket.is_reopened = true;
                     self.is_open_again(now, &mut ticket, effects);
                 }
             }

@@ -154,7 +154,7 @@ impl Engine {
         if !self.guard.is_on() {
             return;
         }
-        if ticket.status.is_over() {
+        if ticket.status.is_over() && !ticket.is_reopened {
             self.guard.free_closing(ticket.id);
         } else {
             let account = self.account(ticket);

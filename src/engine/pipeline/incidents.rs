@@ -222,7 +222,8 @@ impl Engine {
             ticket.resolved_at = Some(at);
             ticket.reopen_until = (reopen_within.micros() > 0).then(|| at + reopen_within);
             ticket.ladder = None;
-            if ticket.status.is_over() {
+            // That somebody has ended it may be older news than that it was opened again.
+            if ticket.status.is_over() && !ticket.is_reopened {
                 self.close_members(now, &mut ticket, at, effects);
             } else {
                 self.resolve(now, &mut ticket, at, effects);
@@ -339,6 +340,7 @@ fn new_ticket(upstream: String, group: &str, evidence: &Evidence<'_>) -> TicketR
         untold: None,
         storm: None,
         ladder: None,
+        is_reopened: false,
         next_effect: 1,
         usage: BTreeMap::new(),
     }

@@ -329,6 +329,10 @@ pub struct TicketRecord {
     /// What is to be told of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub untold: Option<Untold>,
+    /// It was opened again where it is, and not resolved since: that somebody has ended it may be
+    /// older news than that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_reopened: bool,
     /// It is the parent of a storm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
