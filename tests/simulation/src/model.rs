@@ -17,7 +17,9 @@ mod books;
 mod design;
 mod money;
 mod shelves;
+mod storms;
 mod tickets;
+mod waits;
 
 pub use alarm::{Alarm, Shelf, State};
 use alarm::{BEFORE_ALL, Happened, Seen, Underneath, limits};
@@ -25,6 +27,7 @@ use asks::{Ask, What};
 pub use asks::{Named, Step, Told};
 pub use books::Books;
 use design::Source;
+use storms::Storms;
 pub use tickets::{Status, Ticket};
 
 /// A sample that is older than the newest by more than this decides nothing.
@@ -78,6 +81,12 @@ pub struct Model {
     quiet: Option<Quiet>,
     /// Alarms that may keep others from people.
     sources: BTreeMap<AlarmId, Source>,
+    /// Alarms that wait for others, at the latest until then.
+    waiting: BTreeMap<AlarmId, Timestamp>,
+    /// Where there are storms.
+    storms: Option<Storms>,
+    /// Until then all but safety alarms wait, after a start.
+    settles_until: Option<Timestamp>,
     has_moved: bool,
 }
 
@@ -96,6 +105,9 @@ impl Model {
             books: plan.money.clone().map(Books::new),
             quiet: plan.quiet.clone(),
             sources: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            storms: plan.storm.map(Storms::new),
+            settles_until: None,
             has_moved: false,
         }
     }
@@ -170,7 +182,11 @@ impl Model {
 
     /// The gateway was started again. Delays that were under way go on, or begin again after a long
     /// time.
-    pub fn restart(&mut self, now: Timestamp, resume: bool) {
+    pub fn restart(&mut self, now: Timestamp, resume: bool, settles_until: Timestamp) {
+        self.wait_again(settles_until);
+        if let Some(storms) = &mut self.storms {
+            storms.restart();
+        }
         self.idle.clear();
         self.recall_sources();
         for device in self.devices.values_mut() {

@@ -39,10 +39,35 @@ pub struct Plan {
     pub backup_at: Timestamp,
     /// How long the gateway keeps tickets that are over; `None` for what it does by itself.
     pub closed_max: Option<TimeSpan>,
+    /// How long nothing is sent after a start.
+    pub settle: TimeSpan,
+    /// When there is a storm at a site, where there are storms.
+    pub storm: Option<Storm>,
     /// Prices and budgets, where there are any.
     pub money: Option<Money>,
     /// What is suppressed by design, if anything.
     pub quiet: Option<Quiet>,
+}
+
+/// When there is a storm at a site.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storm {
+    /// It begins with more raised alarms than this,
+    pub enter: usize,
+    /// and ends with fewer than this
+    pub leave: usize,
+    /// within this.
+    pub window: TimeSpan,
+}
+
+impl Storm {
+    /// In some runs; a few devices make a small one.
+    fn of(seed: u64) -> Option<Storm> {
+        let mut chance = Chance::of(seed, "storm", 0);
+        let enter = 2 + chance.below(3);
+        let (leave, window) = (1 + chance.below(enter), chance.secs(300, 1_800));
+        chance.percent(40).then_some(Storm { enter, leave, window })
+    }
 }
 
 /// Something that breaks, or that somebody does.
@@ -193,6 +218,11 @@ impl Plan {
             index_delay: TimeSpan::from_millis(chance.between(0, 1_900)),
             backup_at: START + chance.secs(600, days * 86_400),
             closed_max: None,
+            storm: Storm::of(seed),
+            settle: match Chance::of(seed, "settle", 0).below(3) {
+                0 => TimeSpan::from_secs(15),
+                _ => TimeSpan::ZERO,
+            },
             money: Chance::of(seed, "has money", 0).percent(45).then(|| Money::of(seed, START)),
             quiet: Chance::of(seed, "has quiet", 0)
                 .percent(50)

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use anyhow::Context as _;
+use faultgate::engine::merge::StormPolicy;
 use faultgate::engine::pipeline::{Engine, Settings};
 use faultgate::engine::policy::{self, Policy};
 use faultgate::engine::types::diagnostic::{Report, Source};
@@ -28,7 +29,7 @@ use crate::broker::{Ack, Delivery};
 use crate::disk::{Fuse, Shared, SimStore};
 use crate::money::Money;
 use crate::net::Net;
-use crate::plan::Plan;
+use crate::plan::{Plan, Storm};
 use crate::quiet::Quiet;
 use crate::rules::{self, Edition};
 use crate::upstream::{KEY_FIELD, QUEUE};
@@ -60,6 +61,8 @@ pub struct Process {
     upstreams: BTreeMap<String, Arc<Upstream>>,
     calls: Vec<UnderWay>,
     clock: (Timestamp, Timestamp),
+    /// Before that nothing is to be sent.
+    pub settles_until: Timestamp,
     /// When it was started, in its own time.
     pub started_at: Timestamp,
     /// When it last took a turn, in its own time.
@@ -81,11 +84,11 @@ pub struct Ended {
     pub wrong: Option<String>,
 }
 
-/// The settings of the gateway of every run.
+/// The settings of the gateway of a run.
 ///
 /// # Errors
 /// None, unless the built-in configuration is wrong.
-pub fn settings() -> anyhow::Result<Settings> {
+pub fn settings(plan: &Plan) -> anyhow::Result<Settings> {
     let mut settings = faultgate::config::defaults()?.settings()?;
     let source = settings.sources.first().cloned().context("a source")?;
     settings.sources = SOURCES
@@ -95,10 +98,13 @@ pub fn settings() -> anyhow::Result<Settings> {
         })
         .into();
     settings.language = Language::Chinese;
-    // An alarm has its own ticket, as in the model.
-    settings.storm.enabled = false;
-    // What was decided is sent as it was decided, at once.
-    settings.settle = TimeSpan::ZERO;
+    settings.storm.enabled = plan.storm.is_some();
+    if let Some(Storm { enter, leave, window }) = plan.storm {
+        settings.storm = StormPolicy { enter, leave, window, ..settings.storm };
+    }
+    settings.settle = plan.settle;
+    settings.closed_max = plan.closed_max.unwrap_or(settings.closed_max);
+    // What was decided is sent as it was decided.
     settings.catch_up_after = TimeSpan::from_secs(365 * 86_400);
     settings.in_flight_max = UPSTREAMS.map(|name| (name.to_owned(), 3)).into();
     Ok(settings)
@@ -153,7 +159,7 @@ impl Process {
         net: &Net,
         fuse: &Fuse,
         policy: Policy,
-        closed_max: Option<TimeSpan>,
+        settings: Settings,
     ) -> anyhow::Result<Option<(Process, bool)>> {
         disk.borrow_mut().has_refused = false;
         let opened = SimStore::open(disk).map_err(anyhow::Error::from);
@@ -167,11 +173,10 @@ impl Process {
         if let Some(lost) = stored.quarantined.first() {
             anyhow::bail!("a record cannot be read: {lost:?}");
         }
-        let mut settings = settings()?;
-        settings.closed_max = closed_max.unwrap_or(settings.closed_max);
         let begins = stored.alive_at.map_or(wall, |alive| alive.max(wall));
         let down = stored.alive_at.map_or(TimeSpan::ZERO, |alive| begins.since(alive));
         let resume = down <= settings.resume_max;
+        let settles = stored.alive_at.map_or(TimeSpan::ZERO, |_| settings.settle);
         let snapshot = snapshot(stored);
         let mut effects = Effects::default();
         let mut engine = Engine::restore(settings, policy, snapshot, begins, &mut effects);
@@ -193,6 +198,7 @@ impl Process {
             upstreams,
             calls: Vec::new(),
             clock: (begins, now),
+            settles_until: begins + settles,
             started_at: begins,
             turned_at: begins,
         };
@@ -268,6 +274,9 @@ impl Process {
         let Ends { sent, mut ended, needs_commit, .. } = world;
         ended.is_committed = !needs_commit;
         ended.is_stopped = !settled || fuse.is_blown();
+        if !sent.is_empty() && now < self.settles_until {
+            ended.wrong.get_or_insert("a call went out before all had settled".to_owned());
+        }
         for call in sent {
             if let Some(upstream) = self.upstreams.get(&call.upstream).cloned() {
                 self.calls.push(Box::pin(async move { upstream.perform(&call).await }));

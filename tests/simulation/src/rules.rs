@@ -13,6 +13,17 @@ pub enum Condition {
     Code,
 }
 
+/// What a ticket collects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// One alarm.
+    Alarm,
+    /// What is wrong with a device.
+    Device,
+    /// What is wrong at a site: the first alarm waits for others.
+    Site,
+}
+
 /// One rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rule {
@@ -28,8 +39,8 @@ pub struct Rule {
     pub off_delay: TimeSpan,
     /// Waits for a reset.
     pub latch: bool,
-    /// One ticket collects what is wrong with a device.
-    pub per_device: bool,
+    /// What a ticket collects.
+    pub per: Per,
     /// How long its ticket is opened again and not a new one.
     pub reopen_within: TimeSpan,
     /// Where its tickets go.
@@ -55,6 +66,9 @@ pub enum Edition {
     Slower,
 }
 
+/// How long the first alarm of a site waits for others.
+pub const GROUP_WAIT: TimeSpan = TimeSpan::from_secs(30);
+
 /// The rules of an edition.
 pub fn rules(edition: Edition) -> Vec<Rule> {
     let slower = i64::from(edition == Edition::Slower);
@@ -75,7 +89,7 @@ pub fn rules(edition: Edition) -> Vec<Rule> {
             id: "pressure",
             metric: "bar",
             condition: Condition::Above(9, 8),
-            per_device: true,
+            per: Per::Device,
             reopen_within: minutes(60),
             severity: "critical",
             ladder: true,
@@ -86,7 +100,7 @@ pub fn rules(edition: Edition) -> Vec<Rule> {
             metric: "bar",
             condition: Condition::Above(12, 10),
             on_delay: TimeSpan::from_secs(30),
-            per_device: true,
+            per: Per::Device,
             reopen_within: minutes(60),
             ..plain.clone()
         },
@@ -96,6 +110,14 @@ pub fn rules(edition: Edition) -> Vec<Rule> {
             condition: Condition::Above(14, 12),
             severity: "critical",
             safety: true,
+            ..plain.clone()
+        },
+        Rule {
+            id: "boil",
+            condition: Condition::Above(85, 82),
+            per: Per::Site,
+            reopen_within: minutes(20),
+            upstream: "desk",
             ..plain.clone()
         },
         Rule {
@@ -128,7 +150,7 @@ fn plain(slower: i64) -> Rule {
         on_delay: TimeSpan::ZERO,
         off_delay: TimeSpan::ZERO,
         latch: false,
-        per_device: false,
+        per: Per::Alarm,
         reopen_within: TimeSpan::ZERO,
         upstream: "rt",
         severity: "major",
@@ -157,7 +179,11 @@ pub fn text(edition: Edition) -> String {
         };
         let clear = clear.map(|clear| format!("clear_when = \"{clear}\"\n")).unwrap_or_default();
         let word = if edition == Edition::First { "故障" } else { "报警" };
-        let per = if rule.per_device { "device" } else { "alarm" };
+        let per = match rule.per {
+            Per::Alarm => "alarm",
+            Per::Device => "device",
+            Per::Site => "site",
+        };
         let ladder = if rule.ladder { "ladder = \"field\"\n" } else { "" };
         text.push_str(&format!(
             "[[rule]]\nid = \"{id}\"\n{key}when = \"{when}\"\n{clear}on_delay = \"{on}\"\n\

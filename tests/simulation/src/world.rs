@@ -354,14 +354,15 @@ impl World {
         self.edition = edition;
         let policy = process::policy(edition, &self.plan)?;
         let wall = self.wall();
-        let (net, fuse, closed_max) = (&self.net, &self.fuse, self.plan.closed_max);
-        let started = Process::start(wall, self.now, &self.disk, net, fuse, policy, closed_max)?;
+        let settings = process::settings(&self.plan)?;
+        let (disk, net, fuse) = (&self.disk, &self.net, &self.fuse);
+        let started = Process::start(wall, self.now, disk, net, fuse, policy, settings)?;
         let Some((process, resume)) = started else {
             self.process = None;
             self.stop(false);
             return Ok(());
         };
-        self.model.restart(process.turned_at, resume);
+        self.model.restart(process.turned_at, resume, process.settles_until);
         self.model.use_rules(edition);
         self.tell("gateway", || {
             let again = if resume { "" } else { "; delays begin again" };

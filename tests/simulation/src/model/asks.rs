@@ -10,12 +10,9 @@ use anyhow::{Context, bail, ensure};
 use faultgate::engine::types::alarm::{AlarmId, HeldBy};
 use faultgate::engine::types::decision::AlarmEvent;
 use faultgate::engine::types::ledger::LedgerRow;
-use faultgate::engine::types::time::{TimeSpan, Timestamp};
+use faultgate::engine::types::time::Timestamp;
 
 use super::{Model, State};
-
-/// Something is done within this, where nothing keeps it back.
-const AT_ONCE: TimeSpan = TimeSpan::from_secs(2);
 
 /// What an episode asks for.
 #[derive(Clone, Debug)]
@@ -80,6 +77,7 @@ impl Model {
     pub fn settle(&mut self, step: &Step<'_>) -> anyhow::Result<()> {
         self.book(step);
         for told in &step.told {
+            self.note_storm(step.now, told);
             match told.event {
                 AlarmEvent::Raised { held_by } => self.take_raised(step.now, told, held_by)?,
                 AlarmEvent::Released { .. } => self.take_released(step.now, told)?,
@@ -116,11 +114,32 @@ impl Model {
         match &told.ticket {
             Some(ticket) => {
                 ensure!(!shelved, "alarm {} is on a shelf, and has a ticket", ask.id);
-                self.enter(now, &ask, ticket)
+                let waits = self.waits_until(&ask.id, now).is_some_and(|until| now < until);
+                ensure!(
+                    !waits || self.may_storm(&ask.id),
+                    "alarm {} has a ticket, and should wait for others",
+                    ask.id
+                );
+                let tickets = self.tickets.len();
+                let must_join = self.must_storm(now, &ask.id) && !self.is_safety(&ask.id);
+                self.enter(now, &ask, ticket)?;
+                ensure!(
+                    !must_join
+                        || self.tickets.len() == tickets
+                        || ["/storm/", "/digest/"].iter().any(|one| ticket.group.contains(one)),
+                    "alarm {} opens {}, and there is a storm",
+                    ask.id,
+                    ticket.group
+                );
+                Ok(())
             }
             None => {
                 let why = self.why_held(now, &ask.id, held_by, shelved);
                 ensure!(why, "alarm {} has no ticket: {held_by:?} is no reason (I1)", ask.id);
+                if held_by == Some(HeldBy::Group) {
+                    let until = self.waits_until(&ask.id, now).unwrap_or(now);
+                    self.waiting.insert(ask.id.clone(), until);
+                }
                 if let Some(alarm) = self.alarm_mut(&ask.id) {
                     alarm.held_since = Some(ask.at);
                 }
@@ -174,7 +193,10 @@ impl Model {
             Some(HeldBy::Budget) => !shelved && self.may_hold_for_money(id),
             Some(HeldBy::Inhibit) => !shelved && self.is_inhibited(now, id),
             Some(HeldBy::Maintenance) => !shelved && self.is_worked_on(now, id),
-            Some(HeldBy::Group | HeldBy::Storm | HeldBy::Shadow) | None => false,
+            Some(HeldBy::Group) => {
+                !shelved && self.waits_until(id, now).is_some_and(|until| now < until)
+            }
+            Some(HeldBy::Storm | HeldBy::Shadow) | None => false,
         }
     }
 
@@ -193,7 +215,7 @@ impl Model {
         for id in idle {
             let since = *self.idle.entry(id.clone()).or_insert(now);
             ensure!(
-                now.since(since) < AT_ONCE,
+                now.since(since) < self.patience(&id),
                 "alarm {id} has no ticket, and nothing has kept it back since {since} (I1)"
             );
         }
@@ -202,7 +224,11 @@ impl Model {
 
     /// True while something may keep back an alarm that is not on a shelf.
     fn is_kept(&self, now: Timestamp, id: &AlarmId) -> bool {
-        self.is_short_of_money(id) || self.is_inhibited(now, id) || self.is_worked_on(now, id)
+        self.settles(now)
+            || self.waiting.get(id).is_some_and(|until| now < *until)
+            || self.is_short_of_money(id)
+            || self.is_inhibited(now, id)
+            || self.is_worked_on(now, id)
     }
 
     pub(super) fn ask(&mut self, id: &AlarmId, at: Timestamp, what: What) {

@@ -6,7 +6,7 @@ use faultgate::engine::types::ledger::{LedgerRow, Rung};
 use super::asks::Step;
 use super::books::Pressure;
 use super::{Model, Status};
-use crate::rules::Rule;
+use crate::rules::{Per, Rule};
 
 /// What may be done about a raised alarm whose own ticket is not open.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,7 +64,7 @@ impl Model {
         }
         let has_device = self.tickets.iter().any(|ticket| {
             ticket.status != Status::Over
-                && ticket.device == id.device
+                && (ticket.device == id.device || rule.per == Per::Site)
                 && ticket.upstream == rule.upstream
         });
         let has_digest = self.last_of(&self.digest_of(rule, id)).is_some_and(|at| self.is_open(at));
@@ -74,11 +74,14 @@ impl Model {
         for rung in
             [Rung::Green, Rung::Amber, Rung::Red, Rung::Stop].into_iter().filter(|r| any(*r))
         {
-            let one = on_rung(rule, rung, has_device, has_digest);
-            allowed.own |= one.own;
-            allowed.device |= one.device;
-            allowed.digest |= one.digest;
-            allowed.held |= one.held;
+            // The first alarm of a site decides for the others, and which is the first is not known.
+            for has_device in [has_device, has_device && rule.per != Per::Site] {
+                let one = on_rung(rule, rung, has_device, has_digest);
+                allowed.own |= one.own;
+                allowed.device |= one.device;
+                allowed.digest |= one.digest;
+                allowed.held |= one.held;
+            }
         }
         allowed
     }

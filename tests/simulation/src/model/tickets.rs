@@ -8,7 +8,7 @@ use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
 use super::asks::{Ask, Named};
 use super::{Model, State};
-use crate::rules::Rule;
+use crate::rules::{Per, Rule};
 
 /// How a ticket stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct Ticket {
     pub(super) safety: bool,
     /// The worst that it is about, 0 for critical.
     pub(super) severity: usize,
+    /// It is the parent of a storm, and never opened again.
+    pub(super) is_storm: bool,
     pub(super) acked: bool,
     pub(super) resolved_at: Option<Timestamp>,
     pub(super) reopen_until: Option<Timestamp>,
@@ -114,7 +116,9 @@ impl Model {
     ) -> anyhow::Result<usize> {
         let Ask { id, episode, at, .. } = ask;
         self.may_enter(now, id)?;
-        let (own, digest) = (own_group(rule, id), self.digest_of(rule, id));
+        let storm = format!("{}/storm/{}", rule.upstream, self.site_of(&id.device));
+        let (own, digest) =
+            (own_group(rule, id, self.site_of(&id.device)), self.digest_of(rule, id));
         let allowed = self.allowed(rule, id);
         let known = self.tickets.iter().position(|ticket| ticket.key == named.key);
         let last = self.last_of(&own);
@@ -124,29 +128,45 @@ impl Model {
         let Some(index) = known else {
             let key = id.fingerprint(*episode).0;
             ensure!(named.key == key, "alarm {id}: its ticket has key {}, not {key}", named.key);
-            let is_digest = named.group.contains("/digest/");
-            let (group, may) =
-                if is_digest { (digest, allowed.digest) } else { (own, allowed.own) };
+            let (group, may) = match named.group.as_str() {
+                group if group.contains("/digest/") => (digest, allowed.digest),
+                group if group == storm => {
+                    (storm, allowed.own && self.may_storm(id) && !rule.safety)
+                }
+                group if group.contains("/safety/") => {
+                    (group.to_owned(), self.may_storm(id) && rule.safety)
+                }
+                _ => (own, allowed.own),
+            };
             ensure!(may, "alarm {id} opens {}; allowed is {allowed:?}", named.group);
             ensure!(
                 !self.last_of(&group).is_some_and(|last| self.may_reopen(last, *at)),
                 "alarm {id} opens a ticket, and its last can be reopened"
             );
-            return Ok(self.open(group, rule, id, key));
+            return Ok(self.open_ticket(group, rule, id, key));
         };
         let is_digest = self.last_of(&digest) == Some(index) && allowed.digest;
+        let is_storm = self.last_of(&storm) == Some(index) && self.may_storm(id) && !rule.safety;
+        let safety = format!("{}/safety/{}/{}", rule.upstream, id.device, rule.id);
+        let is_safety = self.last_of(&safety) == Some(index) && self.may_storm(id);
         if self.is_open(index) {
             let ticket = self.tickets.get(index);
             let of_device = |ticket: &Ticket| {
-                allowed.device && ticket.device == id.device && ticket.upstream == rule.upstream
+                // The alarms of a site go where the first of them goes.
+                let is_near = ticket.device == id.device || rule.per == Per::Site;
+                allowed.device && is_near && ticket.upstream == rule.upstream
             };
             ensure!(
-                last == Some(index) || is_digest || ticket.is_some_and(of_device),
+                last == Some(index)
+                    || is_digest
+                    || is_storm
+                    || is_safety
+                    || ticket.is_some_and(of_device),
                 "alarm {id} joins {}; allowed is {allowed:?}",
                 named.group
             );
             self.join(index, rule, id);
-        } else if (last == Some(index) || is_digest) && self.may_reopen(index, *at) {
+        } else if (last == Some(index) || is_digest || is_safety) && self.may_reopen(index, *at) {
             self.reopen(index, rule, id);
         } else {
             bail!("alarm {id} joins {}, which is over", named.group);
@@ -168,10 +188,11 @@ impl Model {
 
     fn may_reopen(&self, ticket: usize, at: Timestamp) -> bool {
         let until = self.tickets.get(ticket).and_then(|ticket| ticket.reopen_until);
-        !self.is_open(ticket) && until.is_some_and(|until| at <= until)
+        let is_storm = self.tickets.get(ticket).is_some_and(|ticket| ticket.is_storm);
+        !is_storm && !self.is_open(ticket) && until.is_some_and(|until| at <= until)
     }
 
-    fn open(&mut self, group: String, rule: &Rule, id: &AlarmId, key: String) -> usize {
+    fn open_ticket(&mut self, group: String, rule: &Rule, id: &AlarmId, key: String) -> usize {
         let index = self.tickets.len();
         self.tickets.push(Ticket {
             key,
@@ -181,6 +202,7 @@ impl Model {
             device: id.device.clone(),
             safety: rule.safety,
             severity: rank(rule),
+            is_storm: group.contains("/storm/"),
             acked: false,
             resolved_at: None,
             reopen_until: None,
@@ -229,11 +251,12 @@ impl Model {
     }
 }
 
-fn own_group(rule: &Rule, id: &AlarmId) -> String {
+pub(super) fn own_group(rule: &Rule, id: &AlarmId, site: &str) -> String {
     let upstream = rule.upstream;
-    match rule.per_device {
-        true => format!("{upstream}/{}", id.device),
-        false => format!("{upstream}//{id}"),
+    match rule.per {
+        Per::Device => format!("{upstream}/device/{}", id.device),
+        Per::Alarm => format!("{upstream}/alarm/{id}"),
+        Per::Site => format!("{upstream}/site/{site}"),
     }
 }
 
