@@ -170,6 +170,29 @@ impl Journal {
         self.store.scan(b"l/", &ledger_key(sequence))
     }
 
+    /// The bytes of the rows from `from` to before `end`, in order.
+    pub fn ledger_bytes_within(
+        &self,
+        from: u64,
+        end: u64,
+    ) -> impl Iterator<Item = Result<Record, StoreError>> {
+        let end = ledger_key(end);
+        let inside = move |found: &Result<Record, StoreError>| {
+            found.as_ref().map_or(true, |(key, _)| *key < end)
+        };
+        self.ledger_bytes(from).take_while(inside)
+    }
+
+    /// Number of the last row of the ledger; 0 before the first. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn ledger_last(&self) -> Result<u64, StoreError> {
+        let last = self.store.last(b"l/")?;
+        let number = last.and_then(|(key, _)| text(&key).strip_prefix("l/")?.parse().ok());
+        Ok(number.unwrap_or(0))
+    }
+
     /// What people did since a time, in order; at most `most` of it. Blocks.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod reload;
 mod retention;
 pub mod suggest;
 pub mod turn;
+pub mod verify;
 pub mod view;
 
 use std::collections::BTreeMap;
