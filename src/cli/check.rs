@@ -12,6 +12,7 @@ use super::{Format, Globals};
 use crate::config::{self, files, report};
 use crate::engine::billing::forecast;
 use crate::engine::detect::{self, Rule};
+use crate::engine::guard::Budget;
 use crate::engine::policy::{self, Policy};
 use crate::engine::rating::{self, Plan};
 use crate::engine::types::diagnostic::{Diagnostic, Level, Report, Source};
@@ -47,11 +48,13 @@ struct Checked {
     sources: Vec<Source>,
     /// `None` where the rules have errors.
     policy: Option<Policy>,
+    /// Id of the gateway; `None` where its configuration has errors.
+    gateway: Option<String>,
 }
 
 /// Checks and reports.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let Checked { diagnostics, sources, policy } = check(args, globals)?;
+    let Checked { diagnostics, sources, policy, gateway } = check(args, globals)?;
     let errors = diagnostics.iter().filter(|found| found.severity == Level::Error).count();
     match args.format {
         Format::Json => println!("{}", report::to_json(&diagnostics)),
@@ -63,7 +66,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
             let warnings = diagnostics.len() - errors;
             println!("{} checked: {errors} errors, {warnings} warnings", files_of(sources.len()));
             if let Some(policy) = &policy {
-                print_budgets(policy);
+                print_budgets(policy, gateway.as_deref());
             }
             if let Some(policy) = policy.filter(|policy| !policy.rules.is_empty()) {
                 print_cost(&policy, args.cost);
@@ -123,7 +126,9 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     }
     sources.extend(rules);
     let found = report.into_sorted();
-    Ok(Checked { diagnostics: found.into_iter().chain(diagnostics).collect(), sources, policy })
+    let diagnostics = found.into_iter().chain(diagnostics).collect();
+    let gateway = loaded.config.map(|config| config.gateway.id);
+    Ok(Checked { diagnostics, sources, policy, gateway })
 }
 
 /// What is charged by use can come to any sum.
@@ -137,10 +142,11 @@ fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
 }
 
 /// What the budgets of the whole gateway pay for, from nothing on.
-fn print_budgets(policy: &Policy) {
+fn print_budgets(policy: &Policy, gateway: Option<&str>) {
     let Some(active) = &policy.plan else { return };
     let zone = active.plan().period.map_or(chrono_tz::Tz::UTC, |calendar| calendar.zone);
-    for budget in policy.budgets.iter().filter(|budget| budget.scope.is_whole()) {
+    let is_ours = |budget: &&Budget| gateway.is_none_or(|gateway| budget.scope.is_on(gateway));
+    for budget in policy.budgets.iter().filter(|b| b.scope.is_whole()).filter(is_ours) {
         let calendar = Calendar { unit: budget.period, ..Calendar::months(zone) };
         let (period, amount) = (calendar.period(clock::now()), budget.amount);
         let start = period.start;

@@ -207,6 +207,7 @@ impl Config {
     pub fn settings(&self) -> anyhow::Result<Settings> {
         let upstream = self.upstreams.first().context("no upstream is configured")?;
         Ok(Settings {
+            gateway: self.gateway.id.clone(),
             language: self.gateway.language,
             zone: self.gateway.zone,
             upstream: upstream.name.clone(),

@@ -38,7 +38,9 @@ impl Engine {
         let tariff = self.policy.plan.clone().map(|plan| Arc::new(plan) as Arc<dyn Tariff>);
         let zone = self.policy.plan.as_ref().and_then(|plan| plan.plan().period);
         let zone = zone.map_or(self.settings.zone, |calendar| calendar.zone);
-        self.guard = Guard::new(self.policy.budgets.clone(), tariff, zone, now);
+        let budgets = self.policy.budgets.iter();
+        let ours = budgets.filter(|budget| budget.scope.is_on(&self.settings.gateway));
+        self.guard = Guard::new(ours.cloned().collect(), tariff, zone, now);
         self.set_period_timer();
     }
 

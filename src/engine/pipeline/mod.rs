@@ -83,6 +83,8 @@ pub use retention::{EARLY_MIN, GoneEarly, pass_every};
 /// What of the configuration the engine depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// Id of the gateway.
+    pub gateway: String,
     /// Language of tickets.
     pub language: Language,
     /// Zone of the times in tickets.

@@ -34,6 +34,7 @@ fn days_ago(days: i64) -> Timestamp {
 
 fn settings() -> Settings {
     Settings {
+        gateway: "sh-01".to_owned(),
         language: Language::English,
         zone: chrono_tz::Tz::UTC,
         upstream: "desk".to_owned(),
