@@ -17,6 +17,7 @@
 //! | `m/schema` | the version of keys and values (`schema.rs`) |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/restored` | from when the store is, where it was put back from a backup |
+//! | `m/metering` | what is measured and has no row of the ledger yet |
 //! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
 
@@ -40,12 +41,14 @@ use crate::engine::types::digest::DigestLine;
 use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
 use crate::engine::types::ledger::LedgerRow;
+use crate::engine::types::metering::Metering;
 use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
 
 pub use kept::{Dated, Size};
 
+const METERING_KEY: &[u8] = b"m/metering";
 const ALIVE_KEY: &[u8] = b"m/alive";
 const RESTORED_KEY: &[u8] = b"m/restored";
 const QUARANTINE: &str = "q/";
@@ -77,6 +80,8 @@ pub struct Snapshot {
     pub received: Vec<(String, Vec<u64>)>,
     /// When the gateway was last known to run; `None` before the first time.
     pub alive_at: Option<Timestamp>,
+    /// What is measured and has no row of the ledger yet.
+    pub metering: Metering,
     /// From when the store is, where it was put back from a backup.
     pub restored: Option<Restored>,
     /// Records that could not be read; they were moved to quarantine, and the rest goes on.
@@ -287,6 +292,10 @@ impl<S: Records> Journal<S> {
         }
         snapshot.last_ticket = self.last_ticket()?;
         snapshot.alive_at = self.alive_at()?;
+        // One that cannot be read costs the rows of what was under way.
+        let metering = self.store.get(METERING_KEY)?;
+        let metering = metering.and_then(|value| read("m/metering", &value).ok());
+        snapshot.metering = metering.unwrap_or_default();
         // One that cannot be read must not be taken for none: tickets would be opened twice.
         let restored = self.store.get(RESTORED_KEY)?;
         snapshot.restored = restored.map(|value| read("m/restored", &value)).transpose()?;
@@ -404,6 +413,7 @@ fn key(write: &Write) -> Vec<u8> {
         }
         Write::Ledger(row) => ledger_key(row.sequence),
         Write::Alive(_) => ALIVE_KEY.to_vec(),
+        Write::Metering(_) => METERING_KEY.to_vec(),
         Write::Received { source, .. } => bounded(format!("r/{source}")),
         Write::Device(device) => bounded(format!("d/{}", device.id)),
     }
@@ -418,6 +428,7 @@ fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
         Write::Audit(act) => json(key, act),
         Write::Ledger(row) => json(key, row),
         Write::Alive(at) => json(key, at),
+        Write::Metering(metering) => json(key, metering),
         Write::Received { source, newest } => Ok(Some(received_bytes(source, newest))),
         Write::Device(device) => json(key, device),
         Write::AlarmGone(_) | Write::TicketGone(_) | Write::JobGone(_) => Ok(None),

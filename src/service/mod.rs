@@ -233,9 +233,9 @@ pub async fn start(
     let since = alive_at.unwrap_or_else(clock::now);
     let polls = (&changes_told, &own_thread.runtime);
     watch_upstreams(config, &upstreams, since, polls, &stopped);
-    let (early_told, early) = mpsc::channel(1);
+    let ((early_told, early), (sizes_told, sizes)) = (mpsc::channel(1), mpsc::channel(1));
     if pace == Pace::Real {
-        tasks.extend(keep_books(config, &journal, early_told, &stopped));
+        tasks.extend(keep_books(config, &journal, (early_told, sizes_told), &stopped));
     }
     let dispatcher = Dispatcher::new(upstreams, results, Handle::current());
     let clock = match pace {
@@ -249,8 +249,7 @@ pub async fn start(
 
     let names: Vec<String> = config.sources.iter().map(|source| source.spec.name.clone()).collect();
     let observer = Observer::new(names.clone());
-    let stories = observer.stories();
-    let (inbox, arrivals) = mqtt::inbox();
+    let (stories, (inbox, arrivals)) = (observer.stories(), mqtt::inbox());
     let mut brokers = Brokers::start(config, &inbox, &own_thread.runtime).await?;
     let hosts = std::mem::take(&mut brokers.hosts);
     let subscribers = std::mem::take(&mut brokers.external);
@@ -269,7 +268,8 @@ pub async fn start(
         own_desk: own_desk(config),
         hosts,
     };
-    let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies, early };
+    let inlets =
+        Inlets { arrivals, delivered, asked, desk: changes, changed, policies, early, sizes };
     let ended = own_thread.run(Work { gateway, inlets, stop: stopped, subscribers });
     Ok(Running { http, mqtt, stories, reloader, stop, tasks, ended, brokers })
 }
@@ -356,13 +356,13 @@ async fn check_upstream(upstream: Arc<Upstream>) {
 fn keep_books(
     config: &Config,
     journal: &Arc<Journal>,
-    early: mpsc::Sender<Early>,
+    to_loop: (mpsc::Sender<Early>, mpsc::Sender<u64>),
     stop: &watch::Receiver<bool>,
 ) -> [JoinHandle<()>; 2] {
     let (its_config, its_journal) = (config.clone(), Arc::clone(journal));
     let billing = tokio::spawn(billing::run(its_config, its_journal, stop.clone()));
     let (its_config, its_journal) = (config.clone(), Arc::clone(journal));
-    let retention = retention::run(its_config, its_journal, early, stop.clone());
+    let retention = retention::run(its_config, its_journal, to_loop, stop.clone());
     [billing, tokio::spawn(retention)]
 }
 
@@ -385,6 +385,7 @@ pub fn snapshot(stored: journal::Snapshot) -> Snapshot {
         }),
         ticket_last: stored.last_ticket,
         received: stored.received,
+        metering: stored.metering,
         alive_at: stored.alive_at,
         restored: stored.restored,
     }

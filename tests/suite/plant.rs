@@ -119,7 +119,10 @@ impl Plant {
                         self.stored.devices.insert(device.id.clone(), *device);
                     }
                     Write::AlarmGone(alarm) => drop(self.stored.alarms.remove(&alarm)),
-                    Write::Ledger(_) | Write::Alive(_) | Write::Received { .. } => {}
+                    Write::Ledger(_)
+                    | Write::Alive(_)
+                    | Write::Metering(_)
+                    | Write::Received { .. } => {}
                 }
             }
             let calls: Vec<Call> = self.effects.calls.drain(..).collect();

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::budget::{Budget, Spender};
 use crate::engine::types::decision::Notice;
-use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter, Rung};
+use crate::engine::types::ledger::{Aggregation, LedgerRow, LedgerState, Meter, Rung};
 use crate::engine::types::period::{Calendar, Period};
 use crate::engine::types::tariff::{Quantities, Share, Tariff};
 use crate::engine::types::ticket::TicketId;
@@ -198,7 +198,8 @@ impl Guard {
                     if let Some(watch) = self.watches.get_mut(index)
                         && watch.period.contains(at)
                     {
-                        watch.committed[row.meter] += row.qty;
+                        let quantity = &mut watch.committed[row.meter];
+                        *quantity = row.meter.aggregation().add(*quantity, row.qty);
                     }
                 }
             }
@@ -316,9 +317,14 @@ impl Guard {
         let whole = Decimal::from(watch.period.end.since(watch.period.start).micros());
         let mut forecast = Quantities::ZERO;
         for (meter, quantity) in watch.committed.iter() {
+            // What was the most at a time does not grow with the time.
+            if meter.aggregation() == Aggregation::Max {
+                forecast[meter] = quantity;
+                continue;
+            }
             let scaled = quantity.checked_mul(whole);
             let scaled = scaled.map(|scaled| scaled / Decimal::from(elapsed.micros()));
-            forecast[meter] = scaled.unwrap_or(quantity).round();
+            forecast[meter] = scaled.unwrap_or(quantity).round_dp(meter.places());
         }
         (used, self.cost(watch, &forecast, &forecast))
     }

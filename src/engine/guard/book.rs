@@ -243,6 +243,52 @@ pub fn visit(
     append(end, now, movement, on)
 }
 
+/// What was measured over a stretch of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured<'a> {
+    /// What.
+    pub meter: Meter,
+    /// How much.
+    pub quantity: Decimal,
+    /// When the stretch began.
+    pub start: Timestamp,
+    /// Id of the gateway.
+    pub gateway: &'a str,
+    /// Id of the price plan that is active; empty for none.
+    pub plan: &'a str,
+    /// How much of the budgets is used up; `None` without a budget.
+    pub rung: Option<Rung>,
+}
+
+/// The row of what was measured: of no ticket and of nobody's device.
+pub fn measured(end: &mut LedgerEnd, now: Timestamp, what: &Measured<'_>) -> LedgerRow {
+    let on = Account {
+        upstream_ticket: None,
+        device: String::new(),
+        rule: String::new(),
+        site: String::new(),
+        customer: String::new(),
+        region: String::new(),
+        device_class: String::new(),
+        revision: String::new(),
+        plan: what.plan.to_owned(),
+        rung: what.rung,
+        time: what.start,
+    };
+    let movement = Movement {
+        meter: what.meter,
+        qty: what.quantity,
+        state: LedgerState::Committed,
+        idem: format!("{}/{}/{}", what.gateway, what.start, what.meter.name()),
+        ticket: TicketId(0),
+        external_ref: "",
+        action: "measure",
+        severity: Severity::Info,
+        time: what.start,
+    };
+    append(end, now, movement, &on)
+}
+
 /// The row that takes another one back: the same movement with the opposite quantity, at its time,
 /// so that it counts in its period.
 pub fn take_back(end: &mut LedgerEnd, now: Timestamp, taken: &LedgerRow) -> LedgerRow {

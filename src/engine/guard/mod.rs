@@ -11,6 +11,8 @@ mod budget;
 mod matrix;
 
 pub use admit::{Admission, Guard, Standing};
-pub use book::{Account, LedgerEnd, release, reserve, settle, take_back, visit};
+pub use book::{
+    Account, LedgerEnd, Measured, measured, release, reserve, settle, take_back, visit,
+};
 pub use budget::{Budget, Scope, Spender, Thresholds, read_budgets};
 pub use matrix::{Course, Verdict, decide};

@@ -24,6 +24,7 @@ mod grouping;
 mod incidents;
 mod lanes;
 mod looks;
+mod metering;
 mod near_miss;
 mod paths;
 mod peers;
@@ -64,6 +65,7 @@ use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
 use grouping::Grouping;
+use metering::Measuring;
 use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
@@ -142,6 +144,7 @@ pub struct Engine {
     backlog: Backlog,
     ledger: LedgerEnd,
     guard: Guard,
+    measuring: Measuring,
     ticket_last: u64,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// The timer that is set for each ladder.
@@ -189,6 +192,8 @@ enum Timer {
     Confirm,
     /// What is over for long may go.
     Retention,
+    /// A stretch of time ends in which something is measured.
+    Measuring,
 }
 
 impl Engine {
@@ -218,6 +223,7 @@ impl Engine {
             backlog: Backlog::default(),
             ledger: LedgerEnd::default(),
             guard: Guard::default(),
+            measuring: Measuring::default(),
             ticket_last: 0,
             timers: BTreeSet::new(),
             ladder_timers: BTreeMap::new(),
@@ -269,6 +275,7 @@ impl Engine {
             Input::Ticket { id, status, signature } => {
                 self.take_ticket(now, id, status, &signature, effects);
             }
+            Input::Measured { kept_bytes } => self.take_measured(now, kept_bytes, effects),
             Input::Path { source, up } => self.take_path(now, source, up, effects),
         }
         self.look_at_askers(now, effects);
@@ -358,6 +365,8 @@ impl Engine {
                 Timer::Period => self.begin_period(now, effects),
                 Timer::Confirm => self.confirm_restored(now, effects),
                 Timer::Retention => self.fire_retention(now, effects),
+                // What is heard from this instant on belongs to the next stretch.
+                Timer::Measuring => self.measure(now, at, effects),
             }
         }
     }

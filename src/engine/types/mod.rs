@@ -19,6 +19,7 @@ pub mod input;
 pub mod job;
 pub mod ledger;
 pub mod message;
+pub mod metering;
 pub mod names;
 pub mod period;
 pub mod question;

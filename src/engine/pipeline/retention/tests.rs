@@ -155,6 +155,7 @@ fn pass(engine: &mut Engine, seconds: i64) -> Vec<u64> {
         | Write::Ledger(_)
         | Write::Alive(_)
         | Write::Received { .. }
+        | Write::Metering(_)
         | Write::Device(_) => None,
     });
     gone.collect()
