@@ -17,6 +17,7 @@
 //! | `m/schema` | the version of keys and values (`schema.rs`) |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/restored` | from when the store is, where it was put back from a backup |
+//! | `x/MICROSECOND/UPSTREAM␟HEADER` | what an upstream said of use on a day |
 //! | `m/metering` | what is measured and has no row of the ledger yet |
 //! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
@@ -42,6 +43,7 @@ use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
 use crate::engine::types::ledger::LedgerRow;
 use crate::engine::types::metering::Metering;
+use crate::engine::types::reported::Reported;
 use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
@@ -51,6 +53,8 @@ pub use kept::{Dated, Size};
 const METERING_KEY: &[u8] = b"m/metering";
 const ALIVE_KEY: &[u8] = b"m/alive";
 const RESTORED_KEY: &[u8] = b"m/restored";
+/// Days of counters that are read at a time.
+const REPORTED_MAX: usize = 100_000;
 const QUARANTINE: &str = "q/";
 /// Records that are moved to quarantine in one commit.
 const QUARANTINE_BATCH: usize = 256;
@@ -168,6 +172,26 @@ impl Journal {
         }
         let value = json(&key, statement)?;
         self.store.commit(vec![(key, value)])
+    }
+
+    /// Keeps what upstreams said of use, in place of what they said earlier on the same day. Blocks.
+    ///
+    /// # Errors
+    /// Those of [`Store::commit`].
+    pub fn put_reported(&self, reported: &[Reported]) -> Result<(), StoreError> {
+        let records = reported.iter().map(|day| {
+            let key = reported_key(day);
+            json(&key, day).map(|value| (key, value))
+        });
+        self.store.commit(records.collect::<Result<_, _>>()?)
+    }
+
+    /// What upstreams said of use, from a day on, in order; one that cannot be read is left out. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn reported(&self, since: Timestamp) -> Result<Vec<Reported>, StoreError> {
+        self.since(Dated::Reported.prefix(), since, REPORTED_MAX)
     }
 
     /// The bytes of the ledger from row `sequence` on, in order.
@@ -490,6 +514,10 @@ fn job_key(key: JobKey) -> Vec<u8> {
 
 fn statement_key(statement: &Statement) -> Vec<u8> {
     format!("p/{:020}", statement.period.start.micros().max(0)).into_bytes()
+}
+
+fn reported_key(day: &Reported) -> Vec<u8> {
+    bounded(format!("x/{:020}/{}\u{1f}{}", day.day.micros().max(0), day.upstream, day.header))
 }
 
 fn ledger_key(sequence: u64) -> Vec<u8> {

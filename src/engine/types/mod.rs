@@ -23,6 +23,7 @@ pub mod metering;
 pub mod names;
 pub mod period;
 pub mod question;
+pub mod reported;
 pub mod restored;
 pub mod rule;
 pub mod selector;
