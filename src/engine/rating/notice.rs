@@ -111,12 +111,12 @@ mod tests {
 
     #[test]
     fn the_reminder_comes_a_month_before_the_day_in_the_zone_of_the_plan() {
-        assert_eq!(told("2026-10-02T15:59:59Z"), None);
-        // 16:00 UTC is the 3rd of October in Shanghai, 30 days before the 1st of November less one.
-        let first = told("2026-10-02T16:00:00Z").expect("due");
+        assert_eq!(told("2026-10-01T15:59:59Z"), None);
+        // 16:00 UTC is the 2nd of October in Shanghai, 30 days before the 1st of November.
+        let first = told("2026-10-01T16:00:00Z").expect("due");
         assert_eq!(first.by.to_string(), "2026-11-01");
-        assert!(first.text(Language::English).contains("by 2026-11-01, in 29 days"), "{first:?}");
-        assert!(first.text(Language::Chinese).contains("还有 29 天"), "{first:?}");
+        assert!(first.text(Language::English).contains("by 2026-11-01, in 30 days"), "{first:?}");
+        assert!(first.text(Language::Chinese).contains("还有 30 天"), "{first:?}");
     }
 
     #[test]
