@@ -99,7 +99,8 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         (Format::Text, None) => print_text(&outcome, None),
     }
     let is_whole = recordings::tell_notes(&recording);
-    let budgets = money.budgets.iter().filter_map(|budget| budget.max_monthly_cost_delta).min();
+    let ours = money.budgets.iter().filter(|budget| budget.scope.is_on(&config.gateway.id));
+    let budgets = ours.filter_map(|budget| budget.max_monthly_cost_delta).min();
     let too_dear = dearest.zip(args.max_monthly_cost_delta.or(budgets));
     let too_dear = too_dear.filter(|(delta, most)| delta > most);
     if let Some((delta, most)) = too_dear {

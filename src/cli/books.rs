@@ -16,6 +16,7 @@ use crate::engine::rating::ActivePlan;
 use crate::engine::types::diagnostic::Source;
 use crate::engine::types::ledger::LedgerRow;
 use crate::engine::types::period::Period;
+use crate::engine::types::reported::Reported;
 use crate::engine::types::time::Timestamp;
 use crate::io::clock;
 use crate::io::journal::Journal;
@@ -173,6 +174,20 @@ impl Opened {
             }
         }
         Ok(())
+    }
+
+    /// What the upstreams said of use, from a day on; a file says nothing of it.
+    pub fn reported(&self, since: Timestamp) -> anyhow::Result<Vec<Reported>> {
+        match self {
+            Opened::Empty | Opened::File(_) => Ok(Vec::new()),
+            Opened::Stopped(journal) => Ok(journal.reported(since)?),
+            Opened::Running(config) => {
+                let path = format!("/api/v1/usage/reported?since={since}");
+                let page = remote::get_bytes(config, &path)?;
+                let mut page: serde_json::Value = serde_json::from_slice(&page)?;
+                Ok(serde_json::from_value(page["reported"].take())?)
+            }
+        }
     }
 
     /// The bytes of every row, in order.

@@ -12,11 +12,13 @@ use super::{Format, Globals};
 use crate::config::{self, files, report};
 use crate::engine::billing::forecast;
 use crate::engine::detect::{self, Rule};
+use crate::engine::guard::Budget;
 use crate::engine::policy::{self, Policy};
 use crate::engine::rating::{self, Plan};
 use crate::engine::types::diagnostic::{Diagnostic, Level, Report, Source};
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::period::Calendar;
+use crate::engine::types::text::Language;
 use crate::io::clock;
 
 /// Widest cell that says what a rule keeps.
@@ -47,11 +49,13 @@ struct Checked {
     sources: Vec<Source>,
     /// `None` where the rules have errors.
     policy: Option<Policy>,
+    /// Id of the gateway; `None` where its configuration has errors.
+    gateway: Option<String>,
 }
 
 /// Checks and reports.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let Checked { diagnostics, sources, policy } = check(args, globals)?;
+    let Checked { diagnostics, sources, policy, gateway } = check(args, globals)?;
     let errors = diagnostics.iter().filter(|found| found.severity == Level::Error).count();
     match args.format {
         Format::Json => println!("{}", report::to_json(&diagnostics)),
@@ -63,7 +67,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
             let warnings = diagnostics.len() - errors;
             println!("{} checked: {errors} errors, {warnings} warnings", files_of(sources.len()));
             if let Some(policy) = &policy {
-                print_budgets(policy);
+                print_budgets(policy, gateway.as_deref());
             }
             if let Some(policy) = policy.filter(|policy| !policy.rules.is_empty()) {
                 print_cost(&policy, args.cost);
@@ -96,7 +100,9 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     for source in read {
         if policy::is_plan(&source) && !in_force {
             let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
-            warn_unbounded(plan.as_ref(), Place { source: &source, report: &report });
+            let place = Place { source: &source, report: &report };
+            warn_unbounded(plan.as_ref(), place);
+            warn_notice(plan.as_ref(), loaded.config.as_ref(), place);
             sources.push(source);
         } else {
             rules.push(source);
@@ -106,12 +112,11 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
     let policy = policy::compile(&rules, &names, &report);
     let yields = loaded.config.as_ref().and_then(config::Config::yields);
-    if let Some(policy) = policy.as_ref().filter(|policy| policy.budgets.is_empty()) {
-        let source = rules.iter().find(|source| policy::is_plan(source));
+    if let (Some(policy), Some(source)) = (&policy, rules.iter().find(|s| policy::is_plan(s))) {
+        let place = Place { source, report: &report };
         let plan = policy.plan.as_ref().map(|active| active.plan());
-        if let Some(source) = source {
-            warn_unbounded(plan, Place { source, report: &report });
-        }
+        warn_unbounded(plan.filter(|_| policy.budgets.is_empty()), place);
+        warn_notice(plan, loaded.config.as_ref(), place);
     }
     if policy.is_some() {
         detect::lint(&rules, yields.as_ref(), &report);
@@ -123,7 +128,9 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     }
     sources.extend(rules);
     let found = report.into_sorted();
-    Ok(Checked { diagnostics: found.into_iter().chain(diagnostics).collect(), sources, policy })
+    let diagnostics = found.into_iter().chain(diagnostics).collect();
+    let gateway = loaded.config.map(|config| config.gateway.id);
+    Ok(Checked { diagnostics, sources, policy, gateway })
 }
 
 /// What is charged by use can come to any sum.
@@ -136,11 +143,24 @@ fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
     place.warning(head..head + "[plan]".len(), "unbounded-price", message, hint);
 }
 
+/// The term of a plan ends soon.
+fn warn_notice(plan: Option<&Plan>, config: Option<&config::Config>, place: Place<'_>) {
+    let zone = config.map_or(chrono_tz::Tz::UTC, |config| config.gateway.zone);
+    let language = config.map_or(Language::English, |config| config.gateway.language);
+    let due = plan.and_then(|plan| rating::notice_due(plan, zone, clock::now()));
+    if let Some(due) = due {
+        let head = place.source.text.find("[plan.term]").unwrap_or(0);
+        let span = head..head + "[plan.term]".len();
+        place.warning(span, "notice-due", due.text(language), due.remedy(language));
+    }
+}
+
 /// What the budgets of the whole gateway pay for, from nothing on.
-fn print_budgets(policy: &Policy) {
+fn print_budgets(policy: &Policy, gateway: Option<&str>) {
     let Some(active) = &policy.plan else { return };
     let zone = active.plan().period.map_or(chrono_tz::Tz::UTC, |calendar| calendar.zone);
-    for budget in policy.budgets.iter().filter(|budget| budget.scope.is_whole()) {
+    let is_ours = |budget: &&Budget| gateway.is_none_or(|gateway| budget.scope.is_on(gateway));
+    for budget in policy.budgets.iter().filter(|b| b.scope.is_whole()).filter(is_ours) {
         let calendar = Calendar { unit: budget.period, ..Calendar::months(zone) };
         let (period, amount) = (calendar.period(clock::now()), budget.amount);
         let start = period.start;

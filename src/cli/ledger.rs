@@ -11,9 +11,10 @@ use super::books::Opened;
 use super::{Format, Globals, remote};
 use crate::config::{self, Config};
 use crate::engine::billing::event;
-use crate::engine::types::chain::{Break, Chain};
+use crate::engine::types::chain::Chain;
 use crate::engine::types::ledger::LedgerRow;
 use crate::service::billing::Books;
+use crate::service::verify::{self, Verified};
 
 /// `faultgate ledger`.
 #[derive(Debug, clap::Args)]
@@ -84,7 +85,10 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
 }
 
 /// Rows and hash of the end, or where it is broken.
-pub fn verify(books: &Opened) -> anyhow::Result<Result<(u64, String), Break>> {
+pub fn verify(books: &Opened) -> anyhow::Result<Verified> {
+    if let Opened::Stopped(journal) = books {
+        return Ok(verify::verify(journal)?);
+    }
     let mut chain = Chain::default();
     let mut broken = None;
     books.bytes(&mut |row| {
@@ -99,7 +103,7 @@ pub fn verify(books: &Opened) -> anyhow::Result<Result<(u64, String), Break>> {
     })
 }
 
-fn tell(verified: Result<(u64, String), Break>, format: Format) -> anyhow::Result<ExitCode> {
+fn tell(verified: Verified, format: Format) -> anyhow::Result<ExitCode> {
     let told = match &verified {
         Ok((rows, hash)) => serde_json::json!({ "intact": true, "rows": rows, "hash": hash }),
         Err(broken) => serde_json::json!({ "intact": false, "error": broken.to_string() }),

@@ -207,11 +207,17 @@ impl Config {
     pub fn settings(&self) -> anyhow::Result<Settings> {
         let upstream = self.upstreams.first().context("no upstream is configured")?;
         Ok(Settings {
+            gateway: self.gateway.id.clone(),
             language: self.gateway.language,
             zone: self.gateway.zone,
             upstream: upstream.name.clone(),
             storm: self.storm,
             shelve_max: self.limits.shelve_max,
+            allowances: self
+                .upstreams
+                .iter()
+                .map(|upstream| (upstream.name.clone(), upstream.allowance()))
+                .collect(),
             in_flight_max: self
                 .upstreams
                 .iter()

@@ -17,9 +17,13 @@
 //! | `m/schema` | the version of keys and values (`schema.rs`) |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/restored` | from when the store is, where it was put back from a backup |
+//! | `x/MICROSECOND/UPSTREAM␟HEADER` | what an upstream said of use on a day |
+//! | `m/metering` | what is measured and has no row of the ledger yet |
+//! | `m/reminded` | which end of a plan's term was told of last |
 //! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
 
+mod books;
 mod kept;
 
 use std::collections::BTreeMap;
@@ -32,7 +36,6 @@ use super::schema;
 use super::store::{
     Batch, KEY_BYTES_MAX, OpenNotes, Record, Records, Scan, Store, StoreError, StoreOptions,
 };
-use crate::engine::billing::Statement;
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
 use crate::engine::types::audit::AuditRecord;
 use crate::engine::types::device::DeviceFacts;
@@ -40,12 +43,14 @@ use crate::engine::types::digest::DigestLine;
 use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
 use crate::engine::types::ledger::LedgerRow;
+use crate::engine::types::metering::Metering;
 use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
 
 pub use kept::{Dated, Size};
 
+const METERING_KEY: &[u8] = b"m/metering";
 const ALIVE_KEY: &[u8] = b"m/alive";
 const RESTORED_KEY: &[u8] = b"m/restored";
 const QUARANTINE: &str = "q/";
@@ -77,6 +82,8 @@ pub struct Snapshot {
     pub received: Vec<(String, Vec<u64>)>,
     /// When the gateway was last known to run; `None` before the first time.
     pub alive_at: Option<Timestamp>,
+    /// What is measured and has no row of the ledger yet.
+    pub metering: Metering,
     /// From when the store is, where it was put back from a backup.
     pub restored: Option<Restored>,
     /// Records that could not be read; they were moved to quarantine, and the rest goes on.
@@ -140,29 +147,6 @@ impl Journal {
             }
         }
         Ok(self.ledger(low))
-    }
-
-    /// Every statement that was closed, in the order of their periods.
-    ///
-    /// # Errors
-    /// What the disk says, and one that cannot be read: none is left out.
-    pub fn statements(&self) -> Result<Vec<Statement>, StoreError> {
-        let found = self.store.scan(b"p/", b"");
-        found.map(|found| found.and_then(|(key, value)| read(&text(&key), &value))).collect()
-    }
-
-    /// Keeps a closed statement; one that is there already is never written over. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`] where its period is closed already, and those of [`Store::commit`].
-    pub fn put_statement(&self, statement: &Statement) -> Result<(), StoreError> {
-        let key = statement_key(statement);
-        if self.store.get(&key)?.is_some() {
-            let cause = "its period is closed already".to_owned();
-            return Err(StoreError::Unreadable { key: text(&key), cause });
-        }
-        let value = json(&key, statement)?;
-        self.store.commit(vec![(key, value)])
     }
 
     /// The bytes of the ledger from row `sequence` on, in order.
@@ -264,6 +248,10 @@ impl<S: Records> Journal<S> {
         }
         snapshot.last_ticket = self.last_ticket()?;
         snapshot.alive_at = self.alive_at()?;
+        // One that cannot be read costs the rows of what was under way.
+        let metering = self.store.get(METERING_KEY)?;
+        let metering = metering.and_then(|value| read("m/metering", &value).ok());
+        snapshot.metering = metering.unwrap_or_default();
         // One that cannot be read must not be taken for none: tickets would be opened twice.
         let restored = self.store.get(RESTORED_KEY)?;
         snapshot.restored = restored.map(|value| read("m/restored", &value)).transpose()?;
@@ -381,6 +369,7 @@ fn key(write: &Write) -> Vec<u8> {
         }
         Write::Ledger(row) => ledger_key(row.sequence),
         Write::Alive(_) => ALIVE_KEY.to_vec(),
+        Write::Metering(_) => METERING_KEY.to_vec(),
         Write::Received { source, .. } => bounded(format!("r/{source}")),
         Write::Device(device) => bounded(format!("d/{}", device.id)),
     }
@@ -395,6 +384,7 @@ fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
         Write::Audit(act) => json(key, act),
         Write::Ledger(row) => json(key, row),
         Write::Alive(at) => json(key, at),
+        Write::Metering(metering) => json(key, metering),
         Write::Received { source, newest } => Ok(Some(received_bytes(source, newest))),
         Write::Device(device) => json(key, device),
         Write::AlarmGone(_) | Write::TicketGone(_) | Write::JobGone(_) => Ok(None),
@@ -452,10 +442,6 @@ fn ticket_key(id: TicketId) -> Vec<u8> {
 
 fn job_key(key: JobKey) -> Vec<u8> {
     format!("j/{:020}/{:010}", key.ticket.0, key.number).into_bytes()
-}
-
-fn statement_key(statement: &Statement) -> Vec<u8> {
-    format!("p/{:020}", statement.period.start.micros().max(0)).into_bytes()
 }
 
 fn ledger_key(sequence: u64) -> Vec<u8> {

@@ -57,6 +57,8 @@ pub struct Inlets {
     pub policies: mpsc::Receiver<Policy>,
     /// The store has no room.
     pub early: mpsc::Receiver<Early>,
+    /// Bytes that are kept for tickets, measured now and then.
+    pub sizes: mpsc::Receiver<u64>,
     /// What people do at the desk inside.
     pub desk: broadcast::Receiver<desk::Change>,
     /// What people do in the upstreams of these names.
@@ -137,6 +139,9 @@ impl Gateway {
                 _ = stop.changed() => {}
                 Some(policy) = inlets.policies.recv() => self.reload(policy),
                 Some(early) = inlets.early.recv() => self.let_go_early(early),
+                Some(kept_bytes) = inlets.sizes.recv() => {
+                    self.step(self.clock.now(), Input::Measured { kept_bytes });
+                }
                 Ok(desk::Change { ticket, status, by }) = inlets.desk.recv() => {
                     self.take_change(&self.own_desk.clone(), Change { ticket, status, by });
                 }

@@ -10,12 +10,15 @@ pub mod observe;
 mod own_thread;
 mod poll;
 mod reload;
+mod reported;
 mod retention;
 pub mod suggest;
 pub mod turn;
+pub mod verify;
 pub mod view;
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -232,9 +235,10 @@ pub async fn start(
     let since = alive_at.unwrap_or_else(clock::now);
     let polls = (&changes_told, &own_thread.runtime);
     watch_upstreams(config, &upstreams, since, polls, &stopped);
-    let (early_told, early) = mpsc::channel(1);
+    let ((early_told, early), (sizes_told, sizes)) = (mpsc::channel(1), mpsc::channel(1));
+    let told = (early_told, sizes_told);
     if pace == Pace::Real {
-        tasks.extend(keep_books(config, &journal, desk, early_told, &stopped));
+        tasks.extend(keep_books(config, (&journal, &upstreams), desk, told, &stopped));
     }
     let dispatcher = Dispatcher::new(upstreams, results, Handle::current());
     let clock = match pace {
@@ -248,11 +252,9 @@ pub async fn start(
 
     let names: Vec<String> = config.sources.iter().map(|source| source.spec.name.clone()).collect();
     let observer = Observer::new(names.clone());
-    let stories = observer.stories();
-    let (inbox, arrivals) = mqtt::inbox();
+    let (stories, (inbox, arrivals)) = (observer.stories(), mqtt::inbox());
     let mut brokers = Brokers::start(config, &inbox, &own_thread.runtime).await?;
-    let hosts = std::mem::take(&mut brokers.hosts);
-    let subscribers = std::mem::take(&mut brokers.external);
+    let (hosts, subscribers) = (mem::take(&mut brokers.hosts), mem::take(&mut brokers.external));
     let mqtt = brokers.address();
     let gateway = Gateway {
         engine,
@@ -268,7 +270,8 @@ pub async fn start(
         own_desk: own_desk(config),
         hosts,
     };
-    let inlets = Inlets { arrivals, delivered, asked, desk: changes, changed, policies, early };
+    let inlets =
+        Inlets { arrivals, delivered, asked, desk: changes, changed, policies, early, sizes };
     let ended = own_thread.run(Work { gateway, inlets, stop: stopped, subscribers });
     Ok(Running { http, mqtt, stories, reloader, stop, tasks, ended, brokers })
 }
@@ -355,19 +358,23 @@ async fn check_upstream(upstream: Arc<Upstream>) {
     }
 }
 
-/// What looks after the store beside the loop: statements, and what is old.
+/// What looks after the store beside the loop: statements, what is old, what the upstreams say of use.
 fn keep_books(
     config: &Config,
-    journal: &Arc<Journal>,
+    (journal, upstreams): (&Arc<Journal>, &BTreeMap<String, Arc<Upstream>>),
     desk: Desk,
-    early: mpsc::Sender<Early>,
+    to_loop: (mpsc::Sender<Early>, mpsc::Sender<u64>),
     stop: &watch::Receiver<bool>,
-) -> [JoinHandle<()>; 2] {
-    let (its_config, its_journal) = (config.clone(), Arc::clone(journal));
+) -> [JoinHandle<()>; 3] {
+    let its = || (config.clone(), Arc::clone(journal));
+    let (its_config, its_journal) = its();
     let billing = tokio::spawn(billing::run(its_config, its_journal, stop.clone()));
-    let (its_config, its_journal) = (config.clone(), Arc::clone(journal));
-    let retention = retention::run(its_config, its_journal, desk, early, stop.clone());
-    [billing, tokio::spawn(retention)]
+    let (its_config, its_journal) = its();
+    let retention = retention::run(its_config, its_journal, desk, to_loop, stop.clone());
+    let (its_config, its_journal) = its();
+    let zone = its_config.gateway.zone;
+    let reported = reported::run(upstreams.clone(), its_journal, zone, stop.clone());
+    [billing, tokio::spawn(retention), tokio::spawn(reported)]
 }
 
 /// Name of the upstream that is the desk inside; empty for none.
@@ -389,6 +396,7 @@ pub fn snapshot(stored: journal::Snapshot) -> Snapshot {
         }),
         ticket_last: stored.last_ticket,
         received: stored.received,
+        metering: stored.metering,
         alive_at: stored.alive_at,
         restored: stored.restored,
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use metrics::{Counter, counter, gauge};
+use rust_decimal::prelude::ToPrimitive;
 use tokio::sync::broadcast;
 
 use super::load::Load;
@@ -156,6 +157,11 @@ impl Observer {
             if let Write::Ledger(row) = write
                 && row.state == LedgerState::Committed
             {
+                if row.is_measured() {
+                    let level = row.qty.to_f64().unwrap_or_default();
+                    gauge!("faultgate_usage_level", "meter" => row.meter.name()).set(level);
+                    continue;
+                }
                 let qty = u64::try_from(row.qty.trunc().mantissa()).unwrap_or(0);
                 counter!("faultgate_usage_total", "meter" => row.meter.name()).increment(qty);
                 drop(self.stories.send(Story::Metered { meter: row.meter, qty: row.qty }));

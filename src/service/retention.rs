@@ -22,6 +22,7 @@ use crate::io::clock;
 use crate::io::desk::{BookError, Desk};
 use crate::io::journal::{Dated, Journal, Size};
 use crate::io::store::files_bytes;
+use crate::io::upstream::UpstreamConfig;
 
 /// How often the files are measured.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
@@ -66,9 +67,10 @@ pub async fn run(
     config: Config,
     journal: Arc<Journal>,
     desk: Desk,
-    early: mpsc::Sender<Early>,
+    (early, sizes): (mpsc::Sender<Early>, mpsc::Sender<u64>),
     mut stop: watch::Receiver<bool>,
 ) {
+    let is_own = config.upstreams.iter().any(UpstreamConfig::is_own_desk);
     let every = pass_every(config.store.closed_max).to_std();
     let look_every = every.min(LOOK_EVERY);
     let looks = every.as_millis() / look_every.as_millis().max(1);
@@ -90,6 +92,9 @@ pub async fn run(
         }
         wait = look_every;
         let files = keeper.measure_files();
+        if sizes.try_send(files.kept(is_own)).is_err() {
+            tracing::debug!("The size that was measured before is not taken yet.");
+        }
         if before_pass == 0 {
             before_pass = looks;
             if let Err(error) = keeper.pass(clock::now(), files).await {
@@ -112,6 +117,14 @@ struct Each {
 struct Files {
     gateway: u64,
     desk: u64,
+}
+
+impl Files {
+    /// What is kept for tickets: what the desk inside has of them, attachments among it; where tickets go
+    /// elsewhere, what the gateway has of them.
+    fn kept(self, is_own_desk: bool) -> u64 {
+        if is_own_desk { self.desk } else { self.gateway }
+    }
 }
 
 impl Keeper {

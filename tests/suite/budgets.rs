@@ -29,12 +29,21 @@ fn run(folder: &Path, args: &[&str]) -> Output {
 
 /// Five freezers of a site get too warm, one a minute, on a budget of so much.
 fn play(severity: &str, safety: bool, amount: &str) -> Json {
+    play_scoped(severity, safety, amount, "")
+}
+
+fn play_scoped(severity: &str, safety: bool, amount: &str, scope: &str) -> Json {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
-    write("faultgate.toml", "[gateway]\nrules = [\"rule.toml\"]\nplan = \"plan.toml\"\n");
+    write(
+        "faultgate.toml",
+        "[gateway]\nid = \"sh-01\"\nrules = [\"rule.toml\"]\nplan = \"plan.toml\"\n",
+    );
     write("rule.toml", &RULE.replace("SEVERITY", severity).replace("SAFETY", &safety.to_string()));
     write("plan.toml", PLAN);
-    write("budgets.toml", &format!("[[budget]]\nid = \"all\"\namount = \"{amount}\"\n"));
+    let budget =
+        format!("[[budget]]\nid = \"all\"\namount = \"{amount}\"\nscope = {{ {scope} }}\n");
+    write("budgets.toml", &budget);
     let mut recording = String::new();
     for device in 1..=5 {
         recording.push_str(&format!(
@@ -61,6 +70,14 @@ fn a_budget_opens_what_it_pays_for_and_holds_the_rest() {
     // The first week is not forecast: two are paid for, and nothing is left for a third one.
     assert_eq!(held(&outcome), ["-", "-", "budget", "budget", "budget"]);
     assert_eq!(outcome["cost"][0]["total"], "2.40");
+}
+
+#[test]
+fn a_budget_of_a_fleet_bounds_the_gateways_that_it_names_and_no_other() {
+    let outcome = play_scoped("major", false, "2.40", "gateway = \"sh-*\"");
+    assert_eq!(held(&outcome), ["-", "-", "budget", "budget", "budget"]);
+    let outcome = play_scoped("major", false, "2.40", "gateway = \"bj-*\"");
+    assert_eq!(held(&outcome), ["-", "-", "-", "-", "-"]);
 }
 
 #[test]

@@ -120,7 +120,7 @@ async fn the_oldest_of_a_long_history_goes() {
     let (_, ticket) = send(request(Method::GET, &gateway.http, "tickets/1")).await;
     let history = ticket["history"].as_array().expect("a list");
     let first = history[0]["text"].as_str().expect("text");
-    assert_eq!((history.len(), &first[..2]), (42, "04"));
+    assert!(history.len() == 42 && first.starts_with("04"), "{} entries", history.len());
 }
 
 #[tokio::test(flavor = "multi_thread")]

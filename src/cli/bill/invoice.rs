@@ -30,13 +30,25 @@ pub struct Args {
     format: Print,
 }
 
+/// Language of words.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
-enum Tongue {
+pub enum Tongue {
     /// English
     En,
     /// 中文
     #[value(name = "zh-CN", alias = "zh")]
     Zh,
+}
+
+impl Tongue {
+    /// The language, that of the configuration where none is asked for.
+    pub fn or(asked: Option<Tongue>, default: Language) -> Language {
+        match asked {
+            Some(Tongue::En) => Language::English,
+            Some(Tongue::Zh) => Language::Chinese,
+            None => default,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -55,11 +67,7 @@ enum Print {
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let accounts = args.from.open(globals)?;
     let statement = statement(&accounts, args)?;
-    let language = match args.language {
-        Some(Tongue::En) => Language::English,
-        Some(Tongue::Zh) => Language::Chinese,
-        None => accounts.config.gateway.language,
-    };
+    let language = Tongue::or(args.language, accounts.config.gateway.language);
     match args.format {
         Print::Text => print!("{}", billing::text(&statement, language, table)),
         Print::Json => println!("{}", serde_json::to_string_pretty(&statement)?),

@@ -2,6 +2,7 @@
 
 mod invoice;
 mod questions;
+mod usage;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ enum Verb {
     Invoice(invoice::Args),
     /// Close every period that is over, of a gateway that does not run
     Close(super::books::From),
+    /// What was used in a period, beside what the upstreams say of it
+    Usage(usage::Args),
     /// Where the current period will end
     Forecast(questions::ForecastArgs),
     /// Who pays which part of a period
@@ -75,6 +78,7 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
         Verb::Rate { plan, usage, explain, format } => print_rate(plan, usage, *explain, *format),
         Verb::Invoice(args) => invoice::run(args, globals),
         Verb::Close(from) => invoice::close(from, globals),
+        Verb::Usage(args) => usage::run(args, globals),
         Verb::Forecast(args) => questions::forecast(args, globals),
         Verb::Chargeback(args) => questions::chargeback(args, globals),
         Verb::Reconcile(args) => questions::reconcile(args, globals),

@@ -12,6 +12,7 @@ use super::super::console::{cut, table};
 use super::super::{Format, Globals, backtest};
 use crate::config::files;
 use crate::engine::billing::{self, By, Offer, Scenario, Tally, calendar, read_invoice};
+use crate::engine::guard::Budget;
 use crate::engine::rating::{ActivePlan, Plan, Usage, rate};
 use crate::engine::types::document::Word;
 use crate::engine::types::ledger::LedgerRow;
@@ -161,7 +162,9 @@ pub fn forecast(args: &ForecastArgs, globals: &Globals) -> anyhow::Result<ExitCo
 fn whole_budget(accounts: &Accounts) -> Option<Decimal> {
     let config = &accounts.config;
     let policy = backtest::read_policy(config, &config.gateway.rules).ok()?;
-    policy.budgets.into_iter().find(|budget| budget.scope.is_whole()).map(|budget| budget.amount)
+    let gateway = config.gateway.id.as_str();
+    let whole = |budget: &&Budget| budget.scope.is_whole() && budget.scope.is_on(gateway);
+    policy.budgets.iter().find(whole).map(|budget| budget.amount)
 }
 
 /// Who pays which part of a period.

@@ -96,6 +96,7 @@ const BUDGET: &[Key] = &[
 ];
 
 const SCOPE: &[Key] = &[
+    key("gateway", Kind::Text, "Gateway, by its id", "网关标识"),
     key("customer", Kind::Text, "Customer", "客户"),
     key("site", Kind::Text, "Site", "站点"),
     key("region", Kind::Text, "Region", "区域"),

@@ -60,7 +60,7 @@ id = "freezer"
 params = { high = 5 }
 [[budget]]
 id = "all"
-scope = { site = "s*" }
+scope = { gateway = "sh-*", site = "s*" }
 amount = "3000.00"
 thresholds = { amber = 60 }
 [quantities]

@@ -93,7 +93,9 @@ pub fn chargeback(
     rows: impl Iterator<Item = LedgerRow>,
 ) -> Vec<Share> {
     let mut used: BTreeMap<String, BTreeMap<Meter, Decimal>> = BTreeMap::new();
-    for row in rows.filter(|row| !row.committed().is_zero()) {
+    // What was measured of the gateway as a whole is nobody's: its lines are divided like those that are
+    // paid whatever is used.
+    for row in rows.filter(|row| !row.committed().is_zero() && !row.is_measured()) {
         let meters = used.entry(by.of(&row).to_owned()).or_default();
         *meters.entry(row.meter).or_default() += row.committed();
     }
@@ -107,7 +109,8 @@ pub fn chargeback(
             id == line.id || id.strip_prefix(&line.id).is_some_and(|rest| rest.starts_with('.'))
         });
         let source = line.and_then(|line| line.pricing.source())?;
-        Meter::ALL.into_iter().find(|meter| meter.name() == source)
+        let meter = Meter::ALL.into_iter().find(|meter| meter.name() == source)?;
+        (!meter.is_measured()).then_some(meter)
     };
     let mut add = |amount: Decimal, weights: &[Decimal]| {
         let parts = split(amount, weights, plan.minor_units);

@@ -8,7 +8,7 @@ use rust_decimal::Decimal;
 use serde::Serialize;
 
 use crate::engine::rating::ActivePlan;
-use crate::engine::types::ledger::{LedgerRow, Meter};
+use crate::engine::types::ledger::{Aggregation, LedgerRow, Meter};
 use crate::engine::types::period::Period;
 use crate::engine::types::tariff::{Quantities, Share, Tariff};
 use crate::engine::types::time::Timestamp;
@@ -81,6 +81,13 @@ pub fn forecast(
     let mut history = History::default();
     let (mut used, mut first) = (Quantities::ZERO, now);
     for row in rows.filter(|row| !row.committed().is_zero() && row.time < now) {
+        if row.meter.aggregation() == Aggregation::Max {
+            // The most at a time stays what it is: it does not grow with the time.
+            if period.contains(row.time) {
+                used[row.meter] = used[row.meter].max(row.qty);
+            }
+            continue;
+        }
         let local = row.time.to_chrono().with_timezone(&zone);
         let day = history.days.entry(local.date_naive()).or_default();
         day[row.meter] += row.qty;
@@ -147,7 +154,8 @@ fn linear(history: &History, period: &Period, now: Timestamp, used: &Quantities)
         let all: Decimal = history.days.values().map(|day| day[meter]).sum();
         let linear = quantity * whole / elapsed;
         let recent = quantity + all / days * rest;
-        end[meter] = (if young { recent } else { linear }).round();
+        let grown = if young { recent } else { linear }.round_dp(meter.places());
+        end[meter] = if meter.aggregation() == Aggregation::Max { quantity } else { grown };
     }
     end
 }
@@ -186,7 +194,7 @@ impl History {
         }
         let mut end = *used;
         for (meter, quantity) in rest.iter() {
-            end[meter] = (end[meter] + quantity / weeks).round();
+            end[meter] = (end[meter] + quantity / weeks).round_dp(meter.places());
         }
         end
     }

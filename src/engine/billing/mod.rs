@@ -3,6 +3,7 @@
 //! It stands on [`super::rating`] and on rows of the ledger, and reads neither disk nor clock: every
 //! figure is a function of the plan and of the rows, so that anybody can work it out again.
 
+mod beside;
 mod change;
 mod chargeback;
 mod compare;
@@ -14,6 +15,7 @@ mod reconcile;
 mod statement;
 mod tally;
 
+pub use beside::{Beside, Counter, beside, beside_text};
 pub use change::{Preview, preview};
 pub use chargeback::{By, Share, chargeback, split};
 pub use compare::{Comparison, Offer, Ranked, Scenario, compare};

@@ -113,7 +113,9 @@ impl Tally {
     pub fn usage(&self, active: &ActivePlan) -> Usage {
         let mut usage = active.told().clone();
         usage.set("days_in_period", Decimal::from(self.period.days));
-        for meter in self.meters.keys() {
+        // What the operators tell of a meter that is measured, a contract perhaps, counts instead.
+        let told = |meter: &Meter| !active.told().quantity(meter.name()).is_zero();
+        for meter in self.meters.keys().filter(|meter| !(meter.is_measured() && told(meter))) {
             usage.set(meter.name(), self.quantity(*meter));
         }
         usage

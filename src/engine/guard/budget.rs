@@ -58,6 +58,8 @@ impl Default for Thresholds {
 /// Patterns of what a budget bounds; an empty one matches everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Scope {
+    /// Gateway: budgets that a fleet shares name those that they are for.
+    pub gateway: Option<String>,
     /// Customer.
     pub customer: Option<String>,
     /// Site.
@@ -111,9 +113,15 @@ impl Scope {
             && fits(&self.rule, spender.rule)
     }
 
-    /// True when it bounds the whole gateway.
+    /// True when it bounds something of the gateway of this id.
+    pub fn is_on(&self, gateway: &str) -> bool {
+        self.gateway.as_ref().is_none_or(|pattern| glob::matches(pattern, gateway))
+    }
+
+    /// True when it bounds the whole of each gateway that it is for.
     pub fn is_whole(&self) -> bool {
-        *self == Scope::default()
+        let Scope { gateway: _, customer, site, region, device_class, rule } = self;
+        [customer, site, region, device_class, rule].into_iter().all(Option::is_none)
     }
 }
 
@@ -163,6 +171,7 @@ fn money(table: &Table<'_>, key: &'static str) -> Option<Decimal> {
 
 fn read_scope(table: &Table<'_>) -> Option<Scope> {
     Some(Scope {
+        gateway: table.optional("gateway"),
         customer: table.optional("customer"),
         site: table.optional("site"),
         region: table.optional("region"),

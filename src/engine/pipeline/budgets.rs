@@ -38,7 +38,9 @@ impl Engine {
         let tariff = self.policy.plan.clone().map(|plan| Arc::new(plan) as Arc<dyn Tariff>);
         let zone = self.policy.plan.as_ref().and_then(|plan| plan.plan().period);
         let zone = zone.map_or(self.settings.zone, |calendar| calendar.zone);
-        self.guard = Guard::new(self.policy.budgets.clone(), tariff, zone, now);
+        let budgets = self.policy.budgets.iter();
+        let ours = budgets.filter(|budget| budget.scope.is_on(&self.settings.gateway));
+        self.guard = Guard::new(ours.cloned().collect(), tariff, zone, now);
         self.set_period_timer();
     }
 
@@ -63,7 +65,7 @@ impl Engine {
             if let Some(ticket) = self.tickets.get(&job.key.ticket) {
                 // Only what they set aside matters: they are in the ledger already.
                 let mut aside = LedgerEnd::default();
-                open.extend(guard::reserve(&mut aside, now, job, &self.account(ticket)));
+                open.extend(guard::set_aside(&mut aside, now, job, &self.account(ticket)));
             }
         }
         self.guard.restore(open.into_iter());
@@ -146,7 +148,8 @@ impl Engine {
         }
         let spender = Spender::of(facts, &spec.id);
         let rung = self.guard.rung(spender).unwrap_or_default();
-        let admission = self.guard.admission(spender, &entering(placement));
+        let admission =
+            self.guard.admission(spender, &entering(placement, self.allowance(upstream)));
         // A ticket that is there is reopened on any rung, while there is money for it.
         let is_reopened = matches!(placement, Placement::Reopen(_));
         if (rung == Rung::Green || is_reopened) && admission == Admission::Ordinary {

@@ -20,10 +20,12 @@ mod evaluation;
 mod evidence;
 mod flaps;
 mod follow_ups;
+mod funds;
 mod grouping;
 mod incidents;
 mod lanes;
 mod looks;
+mod metering;
 mod near_miss;
 mod paths;
 mod peers;
@@ -57,6 +59,7 @@ use super::types::alarm::{AlarmId, AlarmRecord};
 use super::types::decision::Rejection;
 use super::types::effect::Effects;
 use super::types::input::Input;
+use super::types::job::Allowance;
 use super::types::message::Message;
 use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::restored::Restored;
@@ -64,6 +67,7 @@ use super::types::text::Language;
 use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
 use grouping::Grouping;
+use metering::Measuring;
 use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
@@ -83,6 +87,8 @@ pub use retention::{EARLY_MIN, GoneEarly, pass_every};
 /// What of the configuration the engine depends on.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// Id of the gateway.
+    pub gateway: String,
     /// Language of tickets.
     pub language: Language,
     /// Zone of the times in tickets.
@@ -93,6 +99,8 @@ pub struct Settings {
     pub storm: StormPolicy,
     /// Longest time for which an alarm may be shelved.
     pub shelve_max: TimeSpan,
+    /// Requests that an attempt may make at first, by upstream; one where nothing is said.
+    pub allowances: BTreeMap<String, Allowance>,
     /// Calls that may be under way at a time, by upstream.
     pub in_flight_max: BTreeMap<String, usize>,
     /// Samples that are older than the newest by less than this are placed by their time; older
@@ -140,6 +148,7 @@ pub struct Engine {
     backlog: Backlog,
     ledger: LedgerEnd,
     guard: Guard,
+    measuring: Measuring,
     ticket_last: u64,
     timers: BTreeSet<(Timestamp, Timer)>,
     /// The timer that is set for each ladder.
@@ -187,6 +196,8 @@ enum Timer {
     Confirm,
     /// What is over for long may go.
     Retention,
+    /// A stretch of time ends in which something is measured.
+    Measuring,
 }
 
 impl Engine {
@@ -216,6 +227,7 @@ impl Engine {
             backlog: Backlog::default(),
             ledger: LedgerEnd::default(),
             guard: Guard::default(),
+            measuring: Measuring::default(),
             ticket_last: 0,
             timers: BTreeSet::new(),
             ladder_timers: BTreeMap::new(),
@@ -267,6 +279,7 @@ impl Engine {
             Input::Ticket { id, status, signature } => {
                 self.take_ticket(now, id, status, &signature, effects);
             }
+            Input::Measured { kept_bytes } => self.take_measured(now, kept_bytes, effects),
             Input::Path { source, up } => self.take_path(now, source, up, effects),
         }
         self.look_at_askers(now, effects);
@@ -356,6 +369,8 @@ impl Engine {
                 Timer::Period => self.begin_period(now, effects),
                 Timer::Confirm => self.confirm_restored(now, effects),
                 Timer::Retention => self.fire_retention(now, effects),
+                // What is heard from this instant on belongs to the next stretch.
+                Timer::Measuring => self.measure(now, at, effects),
             }
         }
     }

@@ -135,6 +135,7 @@ impl Engine {
     }
 
     fn audit(&mut self, act: &str, subject: String, signature: &Signature, effects: &mut Effects) {
+        self.measuring.note_person(&signature.by);
         let record = AuditRecord { act: act.to_owned(), subject, signature: signature.clone() };
         effects.writes.push(Write::Audit(Box::new(record)));
     }

@@ -1,6 +1,7 @@
 //! A restart: the state is rebuilt in full from what was stored.
 
 use super::devices::Alarm;
+use super::metering::Measuring;
 use super::redelivery::Redelivery;
 use super::{Engine, Settings, Timer};
 use crate::engine::guard::LedgerEnd;
@@ -9,6 +10,7 @@ use crate::engine::types::alarm::{AlarmRecord, AlarmState};
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::JobRecord;
+use crate::engine::types::metering::Metering;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
@@ -34,6 +36,8 @@ pub struct Snapshot {
     pub received: Vec<(String, Vec<u64>)>,
     /// When the gateway was last known to run; `None` on the first start.
     pub alive_at: Option<Timestamp>,
+    /// What is measured and has no row of the ledger yet.
+    pub metering: Metering,
     /// From when all of it is, where it was put back from a backup.
     pub restored: Option<Restored>,
 }
@@ -60,6 +64,10 @@ impl Engine {
         engine.restored = stored.restored.filter(|_| !seeded::has(Bug::RestoreUnknown));
         engine.redelivery = Redelivery::restore(stored.received);
         engine.ledger = stored.ledger;
+        engine.measuring = Measuring::restore(stored.metering);
+        if engine.measuring.has_open() {
+            engine.timers.insert((now, Timer::Measuring));
+        }
         engine.guard.set_blind(true);
         engine.ticket_last = stored.ticket_last;
         for facts in stored.devices {
@@ -81,7 +89,7 @@ impl Engine {
             engine.tickets.insert(ticket.id, ticket);
         }
         for job in stored.jobs {
-            engine.outbox.restore(now, job, engine.restored.is_some());
+            engine.restore_job(now, job, effects);
         }
         for record in stored.alarms {
             engine.restore_alarm(record, resume, now, effects);

@@ -49,7 +49,12 @@ impl ActivePlan {
     fn usage(&self, quantities: &Quantities, days: u32) -> Usage {
         let mut usage = self.told.clone();
         usage.set("days_in_period", Decimal::from(days));
-        for (meter, quantity) in quantities.iter().filter(|(_, quantity)| !quantity.is_zero()) {
+        // What the operators tell of a meter that is measured counts instead.
+        let counts = |(meter, quantity): &(Meter, Decimal)| {
+            let is_told = meter.is_measured() && !self.told.quantity(meter.name()).is_zero();
+            !quantity.is_zero() && !is_told
+        };
+        for (meter, quantity) in quantities.iter().filter(counts) {
             usage.set(meter.name(), quantity);
         }
         usage

@@ -8,6 +8,7 @@ use super::digest::DigestLine;
 use super::job::{Call, JobKey, JobRecord};
 use super::ledger::LedgerRow;
 use super::message::Publication;
+use super::metering::Metering;
 use super::ticket::{TicketId, TicketRecord};
 use super::time::Timestamp;
 
@@ -41,6 +42,8 @@ pub enum Write {
         /// Hashes, oldest first.
         newest: Vec<u64>,
     },
+    /// Put what is measured and has no row of the ledger yet.
+    Metering(Box<Metering>),
     /// Put a device that was first seen or changed its place.
     Device(Box<DeviceFacts>),
 }

@@ -42,6 +42,11 @@ pub enum Input {
         /// Who is named in the upstream, and which one.
         signature: Signature,
     },
+    /// The shell has measured what it knows the size of.
+    Measured {
+        /// Bytes that are kept for tickets: see `docs/billing.md`.
+        kept_bytes: u64,
+    },
     /// The path to the devices of a source was lost or is back.
     Path {
         /// Index of the source.

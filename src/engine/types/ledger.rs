@@ -67,6 +67,23 @@ impl Meter {
         }
     }
 
+    /// True for what is measured over time rather than counted.
+    pub fn is_measured(self) -> bool {
+        match self {
+            Meter::StorageGbDay | Meter::DevicePeak | Meter::UserPeak => true,
+            Meter::TicketCreated
+            | Meter::TicketEscalated
+            | Meter::ServiceVisit
+            | Meter::ApiCall
+            | Meter::MessageSent => false,
+        }
+    }
+
+    /// Decimal places of a quantity that is worked out: whole ones, but for gigabytes.
+    pub fn places(self) -> u32 {
+        if self == Meter::StorageGbDay { 3 } else { 0 }
+    }
+
     /// How movements become a quantity, where the plan does not say.
     pub fn aggregation(self) -> Aggregation {
         match self {
@@ -77,6 +94,20 @@ impl Meter {
             | Meter::MessageSent
             | Meter::StorageGbDay => Aggregation::Sum,
             Meter::DevicePeak | Meter::UserPeak => Aggregation::Max,
+        }
+    }
+}
+
+impl Aggregation {
+    /// What a quantity comes to with one more row, where rows are added up or only the greatest counts.
+    pub fn add(self, so_far: Decimal, row: Decimal) -> Decimal {
+        match self {
+            Aggregation::Max => so_far.max(row),
+            Aggregation::Count
+            | Aggregation::Sum
+            | Aggregation::Unique
+            | Aggregation::TimeWeighted
+            | Aggregation::Latest => so_far + row,
         }
     }
 }
@@ -201,6 +232,11 @@ impl LedgerRow {
             LedgerState::Committed => self.qty,
             LedgerState::Reserved | LedgerState::Released | LedgerState::Ambiguous => Decimal::ZERO,
         }
+    }
+
+    /// True for what was measured of the gateway as a whole: it belongs to no ticket.
+    pub fn is_measured(&self) -> bool {
+        self.ticket == TicketId(0)
     }
 
     /// Closes the chain over this row: sets `prev_hash` and `hash`.

@@ -14,17 +14,20 @@ pub enum Dated {
     Act,
     /// Lines of the digest.
     Digest,
+    /// What upstreams said of use.
+    Reported,
 }
 
 impl Dated {
-    /// Both.
-    pub const ALL: [Dated; 2] = [Dated::Act, Dated::Digest];
+    /// Every kind.
+    pub const ALL: [Dated; 3] = [Dated::Act, Dated::Digest, Dated::Reported];
 
     /// The word in metrics.
     pub fn word(self) -> &'static str {
         match self {
             Dated::Act => "act",
             Dated::Digest => "digest",
+            Dated::Reported => "reported",
         }
     }
 
@@ -32,6 +35,7 @@ impl Dated {
         match self {
             Dated::Act => "u/",
             Dated::Digest => "n/",
+            Dated::Reported => "x/",
         }
     }
 }
@@ -127,6 +131,7 @@ fn kind(key: &[u8]) -> &'static str {
         Some(b'p') => "statements",
         Some(b'u') => "acts",
         Some(b'n') => "digest",
+        Some(b'x') => "reported",
         Some(b'q') => "quarantine",
         _ => "other",
     }

@@ -255,7 +255,7 @@ impl Store {
         from: &[u8],
     ) -> Result<(Vec<Record>, Option<Vec<u8>>), StoreError> {
         let pending = self.shared.pending();
-        let mut page = BTreeMap::new();
+        let mut page: Vec<Record> = Vec::with_capacity(SCAN_PAGE);
         let mut last = None;
         self.read(|db| {
             for found in db.range(from.to_vec()..) {
@@ -264,7 +264,7 @@ impl Store {
                     break;
                 }
                 if let Some(value) = assemble(db, &key, &record)? {
-                    page.insert(key.to_vec(), value);
+                    page.push((key.to_vec(), value));
                 }
                 if page.len() == SCAN_PAGE {
                     last = Some(key.to_vec());
@@ -275,6 +275,10 @@ impl Store {
         })?;
         let next = last.map(|last| [last.as_slice(), &[0]].concat());
         let newer = pending.range(from, next.as_deref());
+        if newer.is_empty() {
+            return Ok((page, next));
+        }
+        let mut page: BTreeMap<_, _> = page.into_iter().collect();
         for (key, value) in newer.into_iter().take_while(|(key, _)| key.starts_with(prefix)) {
             match value {
                 Some(value) => page.insert(key.to_vec(), value.to_vec()),

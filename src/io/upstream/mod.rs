@@ -12,6 +12,7 @@ mod http_api;
 mod reported;
 mod wire;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -22,12 +23,14 @@ pub use config::{Kind, Rate, UpstreamConfig};
 pub use hooks::router as hooks;
 pub use http::ConnectError;
 pub use http_api::{Api, Finding, HookAnswer, Hooked, Op, Watch, words};
+pub use reported::Told;
 pub use wire::{Request, Response, UnderWay, Wire, WireError, plain_client};
 
 use config::own_url;
 use desk::DeskClient;
 use http::{Attempt, Http};
 use http_api::HttpApi;
+use reported::Counters;
 use wire::Network;
 
 /// One ticket system.
@@ -35,6 +38,7 @@ use wire::Network;
 pub struct Upstream {
     name: String,
     kind: Connector,
+    counters: Counters,
 }
 
 #[derive(Debug)]
@@ -63,7 +67,9 @@ impl Upstream {
         // Any other kind says in its file how the token goes.
         let scheme = matches!(config.kind, Kind::Desk).then_some("Bearer ");
         let own = own_url(own);
-        Upstream::over(Arc::new(Network::new(config, scheme)?), config, &own)
+        let counters = Counters::default();
+        let wire = Arc::new(Network::new(config, scheme, counters.clone())?);
+        Ok(Upstream { counters, ..Upstream::over(wire, config, &own)? })
     }
 
     /// A ticket system that is reached over `wire`; `own` is the address of this gateway's own
@@ -84,12 +90,17 @@ impl Upstream {
             }
             Kind::Http(api) => Connector::Http(Box::new(HttpApi::new(wire, config, api)?)),
         };
-        Ok(Upstream { name: config.name.clone(), kind })
+        Ok(Upstream { name: config.name.clone(), kind, counters: Counters::default() })
     }
 
     /// Name in the configuration.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it said of use since the last time that it was asked, by header.
+    pub fn take_reported(&self) -> BTreeMap<String, Told> {
+        self.counters.take()
     }
 
     /// Whether a create that was lost on the way could be looked up.
@@ -137,7 +148,7 @@ impl Upstream {
 
     /// Makes one attempt at a call.
     pub async fn perform(&self, call: &Call) -> Delivered {
-        let mut attempt = Attempt::default();
+        let mut attempt = Attempt::within(call.requests_max);
         let ended = match &self.kind {
             Connector::Desk(desk) => desk.perform(call, &mut attempt).await,
             Connector::Http(api) => api.perform(call, &mut attempt).await,
@@ -146,7 +157,17 @@ impl Upstream {
             Ok(outcome) => outcome,
             Err(outcome) => attempt.end(outcome),
         };
-        Delivered { key: call.key, attempt: call.attempt, requests: attempt.requests, outcome }
+        let outcome = match outcome {
+            // The upstream is well.
+            Outcome::Later { reason, after } if attempt.is_short => Outcome::Held { reason, after },
+            other @ (Outcome::Done { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Later { .. }
+            | Outcome::Held { .. }
+            | Outcome::Unknown { .. }) => other,
+        };
+        let Attempt { requests, is_short, .. } = attempt;
+        Delivered { key: call.key, attempt: call.attempt, requests, is_short, outcome }
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 
 use super::config::UpstreamConfig;
 use super::http::ConnectError;
+use super::reported::Counters;
 
 use crate::io::clock;
 
@@ -100,11 +101,16 @@ pub trait Wire: fmt::Debug + Send + Sync {
 #[derive(Clone, Debug)]
 pub(super) struct Network {
     client: Client,
+    counters: Counters,
 }
 
 impl Network {
     /// With the upstream's token after `scheme`; without one the token is sent some other way.
-    pub fn new(config: &UpstreamConfig, scheme: Option<&str>) -> Result<Network, ConnectError> {
+    pub fn new(
+        config: &UpstreamConfig,
+        scheme: Option<&str>,
+        counters: Counters,
+    ) -> Result<Network, ConnectError> {
         let mut headers = HeaderMap::new();
         if let (Some(token), Some(scheme)) = (&config.token, scheme) {
             let value = format!("{scheme}{}", token.resolve()?);
@@ -112,7 +118,7 @@ impl Network {
             value.set_sensitive(true);
             headers.insert(reqwest::header::AUTHORIZATION, value);
         }
-        Ok(Network { client: client(headers, config.max_in_flight)? })
+        Ok(Network { client: client(headers, config.max_in_flight)?, counters })
     }
 
     async fn exchange(&self, request: Request) -> Result<Response, WireError> {
@@ -140,7 +146,7 @@ impl Network {
             if unsent { WireError::NotSent(chain(&error)) } else { WireError::Lost(chain(&error)) }
         })?;
         let host = response.url().host_str().unwrap_or_default();
-        super::reported::note(host, response.headers());
+        self.counters.note(host, response.headers());
         let headers = response.headers().iter().filter_map(|(name, value)| {
             value.to_str().ok().map(|value| (name.as_str().to_owned(), value.to_owned()))
         });

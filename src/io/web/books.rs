@@ -26,6 +26,7 @@ pub fn router(journal: Arc<Journal>, asker: Asker) -> Router {
     Router::new()
         .route("/api/v1/ledger", get(ledger))
         .route("/api/v1/statements", get(statements))
+        .route("/api/v1/usage/reported", get(reported))
         .route("/api/v1/ledger/{sequence}/take-back", post(take_back))
         .with_state(Served { journal, asker })
 }
@@ -125,6 +126,16 @@ fn page(journal: &Journal, asked: &From) -> Result<Vec<u8>, StoreError> {
 async fn statements(State(journal): State<Arc<Journal>>) -> Response {
     match tokio::task::spawn_blocking(move || journal.statements()).await {
         Ok(Ok(statements)) => Json(json!({ "statements": statements })).into_response(),
+        Ok(Err(error)) => refuse(&error.to_string()),
+        Err(error) => refuse(&error.to_string()),
+    }
+}
+
+/// What the upstreams said of use, a record a day and counter.
+async fn reported(State(journal): State<Arc<Journal>>, Query(asked): Query<From>) -> Response {
+    let since = asked.since.unwrap_or(Timestamp::EPOCH);
+    match tokio::task::spawn_blocking(move || journal.reported(since)).await {
+        Ok(Ok(reported)) => Json(json!({ "reported": reported })).into_response(),
         Ok(Err(error)) => refuse(&error.to_string()),
         Err(error) => refuse(&error.to_string()),
     }

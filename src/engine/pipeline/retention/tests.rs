@@ -34,11 +34,13 @@ fn days_ago(days: i64) -> Timestamp {
 
 fn settings() -> Settings {
     Settings {
+        gateway: "sh-01".to_owned(),
         language: Language::English,
         zone: chrono_tz::Tz::UTC,
         upstream: "desk".to_owned(),
         storm: Default::default(),
         shelve_max: TimeSpan::from_secs(DAY),
+        allowances: BTreeMap::new(),
         in_flight_max: BTreeMap::new(),
         lateness: TimeSpan::from_secs(10),
         restart_grace: TimeSpan::ZERO,
@@ -91,6 +93,7 @@ fn job(ticket: u64, state: JobState) -> JobRecord {
         created_at: days_ago(900),
         action: Action::Resolve { text: String::new() },
         state,
+        funds: Default::default(),
     }
 }
 
@@ -154,6 +157,7 @@ fn pass(engine: &mut Engine, seconds: i64) -> Vec<u64> {
         | Write::Ledger(_)
         | Write::Alive(_)
         | Write::Received { .. }
+        | Write::Metering(_)
         | Write::Device(_) => None,
     });
     gone.collect()
