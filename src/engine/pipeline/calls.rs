@@ -117,7 +117,8 @@ impl Engine {
         let action = job.action.word();
         self.book(now, rows, effects);
         if let Fate::Again(job, until) = &mut fate {
-            *until = self.fund_next(now, &ticket, job, (*until, delivered), effects);
+            let when = (*until, delivered.is_short);
+            *until = self.fund_next(now, &ticket, job, when, effects);
         }
         let event = match (&fate, &delivered.outcome) {
             (

@@ -7,7 +7,7 @@ use super::follow_ups::LOOK_AGAIN;
 use crate::engine::guard;
 use crate::engine::types::decision::{Decision, TicketEvent};
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::job::{Allowance, Delivered, JobRecord, JobState, Owed};
+use crate::engine::types::job::{Allowance, JobRecord, JobState, Owed};
 use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::Timestamp;
 
@@ -33,43 +33,28 @@ impl Engine {
         if !self.pays(ticket, &guard::owed(job)) {
             return false;
         }
-        self.set_aside(now, ticket, job, effects);
-        true
-    }
-
-    fn set_aside(
-        &mut self,
-        now: Timestamp,
-        ticket: &TicketRecord,
-        job: &mut JobRecord,
-        effects: &mut Effects,
-    ) {
         let account = self.account(ticket);
         let rows = guard::reserve(&mut self.ledger, now, job, &account);
         job.funds.owed = Owed::Nothing;
         self.book(now, rows, effects);
+        true
     }
 
-    /// Asks for the next attempt of a job; when it is tried again. One that has ended for want of requests
-    /// may make twice as many. One that has made none leaves what was set aside for it to the next: what
-    /// was admitted does not lose its money to others because its upstream could not be reached.
+    /// Asks for the next attempt of a job. One that has ended for want of requests may make twice as
+    /// many. When it is tried again.
     pub(super) fn fund_next(
         &mut self,
         now: Timestamp,
         ticket: &TicketRecord,
         job: &mut JobRecord,
-        (until, delivered): (Timestamp, &Delivered),
+        (until, is_short): (Timestamp, bool),
         effects: &mut Effects,
     ) -> Timestamp {
-        if delivered.is_short {
+        if is_short {
             job.funds.calls = job.funds.calls.max(1).saturating_mul(2).min(CALLS_MAX);
         }
         job.funds.owed = Owed::Calls;
-        let is_kept = delivered.requests == 0 && !delivered.is_short;
-        if is_kept {
-            self.set_aside(now, ticket, job, effects);
-        }
-        let is_paid = is_kept || self.fund(now, ticket, job, effects);
+        let is_paid = self.fund(now, ticket, job, effects);
         let until = if is_paid { until } else { until.max(now + LOOK_AGAIN) };
         if !is_paid {
             put_off(job, until);
