@@ -44,7 +44,6 @@ fn job(ticket: u64, number: u32) -> JobRecord {
             sent: false,
             reason: "timed out".into(),
         },
-        funds: Default::default(),
     }
 }
 

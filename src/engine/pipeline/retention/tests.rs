@@ -40,7 +40,6 @@ fn settings() -> Settings {
         upstream: "desk".to_owned(),
         storm: Default::default(),
         shelve_max: TimeSpan::from_secs(DAY),
-        allowances: BTreeMap::new(),
         in_flight_max: BTreeMap::new(),
         lateness: TimeSpan::from_secs(10),
         restart_grace: TimeSpan::ZERO,
@@ -93,7 +92,6 @@ fn job(ticket: u64, state: JobState) -> JobRecord {
         created_at: days_ago(900),
         action: Action::Resolve { text: String::new() },
         state,
-        funds: Default::default(),
     }
 }
 
