@@ -18,6 +18,7 @@ use crate::engine::rating::{self, Plan};
 use crate::engine::types::diagnostic::{Diagnostic, Level, Report, Source};
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::period::Calendar;
+use crate::engine::types::text::Language;
 use crate::io::clock;
 
 /// Widest cell that says what a rule keeps.
@@ -99,7 +100,9 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     for source in read {
         if policy::is_plan(&source) && !in_force {
             let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
-            warn_unbounded(plan.as_ref(), Place { source: &source, report: &report });
+            let place = Place { source: &source, report: &report };
+            warn_unbounded(plan.as_ref(), place);
+            warn_notice(plan.as_ref(), loaded.config.as_ref(), place);
             sources.push(source);
         } else {
             rules.push(source);
@@ -109,12 +112,11 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
     let policy = policy::compile(&rules, &names, &report);
     let yields = loaded.config.as_ref().and_then(config::Config::yields);
-    if let Some(policy) = policy.as_ref().filter(|policy| policy.budgets.is_empty()) {
-        let source = rules.iter().find(|source| policy::is_plan(source));
+    if let (Some(policy), Some(source)) = (&policy, rules.iter().find(|s| policy::is_plan(s))) {
+        let place = Place { source, report: &report };
         let plan = policy.plan.as_ref().map(|active| active.plan());
-        if let Some(source) = source {
-            warn_unbounded(plan, Place { source, report: &report });
-        }
+        warn_unbounded(plan.filter(|_| policy.budgets.is_empty()), place);
+        warn_notice(plan, loaded.config.as_ref(), place);
     }
     if policy.is_some() {
         detect::lint(&rules, yields.as_ref(), &report);
@@ -139,6 +141,18 @@ fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
         "put it in force with `[gateway] plan` and bound it with a `[[budget]]` in budgets.toml";
     let head = place.source.text.find("[plan]").unwrap_or(0);
     place.warning(head..head + "[plan]".len(), "unbounded-price", message, hint);
+}
+
+/// The term of a plan ends soon.
+fn warn_notice(plan: Option<&Plan>, config: Option<&config::Config>, place: Place<'_>) {
+    let zone = config.map_or(chrono_tz::Tz::UTC, |config| config.gateway.zone);
+    let language = config.map_or(Language::English, |config| config.gateway.language);
+    let due = plan.and_then(|plan| rating::notice_due(plan, zone, clock::now()));
+    if let Some(due) = due {
+        let head = place.source.text.find("[plan.term]").unwrap_or(0);
+        let span = head..head + "[plan.term]".len();
+        place.warning(span, "notice-due", due.text(language), due.remedy(language));
+    }
 }
 
 /// What the budgets of the whole gateway pay for, from nothing on.

@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 use super::books::Opened;
 use super::{Format, Globals, ledger, remote};
 use crate::config::{self, Config, rules};
+use crate::engine::rating::{ActivePlan, notice_due};
 use crate::engine::types::diagnostic::{Diagnostic, Level, Report};
 use crate::engine::types::question::Question;
 use crate::engine::types::time::TimeSpan;
@@ -90,7 +91,8 @@ impl Findings {
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let mut told = Findings::default();
     if let Some(config) = look_at_config(globals, &mut told) {
-        look_at_rules(&config, &mut told);
+        let plan = look_at_rules(&config, &mut told);
+        look_at_plan(&config, plan.as_ref(), &mut told);
         look_at_secrets(&config, &mut told);
         let data = &config.gateway.data;
         look_at_folder(data, &mut told);
@@ -164,7 +166,7 @@ fn errors_of(found: &[Diagnostic]) -> String {
     })
 }
 
-fn look_at_rules(config: &Config, told: &mut Findings) {
+fn look_at_rules(config: &Config, told: &mut Findings) -> Option<ActivePlan> {
     match rules::load(config, &config.gateway.rules) {
         Err(error) => told.error(
             "rules",
@@ -175,12 +177,28 @@ fn look_at_rules(config: &Config, told: &mut Findings) {
             let fix = "`faultgate check` shows each at its place; a gateway that runs keeps the rules it has, one that starts does not come up";
             told.error("rules", errors_of(&refused.diagnostics), fix);
         }
-        Ok(Ok(set)) if set.policy.written == 0 => told.warning(
-            "rules",
-            "there are none: nothing becomes a fault",
-            "put rule files into the folder `rules`, or name others with `[gateway] rules`",
-        ),
-        Ok(Ok(set)) => told.ok("rules", format!("{} rules", set.policy.written)),
+        Ok(Ok(set)) if set.policy.written == 0 => {
+            told.warning(
+                "rules",
+                "there are none: nothing becomes a fault",
+                "put rule files into the folder `rules`, or name others with `[gateway] rules`",
+            );
+            return set.policy.plan;
+        }
+        Ok(Ok(set)) => {
+            told.ok("rules", format!("{} rules", set.policy.written));
+            return set.policy.plan;
+        }
+    }
+    None
+}
+
+/// Notice of the plan in force that must be given soon.
+fn look_at_plan(config: &Config, plan: Option<&ActivePlan>, told: &mut Findings) {
+    let (zone, language) = (config.gateway.zone, config.gateway.language);
+    let due = plan.and_then(|active| notice_due(active.plan(), zone, clock::now()));
+    if let Some(due) = due {
+        told.warning("plan", due.text(language), due.remedy(language));
     }
 }
 

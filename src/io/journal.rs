@@ -19,9 +19,11 @@
 //! | `m/restored` | from when the store is, where it was put back from a backup |
 //! | `x/MICROSECOND/UPSTREAM␟HEADER` | what an upstream said of use on a day |
 //! | `m/metering` | what is measured and has no row of the ledger yet |
+//! | `m/reminded` | which end of a plan's term was told of last |
 //! | `m/alive` | when the gateway was last known to run |
 //! | `q/KEY` | what could not be read under KEY, as it was |
 
+mod books;
 mod kept;
 
 use std::collections::BTreeMap;
@@ -34,7 +36,6 @@ use super::schema;
 use super::store::{
     Batch, KEY_BYTES_MAX, OpenNotes, Record, Records, Scan, Store, StoreError, StoreOptions,
 };
-use crate::engine::billing::Statement;
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
 use crate::engine::types::audit::AuditRecord;
 use crate::engine::types::device::DeviceFacts;
@@ -43,7 +44,6 @@ use crate::engine::types::effect::Write;
 use crate::engine::types::job::{JobKey, JobRecord};
 use crate::engine::types::ledger::LedgerRow;
 use crate::engine::types::metering::Metering;
-use crate::engine::types::reported::Reported;
 use crate::engine::types::restored::Restored;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
@@ -53,8 +53,6 @@ pub use kept::{Dated, Size};
 const METERING_KEY: &[u8] = b"m/metering";
 const ALIVE_KEY: &[u8] = b"m/alive";
 const RESTORED_KEY: &[u8] = b"m/restored";
-/// Days of counters that are read at a time.
-const REPORTED_MAX: usize = 100_000;
 const QUARANTINE: &str = "q/";
 /// Records that are moved to quarantine in one commit.
 const QUARANTINE_BATCH: usize = 256;
@@ -151,75 +149,9 @@ impl Journal {
         Ok(self.ledger(low))
     }
 
-    /// Every statement that was closed, in the order of their periods.
-    ///
-    /// # Errors
-    /// What the disk says, and one that cannot be read: none is left out.
-    pub fn statements(&self) -> Result<Vec<Statement>, StoreError> {
-        let found = self.store.scan(b"p/", b"");
-        found.map(|found| found.and_then(|(key, value)| read(&text(&key), &value))).collect()
-    }
-
-    /// Keeps a closed statement; one that is there already is never written over. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`] where its period is closed already, and those of [`Store::commit`].
-    pub fn put_statement(&self, statement: &Statement) -> Result<(), StoreError> {
-        let key = statement_key(statement);
-        if self.store.get(&key)?.is_some() {
-            let cause = "its period is closed already".to_owned();
-            return Err(StoreError::Unreadable { key: text(&key), cause });
-        }
-        let value = json(&key, statement)?;
-        self.store.commit(vec![(key, value)])
-    }
-
-    /// Keeps what upstreams said of use, in place of what they said earlier on the same day. Blocks.
-    ///
-    /// # Errors
-    /// Those of [`Store::commit`].
-    pub fn put_reported(&self, reported: &[Reported]) -> Result<(), StoreError> {
-        let records = reported.iter().map(|day| {
-            let key = reported_key(day);
-            json(&key, day).map(|value| (key, value))
-        });
-        self.store.commit(records.collect::<Result<_, _>>()?)
-    }
-
-    /// What upstreams said of use, from a day on, in order; one that cannot be read is left out. Blocks.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn reported(&self, since: Timestamp) -> Result<Vec<Reported>, StoreError> {
-        self.since(Dated::Reported.prefix(), since, REPORTED_MAX)
-    }
-
     /// The bytes of the ledger from row `sequence` on, in order.
     pub fn ledger_bytes(&self, sequence: u64) -> Scan<'_> {
         self.store.scan(b"l/", &ledger_key(sequence))
-    }
-
-    /// The bytes of the rows from `from` to before `end`, in order.
-    pub fn ledger_bytes_within(
-        &self,
-        from: u64,
-        end: u64,
-    ) -> impl Iterator<Item = Result<Record, StoreError>> {
-        let end = ledger_key(end);
-        let inside = move |found: &Result<Record, StoreError>| {
-            found.as_ref().map_or(true, |(key, _)| *key < end)
-        };
-        self.ledger_bytes(from).take_while(inside)
-    }
-
-    /// Number of the last row of the ledger; 0 before the first. Blocks.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn ledger_last(&self) -> Result<u64, StoreError> {
-        let last = self.store.last(b"l/")?;
-        let number = last.and_then(|(key, _)| text(&key).strip_prefix("l/")?.parse().ok());
-        Ok(number.unwrap_or(0))
     }
 
     /// What people did since a time, in order; at most `most` of it. Blocks.
@@ -510,14 +442,6 @@ fn ticket_key(id: TicketId) -> Vec<u8> {
 
 fn job_key(key: JobKey) -> Vec<u8> {
     format!("j/{:020}/{:010}", key.ticket.0, key.number).into_bytes()
-}
-
-fn statement_key(statement: &Statement) -> Vec<u8> {
-    format!("p/{:020}", statement.period.start.micros().max(0)).into_bytes()
-}
-
-fn reported_key(day: &Reported) -> Vec<u8> {
-    bounded(format!("x/{:020}/{}\u{1f}{}", day.day.micros().max(0), day.upstream, day.header))
 }
 
 fn ledger_key(sequence: u64) -> Vec<u8> {

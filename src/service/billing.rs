@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::config::rules;
 use crate::engine::billing::{Correction, Drafted, Statement, Tally, correct, overdue};
 use crate::engine::policy;
-use crate::engine::rating::{ActivePlan, Usage, rate, read_plan};
+use crate::engine::rating::{ActivePlan, Usage, notice_due, rate, read_plan};
 use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::ledger::{Aggregation, LedgerRow, Meter};
@@ -202,11 +202,38 @@ pub(super) async fn run(config: Config, journal: Arc<Journal>, mut stop: watch::
         if let Err(error) = block_in_place(|| close_by_config(&config, &journal)) {
             tracing::error!("No statement is made: {error:#}");
         }
+        if let Err(error) = block_in_place(|| remind(&config, &journal, clock::now())) {
+            tracing::error!("The term of the plan cannot be looked at: {error:#}");
+        }
         tokio::select! {
             _ = stop.changed() => return,
             () = tokio::time::sleep(LOOK_EVERY) => {}
         }
     }
+}
+
+/// Tells in the log that the term of the plan in force ends soon, once; true when it was told.
+///
+/// # Errors
+/// Files that cannot be read, a disk that refuses.
+pub fn remind(config: &Config, journal: &Journal, now: Timestamp) -> anyhow::Result<bool> {
+    if config.gateway.plan.is_none() {
+        return Ok(false);
+    }
+    // What is wrong with the files is told where they are taken in.
+    let Ok(set) = rules::load(config, &config.gateway.rules)? else { return Ok(false) };
+    let plan = set.policy.plan.as_ref().map(|active| active.plan());
+    let due = plan.and_then(|plan| notice_due(plan, config.gateway.zone, now));
+    let Some(due) = due else { return Ok(false) };
+    if journal.reminded()?.as_deref() == Some(due.key().as_str()) {
+        return Ok(false);
+    }
+    let (plan, by, ends) = (&due.plan, due.by.to_string(), due.ends.to_string());
+    let language = config.gateway.language;
+    let (text, remedy) = (due.text(language), due.remedy(language));
+    tracing::warn!(plan, by, ends, "The term of the plan ends: {text}. {remedy}.");
+    journal.put_reminded(&due.key())?;
+    Ok(true)
 }
 
 /// Closes what is overdue on the plan that the files put in force; nothing without a plan.

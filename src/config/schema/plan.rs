@@ -69,6 +69,7 @@ const CLOSE: &[Key] = &[
 
 const TERM: &[Key] = &[
     key("commitment", Kind::Text, "What one is bound to", "承诺内容"),
+    key("ends", Kind::Date, "Last day of the term", "合同期末日"),
     key("notice_days", Kind::Whole(0, 4_294_967_295), "Days of notice", "提前通知天数"),
     key("renewal", Kind::Text, "What happens at the end", "到期处理"),
     key(

@@ -4,6 +4,7 @@
 //! computed again from the ledger.
 
 mod active;
+mod notice;
 mod plan;
 mod rate;
 mod read;
@@ -12,6 +13,7 @@ mod usage;
 mod working;
 
 pub use active::ActivePlan;
+pub use notice::{NoticeDue, notice_due};
 pub use plan::{Adjust, AdjustKind, Divisor, Line, Plan, Pricing, Rounding, Tier};
 pub use rate::{Bill, BillLine, RatingError, ceiling, rate, running_bill};
 pub use read::read_plan;

@@ -1,5 +1,6 @@
 //! The parts of a plan that say when, how long and what else: read and checked, not charged.
 
+use chrono::NaiveDate;
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::CronParser;
@@ -37,6 +38,8 @@ impl Close {
 pub struct Term {
     /// What one is bound to, in the words of the contract.
     pub commitment: Option<String>,
+    /// The last day of the term.
+    pub ends: Option<NaiveDate>,
     /// Days before the end by which notice must be given.
     pub notice_days: Option<u32>,
     /// What happens at the end, in the words of the contract.
@@ -163,6 +166,7 @@ pub(super) fn read_close(table: &Table<'_>) -> Option<Close> {
 pub(super) fn read_term(table: &Table<'_>) -> Option<Term> {
     Some(Term {
         commitment: table.optional("commitment"),
+        ends: table.optional("ends"),
         notice_days: table.optional("notice_days"),
         renewal: table.optional("renewal"),
         max_price_rise_percent: amount(table, "max_price_rise_percent"),
