@@ -17,6 +17,7 @@ use crate::engine::types::diagnostic::Source;
 use crate::engine::types::ledger::LedgerRow;
 use crate::engine::types::period::Period;
 use crate::engine::types::reported::Reported;
+use crate::engine::types::spell::Spell;
 use crate::engine::types::time::Timestamp;
 use crate::io::clock;
 use crate::io::journal::Journal;
@@ -188,6 +189,31 @@ impl Opened {
                 Ok(serde_json::from_value(page["reported"].take())?)
             }
         }
+    }
+
+    /// The episodes of alarms that are kept, in the order of their raise.
+    pub fn spells(&self) -> anyhow::Result<Vec<Spell>> {
+        let mut all: Vec<Spell> = Vec::new();
+        match self {
+            Opened::Empty | Opened::File(_) => {}
+            Opened::Stopped(journal) => all = journal.spells(Timestamp::EPOCH, usize::MAX)?,
+            Opened::Running(config) => loop {
+                let place = |spell: &Spell| (spell.raised_at, spell.fingerprint.0.clone());
+                let last = all.last().map(place);
+                let since = last.as_ref().map_or(Timestamp::EPOCH, |(at, _)| *at);
+                let path = format!("/api/v1/alarms/spells?since={since}");
+                let mut page: serde_json::Value =
+                    serde_json::from_slice(&remote::get_bytes(config, &path)?)?;
+                let mut page: Vec<Spell> = serde_json::from_value(page["spells"].take())?;
+                // A page begins with what was raised in the instant in which the last one ended.
+                page.retain(|spell| last.as_ref().is_none_or(|last| place(spell) > *last));
+                if page.is_empty() {
+                    break;
+                }
+                all.append(&mut page);
+            },
+        }
+        Ok(all)
     }
 
     /// The bytes of every row, in order.

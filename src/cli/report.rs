@@ -1,4 +1,6 @@
-//! `faultgate report service`: tickets a day, how soon somebody took them, how many somebody did.
+//! `faultgate report alarms`: the figures of ISA-18.2; `report service`: tickets a day, how soon somebody took them, how many somebody did.
+
+mod alarms;
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
@@ -21,6 +23,8 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// How many alarms people were shown, and how many were worth it (ISA-18.2, EEMUA 191)
+    Alarms(alarms::Args),
     /// Tickets a day, response times and coverage
     Service {
         /// How to report
@@ -94,7 +98,10 @@ fn duration(seconds: i64) -> String {
 
 /// Reports.
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let What::Service { format } = &args.what;
+    let format = match &args.what {
+        What::Alarms(args) => return alarms::run(args, globals),
+        What::Service { format } => format,
+    };
     let zone = config::require(globals.config.as_deref())?.gateway.zone;
     let mut answer = remote::ask(globals, "/api/v1/tickets", &Question::Tickets)?;
     let tickets: Vec<TicketRecord> = serde_json::from_value(answer["tickets"].take())?;

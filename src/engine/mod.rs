@@ -3,6 +3,7 @@ pub mod billing;
 pub mod decode;
 pub mod detect;
 pub mod escalate;
+pub mod figures;
 pub mod guard;
 pub mod lifecycle;
 pub mod merge;

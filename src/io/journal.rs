@@ -17,6 +17,7 @@
 //! | `m/schema` | the version of keys and values (`schema.rs`) |
 //! | `r/SOURCE` | what was received lately from a source and may come again |
 //! | `m/restored` | from when the store is, where it was put back from a backup |
+//! | `e/MICROSECOND/FINGERPRINT` | an episode of an alarm, for figures |
 //! | `x/MICROSECOND/UPSTREAM␟HEADER` | what an upstream said of use on a day |
 //! | `m/metering` | what is measured and has no row of the ledger yet |
 //! | `m/reminded` | which end of a plan's term was told of last |
@@ -45,6 +46,7 @@ use crate::engine::types::job::{JobKey, JobRecord};
 use crate::engine::types::ledger::LedgerRow;
 use crate::engine::types::metering::Metering;
 use crate::engine::types::restored::Restored;
+use crate::engine::types::spell::Spell;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
 
@@ -168,6 +170,14 @@ impl Journal {
     /// What the disk says; a line that cannot be read is left out.
     pub fn digest(&self, since: Timestamp, most: usize) -> Result<Vec<DigestLine>, StoreError> {
         self.since(Dated::Digest.prefix(), since, most)
+    }
+
+    /// The episodes that were raised since a time, in order; at most `most` of them. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says; one that cannot be read is left out.
+    pub fn spells(&self, since: Timestamp, most: usize) -> Result<Vec<Spell>, StoreError> {
+        self.since(Dated::Spell.prefix(), since, most)
     }
 
     fn since<T: DeserializeOwned>(
@@ -367,6 +377,7 @@ fn key(write: &Write) -> Vec<u8> {
         Write::Audit(act) => {
             bounded(format!("u/{:020}/{}", act.signature.at.micros(), act.subject))
         }
+        Write::Spell(spell) => spell_key(spell),
         Write::Ledger(row) => ledger_key(row.sequence),
         Write::Alive(_) => ALIVE_KEY.to_vec(),
         Write::Metering(_) => METERING_KEY.to_vec(),
@@ -382,6 +393,7 @@ fn value(key: &[u8], write: &Write) -> Result<Option<Vec<u8>>, StoreError> {
         Write::Job(job) => json(key, job),
         Write::Digest(line) => json(key, line),
         Write::Audit(act) => json(key, act),
+        Write::Spell(spell) => json(key, spell),
         Write::Ledger(row) => json(key, row),
         Write::Alive(at) => json(key, at),
         Write::Metering(metering) => json(key, metering),
@@ -442,6 +454,10 @@ fn ticket_key(id: TicketId) -> Vec<u8> {
 
 fn job_key(key: JobKey) -> Vec<u8> {
     format!("j/{:020}/{:010}", key.ticket.0, key.number).into_bytes()
+}
+
+fn spell_key(spell: &Spell) -> Vec<u8> {
+    format!("e/{:020}/{}", spell.raised_at.micros().max(0), spell.fingerprint).into_bytes()
 }
 
 fn ledger_key(sequence: u64) -> Vec<u8> {

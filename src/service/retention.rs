@@ -17,7 +17,7 @@ use tokio::task::block_in_place;
 
 use crate::config::{Config, StoreConfig};
 use crate::engine::pipeline::{EARLY_MIN, GoneEarly, pass_every};
-use crate::engine::types::time::Timestamp;
+use crate::engine::types::time::{TimeSpan, Timestamp};
 use crate::io::clock;
 use crate::io::journal::{Dated, Journal, Size};
 use crate::io::store::{StoreError, files_bytes};
@@ -27,6 +27,8 @@ use crate::io::upstream::UpstreamConfig;
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// The first look comes no sooner after a start.
 const FIRST_LOOK: Duration = Duration::from_secs(1);
+/// How long episodes of alarms are kept for figures, where tickets are not kept for less.
+const SPELLS_KEPT: TimeSpan = TimeSpan::from_secs(40 * 86_400);
 /// Records that go in one commit.
 const BATCH_MAX: usize = 1_000;
 /// Between two of them, so that faults are not kept waiting.
@@ -129,6 +131,7 @@ impl Keeper {
     async fn pass(&mut self, now: Timestamp, files: Files) -> Result<(), StoreError> {
         let old = now - self.config.closed_max;
         self.forget(old, u64::MAX).await?;
+        self.forget_all(Dated::Spell, old.max(now - SPELLS_KEPT), u64::MAX).await?;
         let max = self.config.disk_max;
         if files.gateway.saturating_add(files.desk) <= max {
             self.enter(Standing::Within, "", 0);
@@ -197,16 +200,26 @@ impl Keeper {
     async fn forget(&self, before: Timestamp, bytes_max: u64) -> Result<u64, StoreError> {
         let mut freed = 0;
         for what in Dated::ALL {
-            while freed < bytes_max && !*self.stop.borrow() {
-                let gone = block_in_place(|| self.journal.forget(what, before, BATCH_MAX))?;
-                counter!("faultgate_store_pruned_total", "kind" => what.word())
-                    .increment(gone.records);
-                freed += gone.bytes;
-                if gone.records < BATCH_MAX as u64 {
-                    break;
-                }
-                tokio::time::sleep(PAUSE).await;
+            freed += self.forget_all(what, before, bytes_max.saturating_sub(freed)).await?;
+        }
+        Ok(freed)
+    }
+
+    async fn forget_all(
+        &self,
+        what: Dated,
+        before: Timestamp,
+        bytes_max: u64,
+    ) -> Result<u64, StoreError> {
+        let mut freed = 0;
+        while freed < bytes_max && !*self.stop.borrow() {
+            let gone = block_in_place(|| self.journal.forget(what, before, BATCH_MAX))?;
+            counter!("faultgate_store_pruned_total", "kind" => what.word()).increment(gone.records);
+            freed += gone.bytes;
+            if gone.records < BATCH_MAX as u64 {
+                break;
             }
+            tokio::time::sleep(PAUSE).await;
         }
         Ok(freed)
     }

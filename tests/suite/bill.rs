@@ -372,3 +372,42 @@ async fn a_running_gateway_answers_out_of_its_own_ledger() {
     assert_eq!(refused.status.code(), Some(2), "{}", told(&refused));
     assert!(told(&refused).contains("bill budgets"), "{}", told(&refused));
 }
+
+#[tokio::test]
+async fn figures_and_what_the_upstream_counts_are_told_while_the_gateway_runs_and_when_it_stopped()
+{
+    let home = Home::new(HOT, "[gateway]\nsettle = \"0s\"\nplan = \"plan.toml\"\n");
+    let put = |name: &str, text: &str| std::fs::write(home.path().join(name), text).unwrap();
+    put("plan.toml", include_str!("../billing/plan-payg-ticket.toml"));
+    let gateway = home.start();
+    gateway.ready().await;
+    gateway.publish(&[report("m-1", "{\"temp_c\": 90}")]).await;
+    gateway.ticket_until(|ticket| ticket["usage"]["ticket.created"] == "1").await;
+    gateway.publish(&[report("m-1", "{\"temp_c\": 20}")]).await;
+    gateway.ticket_until(|ticket| ticket["usage"]["api.call"] == "2").await;
+    let config =
+        format!("[gateway]\nplan = \"plan.toml\"\n[http]\nlisten = \"{}\"\n", gateway.http);
+    put("here.toml", &config);
+    let ask = |arguments: &[&str]| run(home.path(), &[&["-c", "here.toml"], arguments].concat());
+    let figures = || json(&ask(&["report", "alarms", "--format", "json"]));
+    let running = figures();
+    assert_eq!(running["all"]["raised"], 1, "{running}");
+    assert_eq!(running["sites"]["上海-1"]["top_10"][0]["alarm"]["rule"], "hot");
+    assert_eq!(running["invalid"]["hot"]["recovered_by_itself"], 1);
+    assert_eq!((&running["operators"], &running["all"]["fleeting"]), (&Json::Null, &1.into()));
+    gateway.terminate();
+    let stopped = figures();
+    assert_eq!(stopped["all"]["raised"], 1, "{stopped}");
+    let told_in = |language| told(&ask(&["report", "alarms", "--language", language]));
+    assert!(told_in("zh").contains("最频繁的告警"), "{}", told_in("zh"));
+    assert!(told_in("en").contains("by operator: unknown"), "{}", told_in("en"));
+    let usage = json(&ask(&["bill", "usage", "--format", "json"]));
+    let rows = usage["usage"].as_array().unwrap();
+    let of = |meter: &str| rows.iter().find(|row| row["meter"] == meter).unwrap();
+    assert_eq!((&of("api.call")["ours"], &of("message.sent")["ours"]), (&"2".into(), &Json::Null));
+    // The desk counts both calls; how much of its counter belongs to this month nobody heard.
+    let counter = &of("api.call")["counters"][0];
+    assert_eq!((&counter["header"], &counter["value"]), (&"x-usage-api-calls".into(), &"2".into()));
+    assert_eq!(of("api.call")["theirs"], Json::Null);
+    assert!(told(&ask(&["bill", "usage", "--language", "zh"])).contains("未知"));
+}

@@ -122,6 +122,7 @@ impl Plant {
                     Write::Ledger(_)
                     | Write::Alive(_)
                     | Write::Metering(_)
+                    | Write::Spell(_)
                     | Write::Received { .. } => {}
                 }
             }

@@ -4,6 +4,8 @@ mod invoice;
 mod questions;
 mod usage;
 
+pub use invoice::Tongue;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 

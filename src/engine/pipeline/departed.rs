@@ -9,6 +9,7 @@ use crate::engine::types::decision::{AlarmEvent, Decision};
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::{Mode, OnRemove};
+use crate::engine::types::spell::Spell;
 use crate::engine::types::time::Timestamp;
 
 /// What becomes of an alarm that is with no device.
@@ -128,6 +129,9 @@ impl Engine {
             over = Some(episode.clone());
         }
         if let Some(episode) = over {
+            let site = device.and_then(|id| self.devices.get(id.index()));
+            let site = site.map(|device| device.facts.site.as_str()).unwrap_or_default();
+            effects.writes.push(Write::Spell(Box::new(Spell::of(&id, &episode, site))));
             let events = [AlarmEvent::Returned, AlarmEvent::Closed];
             let told = events.into_iter().skip(usize::from(!was_raised));
             effects.decisions.extend(told.map(|event| Decision::Alarm {

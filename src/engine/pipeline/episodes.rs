@@ -9,10 +9,11 @@ use crate::engine::lifecycle::Event;
 use crate::engine::ticket;
 use crate::engine::types::alarm::{AlarmRecord, Episode, Fingerprint, HeldBy};
 use crate::engine::types::decision::{AlarmEvent, Decision};
-use crate::engine::types::effect::Effects;
+use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::Action;
 use crate::engine::types::names::DeviceId;
 use crate::engine::types::rule::Mode;
+use crate::engine::types::spell::Spell;
 use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::Timestamp;
 
@@ -79,6 +80,7 @@ impl Engine {
             closed_at: None,
             ticket: None,
             held_by: None,
+            is_taken: false,
             values: values.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
         };
         if let Some(device) = self.devices.get_mut(id.index()) {
@@ -258,10 +260,18 @@ impl Engine {
         what: &str,
         effects: &mut Effects,
     ) {
+        let site = self.devices.get(id.index()).map(|device| device.facts.site.clone());
         let Some(record) = self.record_mut(id, index) else {
             return;
         };
         record.remember(at, now, what.to_owned());
+        if let Some(episode) = &mut record.episode
+            && moves_figures(event)
+        {
+            episode.is_taken |= event == AlarmEvent::Acknowledged;
+            let spell = Spell::of(&record.id, episode, &site.unwrap_or_default());
+            effects.writes.push(Write::Spell(Box::new(spell)));
+        }
         let episode = record.episode.as_ref();
         effects.decisions.push(Decision::Alarm {
             id: record.id.clone(),
@@ -281,6 +291,17 @@ impl Engine {
 
     pub(super) fn record_mut(&mut self, id: DeviceId, index: usize) -> Option<&mut AlarmRecord> {
         self.alarm_mut(id, index)?.record.as_deref_mut()
+    }
+}
+
+/// True for what figures count.
+fn moves_figures(event: AlarmEvent) -> bool {
+    match event {
+        AlarmEvent::Raised { .. } | AlarmEvent::Acknowledged | AlarmEvent::Returned => true,
+        AlarmEvent::Released { .. }
+        | AlarmEvent::Closed
+        | AlarmEvent::Unsteady
+        | AlarmEvent::Steady => false,
     }
 }
 

@@ -218,6 +218,9 @@ pub struct Episode {
     pub ticket: Option<TicketId>,
     /// Why it has no ticket of its own.
     pub held_by: Option<HeldBy>,
+    /// Somebody has taken it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_taken: bool,
     /// The values that decided, `name = value`, at the raise.
     pub values: Vec<(String, String)>,
 }

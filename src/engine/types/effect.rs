@@ -9,6 +9,7 @@ use super::job::{Call, JobKey, JobRecord};
 use super::ledger::LedgerRow;
 use super::message::Publication;
 use super::metering::Metering;
+use super::spell::Spell;
 use super::ticket::{TicketId, TicketRecord};
 use super::time::Timestamp;
 
@@ -42,6 +43,8 @@ pub enum Write {
         /// Hashes, oldest first.
         newest: Vec<u64>,
     },
+    /// Put what figures are made of.
+    Spell(Box<Spell>),
     /// Put what is measured and has no row of the ledger yet.
     Metering(Box<Metering>),
     /// Put a device that was first seen or changed its place.

@@ -28,6 +28,7 @@ pub mod restored;
 pub mod rule;
 pub mod selector;
 pub mod severity;
+pub mod spell;
 pub mod tariff;
 pub mod text;
 pub mod ticket;

@@ -15,11 +15,13 @@ pub enum Dated {
     Digest,
     /// What upstreams said of use.
     Reported,
+    /// Episodes of alarms, for figures.
+    Spell,
 }
 
 impl Dated {
     /// Every kind.
-    pub const ALL: [Dated; 3] = [Dated::Act, Dated::Digest, Dated::Reported];
+    pub const ALL: [Dated; 4] = [Dated::Act, Dated::Digest, Dated::Reported, Dated::Spell];
 
     /// The word in metrics.
     pub fn word(self) -> &'static str {
@@ -27,6 +29,7 @@ impl Dated {
             Dated::Act => "act",
             Dated::Digest => "digest",
             Dated::Reported => "reported",
+            Dated::Spell => "spell",
         }
     }
 
@@ -35,6 +38,7 @@ impl Dated {
             Dated::Act => "u/",
             Dated::Digest => "n/",
             Dated::Reported => "x/",
+            Dated::Spell => "e/",
         }
     }
 }
@@ -110,6 +114,7 @@ fn kind(key: &[u8]) -> &'static str {
         Some(b'p') => "statements",
         Some(b'u') => "acts",
         Some(b'n') => "digest",
+        Some(b'e') => "spells",
         Some(b'x') => "reported",
         Some(b'q') => "quarantine",
         _ => "other",

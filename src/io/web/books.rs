@@ -27,6 +27,7 @@ pub fn router(journal: Arc<Journal>, asker: Asker) -> Router {
         .route("/api/v1/ledger", get(ledger))
         .route("/api/v1/statements", get(statements))
         .route("/api/v1/usage/reported", get(reported))
+        .route("/api/v1/alarms/spells", get(spells))
         .route("/api/v1/ledger/{sequence}/take-back", post(take_back))
         .with_state(Served { journal, asker })
 }
@@ -136,6 +137,16 @@ async fn reported(State(journal): State<Arc<Journal>>, Query(asked): Query<From>
     let since = asked.since.unwrap_or(Timestamp::EPOCH);
     match tokio::task::spawn_blocking(move || journal.reported(since)).await {
         Ok(Ok(reported)) => Json(json!({ "reported": reported })).into_response(),
+        Ok(Err(error)) => refuse(&error.to_string()),
+        Err(error) => refuse(&error.to_string()),
+    }
+}
+
+/// Episodes of alarms, a page of them, from a time on.
+async fn spells(State(journal): State<Arc<Journal>>, Query(asked): Query<From>) -> Response {
+    let since = asked.since.unwrap_or(Timestamp::EPOCH);
+    match tokio::task::spawn_blocking(move || journal.spells(since, PAGE)).await {
+        Ok(Ok(spells)) => Json(json!({ "spells": spells })).into_response(),
         Ok(Err(error)) => refuse(&error.to_string()),
         Err(error) => refuse(&error.to_string()),
     }

@@ -118,6 +118,7 @@ fn alarm(days: i64) -> AlarmRecord {
         closed_at: Some(at),
         ticket: Some(TicketId(1)),
         held_by: None,
+        is_taken: false,
         values: vec![("t".to_owned(), "2".to_owned())],
     });
     record
@@ -158,6 +159,7 @@ fn pass(engine: &mut Engine, seconds: i64) -> Vec<u64> {
         | Write::Alive(_)
         | Write::Received { .. }
         | Write::Metering(_)
+        | Write::Spell(_)
         | Write::Device(_) => None,
     });
     gone.collect()

@@ -1,0 +1,210 @@
+//! `faultgate report alarms`: the figures of ISA-18.2 and EEMUA 191, of all, by site and by rule.
+
+use std::process::ExitCode;
+
+use super::super::bill::Tongue;
+use super::super::books::Opened;
+use super::super::console::{cut, table};
+use super::super::{Format, Globals, remote};
+use crate::config;
+use crate::engine::figures::{self, Figures, Frequent, Report};
+use crate::engine::types::question::Question;
+use crate::engine::types::text::Language;
+use crate::engine::types::ticket::TicketRecord;
+use crate::engine::types::time::TimeSpan;
+use crate::io::clock;
+
+/// Columns of the name of a pool, a rule or an alarm.
+const NAME_WIDTH_MAX: usize = 30;
+
+/// `faultgate report alarms`.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Days back from now
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=40))]
+    days: u16,
+    /// Language of words; that of the configuration by default
+    #[arg(long, value_enum)]
+    language: Option<Tongue>,
+    /// How to report
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// Reports.
+pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
+    let mut config = config::require(globals.config.as_deref())?;
+    if let Some(data) = &globals.data {
+        config.gateway.data.clone_from(data);
+    }
+    // A store that is opened here must not be open below.
+    let mut answer = remote::ask(globals, "/api/v1/tickets", &Question::Tickets)?;
+    let tickets: Vec<TicketRecord> = serde_json::from_value(answer["tickets"].take())?;
+    let spells = Opened::open(&config, None)?.spells()?;
+    let now = clock::now();
+    let from = now - TimeSpan::from_secs(i64::from(args.days) * 86_400);
+    let report = figures::report(&spells, &tickets, from, now);
+    if args.format == Format::Json {
+        let mut told = serde_json::to_value(&report)?;
+        // Nobody is on duty here: there is no roster.
+        told["operators"] = serde_json::Value::Null;
+        println!("{}", serde_json::to_string_pretty(&told)?);
+    } else {
+        print!("{}", text(&report, Tongue::or(args.language, config.gateway.language)));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(language: Language, chinese: &'static str, english: &'static str) -> &'static str {
+    match language {
+        Language::Chinese => chinese,
+        Language::English => english,
+    }
+}
+
+fn text(report: &Report, language: Language) -> String {
+    let say = |chinese, english| say(language, chinese, english);
+    let Some(all) = &report.all else {
+        return say("未知：网关尚未记录任何告警\n", "unknown: the gateway has kept no alarm yet\n")
+            .to_owned();
+    };
+    let mut text = match language {
+        Language::Chinese => format!("{} 至 {} 的告警\n", report.from, report.to),
+        Language::English => format!("alarms from {} to {}\n", report.from, report.to),
+    };
+    text.push_str(&pools(report, all, language));
+    text.push_str(say(
+        "按值班人员：未知（本版本没有值班表）\n",
+        "by operator: unknown, as this version has no roster\n",
+    ));
+    if !all.top_10.is_empty() {
+        let name = |one: &Frequent| cut(&one.alarm.to_string(), 2 * NAME_WIDTH_MAX);
+        let rows = all.top_10.iter().map(|one| vec![name(one), one.raised.to_string()]);
+        let head = [say("最频繁的告警", "most frequent"), say("次数", "raised")];
+        text.push_str(&table(&head, &rows.collect::<Vec<_>>()));
+        text.push_str(say(
+            "`faultgate rules suggest` 可根据录制数据给出死区或延时建议\n",
+            "`faultgate rules suggest` proposes dead-bands and delays from a recording\n",
+        ));
+    }
+    text.push_str(&invalid(report, language));
+    text
+}
+
+/// All, each site, and what to aim at.
+fn pools(report: &Report, all: &Figures, language: Language) -> String {
+    let say = |chinese, english| say(language, chinese, english);
+    let unknown = say("未知", "unknown");
+    let mut rows = vec![row(say("全部", "all"), all, unknown)];
+    rows.extend(report.sites.iter().map(|(site, figures)| {
+        let name = if site.is_empty() { say("（无站点）", "(no site)") } else { site };
+        row(name, figures, unknown)
+    }));
+    let target = ["", "1 – 2", "≤ 10", "< 1 %", "0", "0", "< 5", "< 5 %", "5/15/80"];
+    let target = std::iter::once(say("目标", "target")).chain(target);
+    rows.push(target.map(str::to_owned).collect());
+    let head = match language {
+        Language::Chinese => [
+            "站点",
+            "告警",
+            "每10分钟",
+            "最多",
+            "洪泛",
+            "抖动",
+            "瞬时",
+            "陈旧",
+            "前十",
+            "紧急/重要/其余 %",
+        ],
+        Language::English => [
+            "site",
+            "raised",
+            "/10 min",
+            "most",
+            "flood",
+            "chatter",
+            "fleeting",
+            "stale",
+            "top 10",
+            "crit/major/rest %",
+        ],
+    };
+    table(&head, &rows)
+}
+
+fn row(name: &str, figures: &Figures, unknown: &str) -> Vec<String> {
+    let percent = |share: Option<f64>| {
+        share.map_or_else(|| unknown.to_owned(), |share| format!("{share:.1} %"))
+    };
+    let priorities = figures.priorities.map_or_else(
+        || unknown.to_owned(),
+        |shares| {
+            format!("{:.0}/{:.0}/{:.0}", shares.critical, shares.major, shares.minor_and_lower)
+        },
+    );
+    vec![
+        cut(name, NAME_WIDTH_MAX),
+        figures.raised.to_string(),
+        format!("{:.2}", figures.per_10_min),
+        figures.worst_10_min.to_string(),
+        percent(Some(figures.flood_percent)),
+        figures.chattering.to_string(),
+        figures.fleeting.to_string(),
+        figures.stale.to_string(),
+        percent(figures.top_10_percent),
+        priorities,
+    ]
+}
+
+/// Tickets that nobody needed, by rule.
+fn invalid(report: &Report, language: Language) -> String {
+    let (head, unknown) = match language {
+        Language::Chinese => {
+            (["规则", "已结束工单", "重复", "自行恢复", "未发现故障", "无效率（至少）"], "未知")
+        }
+        Language::English => (
+            [
+                "rule",
+                "tickets over",
+                "duplicate",
+                "recovered",
+                "no fault found",
+                "invalid, at least",
+            ],
+            "unknown",
+        ),
+    };
+    let rows: Vec<Vec<String>> = report
+        .invalid
+        .iter()
+        .map(|(rule, invalid)| {
+            let percent = invalid.percent().map(|percent| format!("{percent:.1} %"));
+            let found = invalid.no_fault_found.map(|count| count.to_string());
+            vec![
+                cut(rule, NAME_WIDTH_MAX),
+                invalid.over.to_string(),
+                invalid.duplicate.to_string(),
+                invalid.recovered_by_itself.to_string(),
+                found.unwrap_or_else(|| unknown.to_owned()),
+                percent.unwrap_or_else(|| unknown.to_owned()),
+            ]
+        })
+        .collect();
+    if rows.is_empty() { String::new() } else { table(&head, &rows) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::types::time::Timestamp;
+
+    #[test]
+    fn nothing_known_is_said_in_both_languages_and_is_not_0() {
+        let report = figures::report(&[], &[], Timestamp::EPOCH, Timestamp::EPOCH);
+        assert_eq!(
+            text(&report, Language::English),
+            "unknown: the gateway has kept no alarm yet\n"
+        );
+        assert_eq!(text(&report, Language::Chinese), "未知：网关尚未记录任何告警\n");
+    }
+}
