@@ -182,12 +182,11 @@ impl Opened {
         match self {
             Opened::Empty | Opened::File(_) => Ok(Vec::new()),
             Opened::Stopped(journal) => Ok(journal.reported(since)?),
-            Opened::Running(config) => {
-                let path = format!("/api/v1/usage/reported?since={since}");
-                let page = remote::get_bytes(config, &path)?;
-                let mut page: serde_json::Value = serde_json::from_slice(&page)?;
-                Ok(serde_json::from_value(page["reported"].take())?)
-            }
+            Opened::Running(config) => remote::get_list(
+                config,
+                &format!("/api/v1/usage/reported?since={since}"),
+                "reported",
+            ),
         }
     }
 
@@ -202,9 +201,7 @@ impl Opened {
                 let last = all.last().map(place);
                 let since = last.as_ref().map_or(Timestamp::EPOCH, |(at, _)| *at);
                 let path = format!("/api/v1/alarms/spells?since={since}");
-                let mut page: serde_json::Value =
-                    serde_json::from_slice(&remote::get_bytes(config, &path)?)?;
-                let mut page: Vec<Spell> = serde_json::from_value(page["spells"].take())?;
+                let mut page: Vec<Spell> = remote::get_list(config, &path, "spells")?;
                 // A page begins with what was raised in the instant in which the last one ended.
                 page.retain(|spell| last.as_ref().is_none_or(|last| place(spell) > *last));
                 if page.is_empty() {
@@ -284,11 +281,7 @@ impl Books for Opened {
         match self {
             Opened::Empty | Opened::File(_) => Ok(Vec::new()),
             Opened::Stopped(journal) => Ok(Journal::statements(journal)?),
-            Opened::Running(config) => {
-                let page = remote::get_bytes(config, "/api/v1/statements")?;
-                let mut page: serde_json::Value = serde_json::from_slice(&page)?;
-                Ok(serde_json::from_value(page["statements"].take())?)
-            }
+            Opened::Running(config) => remote::get_list(config, "/api/v1/statements", "statements"),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 
 use super::Globals;
@@ -87,6 +88,16 @@ pub fn get_bytes(config: &Config, path: &str) -> anyhow::Result<Vec<u8>> {
         let answer = answer.error_for_status().context("the gateway refused")?;
         Ok(answer.bytes().await.context("the answer broke off")?.to_vec())
     })
+}
+
+/// The list of this name in an answer of the running gateway.
+pub fn get_list<T: DeserializeOwned>(
+    config: &Config,
+    path: &str,
+    name: &str,
+) -> anyhow::Result<Vec<T>> {
+    let mut page: Json = serde_json::from_slice(&get_bytes(config, path)?)?;
+    Ok(serde_json::from_value(page[name].take())?)
 }
 
 /// How long a download may take; one that stands still ends sooner.

@@ -379,7 +379,6 @@ impl<'a> FromToml<'a> for f64 {
     }
 }
 
-/// Money and quantities: decimal text, so that no floating point can touch them.
 impl<'a> FromToml<'a> for TimeSpan {
     fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
         let Some(text) = value.get_ref().as_str() else {

@@ -265,6 +265,12 @@ impl Book {
         (used.tickets, used.attached)
     }
 
+    /// True when there are tickets that were over and last changed before a time.
+    pub(super) async fn has_over_before(&self, before: Timestamp) -> bool {
+        let shelf = self.shelf.lock().await;
+        shelf.tickets.keys().any(|id| shelf.is_over_before(*id, before))
+    }
+
     /// The tickets that were over and last changed before a time, the oldest first.
     pub(super) async fn over_before(&self, before: Timestamp) -> Vec<u64> {
         let shelf = self.shelf.lock().await;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::book::{Book, BookError};
+use super::Desk;
+use super::book::{Book, BookError, Done};
 use super::layout::{Kept, content_key, external_key, request_key, ticket_key};
-use super::{Desk, book::Done};
 use crate::engine::types::time::Timestamp;
 use crate::io::journal::Size;
 use crate::io::store::{Batch, StoreError};
@@ -30,7 +30,7 @@ impl Desk {
 
     /// True when there are tickets that were over and last changed before a time.
     pub async fn has_over_before(&self, before: Timestamp) -> bool {
-        !self.book.over_before(before).await.is_empty()
+        self.book.has_over_before(before).await
     }
 
     /// Deletes tickets that were over and last changed before a time and whose external key is not

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Journal;
+use super::{Journal, read, text};
 use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::Timestamp;
 use crate::io::store::{Batch, Records, StoreError};
@@ -91,11 +91,7 @@ impl<S: Records> Journal<S> {
         let mut keys = BTreeSet::new();
         for found in self.store.scan(b"t/", b"") {
             let (key, value) = found?;
-            let unreadable = |cause: serde_json::Error| StoreError::Unreadable {
-                key: String::from_utf8_lossy(&key).into_owned(),
-                cause: cause.to_string(),
-            };
-            let ticket: TicketRecord = serde_json::from_slice(&value).map_err(unreadable)?;
+            let ticket: TicketRecord = read(&text(&key), &value)?;
             keys.insert(ticket.fingerprint.to_string());
         }
         Ok(keys)

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 
 use super::{Context, FromToml, wrong_type};
 
+/// Money and quantities: decimal text, so that no floating point can touch them.
 impl<'a> FromToml<'a> for Decimal {
     fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
         let Some(text) = value.get_ref().as_str() else {
