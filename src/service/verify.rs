@@ -93,10 +93,8 @@ mod tests {
 
     use super::*;
     use crate::engine::types::effect::Write;
-    use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter};
-    use crate::engine::types::severity::Severity;
+    use crate::engine::types::ledger::LedgerRow;
     use crate::engine::types::ticket::TicketId;
-    use crate::engine::types::time::Timestamp;
     use crate::io::store::StoreOptions;
 
     /// So many rows; `spoil` changes what one of them says after it was sealed.
@@ -108,29 +106,10 @@ mod tests {
         for sequence in 1..=rows {
             let mut row = LedgerRow {
                 sequence,
-                meter: Meter::ApiCall,
-                qty: Decimal::ONE,
-                state: LedgerState::Committed,
                 idem: format!("f{sequence}-1/api.call#1"),
                 ticket: TicketId(sequence),
-                upstream_ticket: None,
                 external_ref: format!("f{sequence}"),
-                action: "open".into(),
-                device: "fz-1".into(),
-                rule: "hot".into(),
-                site: "上海".into(),
-                customer: String::new(),
-                region: String::new(),
-                device_class: String::new(),
-                revision: String::new(),
-                plan: String::new(),
-                budget_rung: None,
-                reverses: None,
-                severity: Severity::Major,
-                time: Timestamp::EPOCH,
-                recorded: Timestamp::EPOCH,
-                prev_hash: String::new(),
-                hash: String::new(),
+                ..LedgerRow::sample()
             };
             row.seal(&hash);
             hash.clone_from(&row.hash);

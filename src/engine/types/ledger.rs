@@ -273,3 +273,36 @@ impl Rung {
         }
     }
 }
+
+#[cfg(test)]
+impl LedgerRow {
+    /// A request that opened a ticket in Shanghai, not sealed yet: tests change what they are about.
+    pub fn sample() -> LedgerRow {
+        LedgerRow {
+            sequence: 1,
+            meter: Meter::ApiCall,
+            qty: Decimal::ONE,
+            state: LedgerState::Committed,
+            idem: "f-1/api.call#1".into(),
+            ticket: TicketId(1),
+            upstream_ticket: None,
+            external_ref: "f".into(),
+            action: "open".into(),
+            device: "fz-1".into(),
+            rule: "hot".into(),
+            site: "上海".into(),
+            customer: String::new(),
+            region: String::new(),
+            device_class: String::new(),
+            revision: String::new(),
+            plan: String::new(),
+            budget_rung: None,
+            reverses: None,
+            severity: Severity::Major,
+            time: Timestamp::EPOCH,
+            recorded: Timestamp::EPOCH,
+            prev_hash: String::new(),
+            hash: String::new(),
+        }
+    }
+}

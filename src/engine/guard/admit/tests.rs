@@ -12,7 +12,6 @@ use crate::engine::types::diagnostic::{Report, Source};
 use crate::engine::types::document::{Place, read_document};
 use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter, Rung};
 use crate::engine::types::period::PeriodUnit;
-use crate::engine::types::severity::Severity;
 use crate::engine::types::tariff::{Quantities, Share, Tariff};
 use crate::engine::types::ticket::TicketId;
 use crate::engine::types::time::{TimeSpan, Timestamp};
@@ -53,30 +52,14 @@ fn guard(budgets: Vec<Budget>, plan: Plan) -> Guard {
 
 fn row(idem: &str, meter: Meter, qty: u32, state: LedgerState) -> LedgerRow {
     LedgerRow {
-        sequence: 1,
         meter,
         qty: Decimal::from(qty),
         state,
         idem: idem.into(),
-        ticket: TicketId(1),
-        upstream_ticket: None,
-        external_ref: "f".into(),
-        action: "open".into(),
-        device: "fz-1".into(),
-        rule: "hot".into(),
-        site: "上海".into(),
         customer: "acme".into(),
-        region: String::new(),
         device_class: "freezer".into(),
-        revision: String::new(),
-        plan: String::new(),
-        budget_rung: None,
-        reverses: None,
-        severity: Severity::Major,
-        time: Timestamp::EPOCH,
         recorded: at("2026-03-02T00:00:00Z"),
-        prev_hash: String::new(),
-        hash: String::new(),
+        ..LedgerRow::sample()
     }
 }
 
