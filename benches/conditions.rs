@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use faultgate::engine::detect::cel::CompileScope;
-use faultgate::engine::detect::{Condition, DeviceMemory, RuleMemory, Scene};
+use faultgate::engine::detect::{Condition, DeviceMemory, RuleMemory, Scene, When};
 use faultgate::engine::types::device::DeviceFacts;
 use faultgate::engine::types::document::Scalar;
 use faultgate::engine::types::message::{Reading, Value};
@@ -69,8 +69,10 @@ fn measure(text: &str) -> (f64, f64) {
     let began = Instant::now();
     for second in 0..SAMPLES {
         let reading = reading(second);
-        memory.absorb(at(second), temp_c, &reading);
-        learned.absorb(at(second), temp_c, &reading, false);
+        let (event, lateness) = (at(second), Some(TimeSpan::from_secs(10)));
+        let when = When { event, reached: event, lateness, maybe_again: false };
+        learned.absorb(when, temp_c, &reading, false);
+        memory.take(when, &[(temp_c, reading)], &[]);
     }
     let per_sample = began.elapsed().as_nanos() as f64 / SAMPLES as f64;
     let now = at(SAMPLES - 1);

@@ -29,6 +29,7 @@ mod gateway;
 mod hostile;
 mod kills;
 mod lanes;
+mod late;
 mod layers;
 mod life_cycle;
 mod mosquitto;

@@ -1,5 +1,6 @@
 //! `deviation(short, long)`: the mean of the last `short`, against the `long` before it.
 
+use super::memory::When;
 use super::series::Series;
 use super::window::Window;
 use crate::engine::types::time::{TimeSpan, Timestamp};
@@ -34,7 +35,8 @@ impl Band {
     }
 
     /// Takes a sample in, at its place by time.
-    pub fn absorb(&mut self, at: Timestamp, value: f64, frozen: bool) {
+    pub fn absorb(&mut self, when: When, value: f64, frozen: bool) {
+        let at = when.event;
         let now = self.recent.newest().map_or(at, |newest| newest.max(at));
         match (frozen, self.stopped_at) {
             (true, None) => {
@@ -50,9 +52,10 @@ impl Band {
             }
             (true, Some(_)) | (false, None) => {}
         }
-        self.recent.push(at, value);
+        let push = if when.maybe_again { Series::push_once } else { Series::push };
+        push(&mut self.recent, at, value);
         if !frozen {
-            self.baseline.push(at - self.stood_still, value);
+            push(&mut self.baseline, at - self.stood_still, value);
         }
     }
 
@@ -103,6 +106,10 @@ mod tests {
         Timestamp::from_millis(second * 1_000)
     }
 
+    fn when(second: i64) -> When {
+        When::only(at(second))
+    }
+
     fn band(short: i64, long: i64) -> Band {
         Band::new(TimeSpan::from_secs(short), TimeSpan::from_secs(long))
     }
@@ -111,7 +118,7 @@ mod tests {
     fn a_band_compares_the_last_while_with_what_was_before_it() {
         let mut band = band(2, 10);
         for second in 0..=10 {
-            band.absorb(at(second), if second % 2 == 0 { 1.0 } else { 3.0 }, false);
+            band.absorb(when(second), if second % 2 == 0 { 1.0 } else { 3.0 }, false);
         }
         // In the last 2 s: 9 -> 3, 10 -> 1, mean 2. Before: 1 3 1 3 1 3 1 3 1 at 0..=8, mean 17/9.
         let mean = 17.0 / 9.0;
@@ -126,10 +133,10 @@ mod tests {
     fn a_band_is_unknown_until_half_of_its_baseline_is_covered() {
         let mut band = band(2, 10);
         for second in 0..7 {
-            band.absorb(at(second), 1.0, false);
+            band.absorb(when(second), 1.0, false);
         }
         assert_eq!(band.value(at(6)), None);
-        band.absorb(at(7), 1.0, false);
+        band.absorb(when(7), 1.0, false);
         assert_eq!(band.value(at(7)), Some(0.0));
     }
 
@@ -137,17 +144,17 @@ mod tests {
     fn a_baseline_stands_still_while_the_alarm_is_up() {
         let mut band = band(2, 10);
         for second in 0..=12 {
-            band.absorb(at(second), if second % 2 == 0 { 1.0 } else { 3.0 }, false);
+            band.absorb(when(second), if second % 2 == 0 { 1.0 } else { 3.0 }, false);
         }
         let mut frozen = band.clone();
         for second in 13..5_000 {
-            frozen.absorb(at(second), 100.0, true);
-            band.absorb(at(second), 100.0, false);
+            frozen.absorb(when(second), 100.0, true);
+            band.absorb(when(second), 100.0, false);
         }
         assert!(frozen.value(at(4_999)).expect("still known") > 90.0);
         assert_eq!(band.value(at(4_999)), Some(0.0));
         for second in 5_000..5_003 {
-            frozen.absorb(at(second), 2.0, false);
+            frozen.absorb(when(second), 2.0, false);
         }
         let back = frozen.value(at(5_002)).expect("known at once after the fault");
         assert!(back.abs() < 1.0, "{back}");
@@ -157,7 +164,7 @@ mod tests {
     fn a_band_of_days_is_known_and_weighs_all_of_its_baseline() {
         let mut band = band(21_600, 172_800);
         for second in 0..200_000 {
-            band.absorb(at(second), if second < 90_000 { 0.0 } else { 1.0 }, false);
+            band.absorb(when(second), if second < 90_000 { 0.0 } else { 1.0 }, false);
         }
         // Before the last 6 h: 178,400 seconds of which the last 172,800 count, 84,400 of them 0.
         let mean = 88_400.0 / 172_800.0;
@@ -170,9 +177,9 @@ mod tests {
     fn a_flat_signal_that_steps_is_infinitely_far() {
         let mut band = band(2, 10);
         for second in 0..=12 {
-            band.absorb(at(second), 0.1, false);
+            band.absorb(when(second), 0.1, false);
         }
-        band.absorb(at(13), 0.2, false);
+        band.absorb(when(13), 0.2, false);
         assert_eq!(band.value(at(13)), Some(f64::INFINITY));
     }
 
@@ -216,7 +223,7 @@ mod tests {
                 // Quarters: sums of them are exact, so that equal means are equal here and there.
                 let value = f64::from(value) / 4.0;
                 samples.push((second, value));
-                band.absorb(at(second), value, false);
+                band.absorb(when(second), value, false);
                 for now in [newest, newest + idle] {
                     let (found, expected) = (band.value(at(now)), recomputed(&samples, now, short, long));
                     let same = match (found, expected) {

@@ -3,14 +3,37 @@
 use std::sync::Arc;
 
 use super::cel::Condition;
-use super::learned::Learned;
+use super::past::{Past, Step};
 use super::series::Series;
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::MetricId;
-use crate::engine::types::time::Timestamp;
+use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Values that a sparkline shows.
 const RECENT: usize = 24;
+
+/// When a sample was measured, and how it stands to what was heard before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    /// Event time.
+    pub event: Timestamp,
+    /// The device's time once it is in.
+    pub reached: Timestamp,
+    /// Its device says when it measures, so that later samples may be older: by no more than this,
+    /// if they are to be placed by their time.
+    pub lateness: Option<TimeSpan>,
+    /// It may have been taken in before: what is there already is not counted a second time.
+    pub maybe_again: bool,
+}
+
+#[cfg(test)]
+impl When {
+    /// Of a device whose samples are placed by their time if they are late by ten seconds at most.
+    pub(super) fn only(event: Timestamp) -> When {
+        let lateness = Some(TimeSpan::from_secs(10));
+        When { event, reached: event, lateness, maybe_again: false }
+    }
+}
 
 /// The metrics of one device that some rule reads, in the order of their ids.
 #[derive(Clone, Debug, Default)]
@@ -19,6 +42,8 @@ pub struct DeviceMemory {
     /// Where the slot of a metric is, by the number of its id: one for all devices that the same
     /// rules look at. Empty where it was not made out.
     places: Arc<[u32]>,
+    /// What was said in the last moments.
+    past: Past,
 }
 
 /// The place of a metric that has no slot.
@@ -101,8 +126,32 @@ impl Slot {
         }
     }
 
+    /// The newest reading is another now; what was before it.
+    fn replace(&mut self, newest: (Timestamp, Reading)) -> Option<(Timestamp, Reading)> {
+        let before = self.latest.replace(newest);
+        if let Some(history) = &mut self.history {
+            history.previous.clone_from(&before);
+        }
+        before
+    }
+
     fn series_mut(&mut self) -> Option<&mut Series> {
         self.history.as_mut()?.series.as_mut()
+    }
+
+    /// Keeps a reading for windows and for the sketch, at its place by time.
+    fn fill(&mut self, at: Timestamp, reading: &Reading, maybe_again: bool) {
+        if let Reading::Good(value) = reading
+            && let Some(number) = value.as_number()
+        {
+            self.recent.get_or_insert_default().push(number);
+            if let Some(series) = self.series_mut() {
+                match maybe_again {
+                    true => series.push_once(at, number),
+                    false => series.push(at, number),
+                }
+            }
+        }
     }
 }
 
@@ -167,10 +216,12 @@ impl DeviceMemory {
         });
         self.slots.sort_by_key(|slot| slot.metric);
         self.places = Arc::default();
+        self.past.rename(to);
     }
 
     /// Takes in what `before` knew of the metrics that are read here too.
     pub fn inherit(&mut self, before: DeviceMemory) {
+        self.past = before.past;
         for known in before.slots {
             if let Some(slot) = self.slot_mut(known.metric) {
                 if let (Some(wanted), Some(history)) = (&mut slot.history, known.history) {
@@ -186,19 +237,107 @@ impl DeviceMemory {
         }
     }
 
-    /// Takes a reading in, at its place by time. One that is older than the newest does not become
-    /// the newest.
+    /// Takes a reading in that was known before.
     pub fn absorb(&mut self, at: Timestamp, metric: MetricId, reading: &Reading) {
-        let Some(slot) = self.slot_mut(metric) else {
-            return;
-        };
-        slot.place(at, reading);
-        if let Reading::Good(value) = reading
-            && let Some(number) = value.as_number()
+        if let Some(slot) = self.slot_mut(metric) {
+            slot.place(at, reading);
+            slot.fill(at, reading, false);
+        }
+    }
+
+    /// Takes a sample in. A reading that is older than the newest of its metric does not become the
+    /// newest. Of the `recalled` metrics it is not known what was said last.
+    pub fn take(&mut self, when: When, readings: &[(MetricId, Reading)], recalled: &[MetricId]) {
+        match when.lateness {
+            Some(lateness) => self.past.forget(when.reached, lateness, readings.len()),
+            None => self.past.clear(when.reached),
+        }
+        for (metric, reading) in readings {
+            let Some(place) = self.place(*metric) else { continue };
+            let Some(slot) = self.slots.get_mut(place) else { continue };
+            if when.lateness.is_some() {
+                let other = slot.latest.clone().filter(|_| !recalled.contains(metric));
+                self.past.keep(Step { at: when.reached, metric: *metric, other });
+            }
+            slot.place(when.event, reading);
+            slot.fill(when.event, reading, when.maybe_again);
+        }
+    }
+
+    /// True when everything that was said since `at` is kept, so that it can be put back.
+    pub fn reaches(&self, at: Timestamp) -> bool {
+        self.past.reaches(at)
+    }
+
+    /// Puts the readings back to what they were at `at`. They are to be taken again from the step
+    /// whose number is returned, to the last.
+    pub fn put_back(&mut self, at: Timestamp) -> usize {
+        let first = self.past.first_after(at);
+        for number in (first..self.past.len()).rev() {
+            let Some(metric) = self.past.step(number).map(|step| step.metric) else { continue };
+            let previous = self.past.before(number, metric).cloned();
+            let Some(place) = self.place(metric) else { continue };
+            if let (Some(slot), Some(step)) =
+                (self.slots.get_mut(place), self.past.step_mut(number))
+            {
+                std::mem::swap(&mut slot.latest, &mut step.other);
+                if let Some(history) = &mut slot.history {
+                    history.previous = previous;
+                }
+            }
+        }
+        first
+    }
+
+    /// Takes a late sample in, the memory being put back to its time. The number of the step after
+    /// it.
+    pub fn take_late(&mut self, when: When, readings: &[(MetricId, Reading)]) -> usize {
+        for (metric, reading) in readings {
+            let Some(place) = self.place(*metric) else { continue };
+            let Some(slot) = self.slots.get_mut(place) else { continue };
+            slot.fill(when.event, reading, when.maybe_again);
+            let heard = (when.event, reading.clone());
+            if slot.latest.as_ref() != Some(&heard) {
+                let other = slot.replace(heard);
+                self.past.keep(Step { at: when.event, metric: *metric, other });
+            }
+        }
+        self.past.first_after(when.event)
+    }
+
+    /// When the sample was measured that begins with the step of this number.
+    pub fn time_of_step(&self, number: usize) -> Option<Timestamp> {
+        self.past.step(number).map(|step| step.at)
+    }
+
+    /// Takes the sample again that begins with the step of this number, and tells what it said. The
+    /// number of the step after it.
+    pub fn take_again(&mut self, number: usize, readings: &mut Vec<(MetricId, Reading)>) -> usize {
+        let mut next = number;
+        let Some(at) = self.time_of_step(number) else { return self.past.len() };
+        while let Some(metric) =
+            self.past.step(next).filter(|step| step.at == at).map(|step| step.metric)
         {
-            slot.recent.get_or_insert_default().push(number);
-            if let Some(series) = slot.series_mut() {
-                series.push(at, number);
+            let brought = self.past.step_mut(next).and_then(|step| step.other.take());
+            next += 1;
+            let place = self.place(metric);
+            let slot = place.and_then(|place| self.slots.get_mut(place));
+            let (Some(slot), Some(brought)) = (slot, brought) else { continue };
+            readings.push((metric, brought.1.clone()));
+            let other = slot.replace(brought);
+            if let Some(step) = self.past.step_mut(next - 1) {
+                step.other = other;
+            }
+        }
+        next
+    }
+
+    /// Takes a sample in that comes too late to be placed among what was said.
+    pub fn take_for_history(&mut self, when: When, readings: &[(MetricId, Reading)]) {
+        for (metric, reading) in readings {
+            if let Some(slot) = self.slot_mut(*metric) {
+                slot.place(when.event, reading);
+                slot.fill(when.event, reading, when.maybe_again);
             }
         }
     }
@@ -215,6 +354,7 @@ impl DeviceMemory {
 
     /// Nothing that is known is to be trusted from `at` on.
     pub fn spoil(&mut self, at: Timestamp) {
+        self.past.clear(at);
         for slot in &mut self.slots {
             if let Some((newest, reading)) = slot.latest.take() {
                 slot.latest = Some((newest.max(at), Reading::Bad));
@@ -266,79 +406,6 @@ impl DeviceMemory {
         }
         let place = *self.places.get(metric.index())?;
         (place != NO_SLOT).then_some(place as usize)
-    }
-}
-
-/// What the conditions of one rule have learned about one device.
-#[derive(Clone, Debug, Default)]
-pub struct RuleMemory {
-    when: Learnt,
-    clear: Learnt,
-}
-
-/// What one condition has learned, in the order of its learning functions.
-#[derive(Clone, Debug, Default)]
-struct Learnt {
-    metrics: Vec<MetricId>,
-    states: Vec<Learned>,
-}
-
-impl Learnt {
-    fn new(condition: &Condition) -> Learnt {
-        let learning = condition.learning();
-        Learnt {
-            metrics: learning.iter().map(|learning| learning.metric).collect(),
-            states: learning.iter().map(|learning| Learned::new(*learning)).collect(),
-        }
-    }
-
-    fn absorb(&mut self, at: Timestamp, metric: MetricId, number: f64, frozen: bool) {
-        for (watched, state) in self.metrics.iter().zip(&mut self.states) {
-            if *watched == metric {
-                state.absorb(at, number, frozen);
-            }
-        }
-    }
-}
-
-impl RuleMemory {
-    /// Nothing learned yet.
-    pub fn new(when: &Condition, clear: Option<&Condition>) -> RuleMemory {
-        RuleMemory { when: Learnt::new(when), clear: clear.map(Learnt::new).unwrap_or_default() }
-    }
-
-    /// What was learned by the same conditions before, whatever ids their metrics had.
-    pub fn inheriting(mut self, before: RuleMemory) -> RuleMemory {
-        for (own, known) in [(&mut self.when, before.when), (&mut self.clear, before.clear)] {
-            if own.states.len() == known.states.len() {
-                own.states = known.states;
-            }
-        }
-        self
-    }
-
-    /// Takes a reading in; see [`Learned::absorb`].
-    pub fn absorb(&mut self, at: Timestamp, metric: MetricId, reading: &Reading, frozen: bool) {
-        if self.when.states.is_empty() && self.clear.states.is_empty() {
-            return;
-        }
-        let Reading::Good(value) = reading else {
-            return;
-        };
-        if let Some(number) = value.as_number() {
-            self.when.absorb(at, metric, number, frozen);
-            self.clear.absorb(at, metric, number, frozen);
-        }
-    }
-
-    /// What `when` has learned.
-    pub fn of_when(&self) -> &[Learned] {
-        &self.when.states
-    }
-
-    /// What `clear_when` has learned.
-    pub fn of_clear(&self) -> &[Learned] {
-        &self.clear.states
     }
 }
 

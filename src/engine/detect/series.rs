@@ -150,6 +150,17 @@ impl Series {
         }
     }
 
+    /// Places a sample by its time, unless there is one of that time and value. Where only figures
+    /// are kept that cannot be told.
+    pub fn push_once(&mut self, at: Timestamp, value: f64) {
+        let first = self.blocks.partition_point(|block| block.summary.last_at < at);
+        let of_time = self.blocks.range(first..).take_while(|block| block.summary.first_at <= at);
+        let is_known = of_time.flat_map(|block| &block.samples).any(|known| *known == (at, value));
+        if !is_known {
+            self.push(at, value);
+        }
+    }
+
     fn append(&mut self, at: Timestamp, value: f64) {
         self.samples += 1;
         match self.blocks.back_mut() {

@@ -9,10 +9,9 @@
 
 use std::collections::VecDeque;
 
+use super::memory::When;
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
-/// How late a sample may come and still be learned.
-const LATENESS: TimeSpan = TimeSpan::from_secs(10);
 /// Most samples that a late one may be placed among.
 const OPEN_MAX: usize = 64;
 /// Samples that `zscore` wants to have seen before the newest.
@@ -60,15 +59,20 @@ impl Weighted {
     }
 
     /// Takes a sample in, at its place by time. One that comes later than that is left out.
-    pub fn absorb(&mut self, at: Timestamp, value: f64) {
+    pub fn absorb(&mut self, when: When, value: f64) {
+        let at = when.event;
         match self.open.back().copied() {
-            Some((newest_at, _)) if at < newest_at => self.absorb_late(at, value),
+            Some((newest_at, _)) if at < newest_at => {
+                if !(when.maybe_again && self.open.contains(&(at, value))) {
+                    self.absorb_late(at, value);
+                }
+            }
             newest => {
                 if let Some((newest_at, newest)) = newest {
                     self.before = self.before.with(newest_at, newest, self.over);
                 }
                 self.open.push_back((at, value));
-                self.settle(at - LATENESS);
+                self.settle(at - when.lateness.unwrap_or(TimeSpan::ZERO));
             }
         }
     }
@@ -125,8 +129,8 @@ mod tests {
 
     use super::*;
 
-    fn at(second: i64) -> Timestamp {
-        Timestamp::from_millis(second * 1_000)
+    fn at(second: i64) -> When {
+        When::only(Timestamp::from_millis(second * 1_000))
     }
 
     #[test]
@@ -151,13 +155,26 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_that_comes_later_than_ten_seconds_is_left_out() {
+    fn a_sample_that_comes_later_than_that_is_left_out() {
         let mut mean = Weighted::new(TimeSpan::from_secs(60));
         for second in [0, 20, 40] {
             mean.absorb(at(second), 1.0);
         }
         mean.absorb(at(19), 100.0);
         assert_eq!(mean.mean(), Some(1.0));
+    }
+
+    #[test]
+    fn a_sample_that_may_come_again_is_learned_once() {
+        let mut mean = Weighted::new(TimeSpan::from_secs(60));
+        mean.absorb(at(0), 1.0);
+        mean.absorb(at(5), 3.0);
+        mean.absorb(at(6), 3.0);
+        let once = mean.mean();
+        mean.absorb(When { maybe_again: true, ..at(5) }, 3.0);
+        assert_eq!(mean.mean(), once);
+        mean.absorb(When { maybe_again: true, ..at(4) }, 9.0);
+        assert_ne!(mean.mean(), once);
     }
 
     proptest! {

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use super::alarm_past::AlarmPast;
+use super::clock::DeviceClock;
 use super::profile::Profile;
 use super::reload::Change;
+use super::repeats::Repeats;
 use super::{Engine, Timer};
-use crate::engine::detect::{DeviceMemory, Rule, RuleMemory};
+use crate::engine::detect::{DeviceMemory, Rule, RuleMemory, When};
 use crate::engine::register::{Registered, UnknownDevices};
 use crate::engine::types::alarm::{AlarmRecord, AlarmState};
 use crate::engine::types::decision::{Decision, Rejection};
 use crate::engine::types::device::{DeviceFacts, Nameplate};
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::message::{Message, Reading};
+use crate::engine::types::message::Reading;
 use crate::engine::types::names::{DeviceId, MetricId, RuleId};
 use crate::engine::types::text::one_line;
-use crate::engine::types::time::{TimeSpan, Timestamp};
+use crate::engine::types::time::Timestamp;
 
 /// One device and its alarms.
 #[derive(Debug)]
@@ -40,8 +43,8 @@ pub struct Device {
     pub(super) heard: Timestamp,
     /// Rules whose alarm is raised now.
     pub(super) raised: Vec<RuleId>,
-    /// Event time and hash of the newest payload: an exact repeat changes nothing.
-    newest_payload: Option<(Timestamp, u128)>,
+    /// What it said lately: an exact repeat changes nothing.
+    pub(super) repeats: Repeats,
 }
 
 /// One rule on one device.
@@ -55,11 +58,13 @@ pub struct Alarm {
     pub(super) due: Option<Timestamp>,
     /// The timer that was set for it, in gateway time.
     pub(super) timer: Option<Timestamp>,
+    /// Where it stood in the last moments: a sample that comes late is placed among them.
+    pub(super) past: AlarmPast,
 }
 
 impl Alarm {
     pub(super) fn new(rule: usize) -> Alarm {
-        Alarm { rule, record: None, due: None, timer: None }
+        Alarm { rule, record: None, due: None, timer: None, past: AlarmPast::default() }
     }
 
     /// The fault is there now.
@@ -118,50 +123,35 @@ impl Device {
             })
     }
 
-    /// True for an exact repeat of its newest message. `message` only where the device sends its
-    /// time: else a repeat cannot be told from a new measurement.
-    pub(super) fn is_repeat(&self, event: Timestamp, message: Option<&Message>) -> bool {
-        let known = self.newest_payload.filter(|(newest, _)| *newest == event);
-        match (known, message) {
-            (Some((_, payload)), Some(message)) => payload == print(message),
-            (_, _) => false,
-        }
-    }
-
-    /// Remembers a message, if it is the newest.
-    pub(super) fn remember(&mut self, event: Timestamp, message: Option<&Message>) {
-        let is_newest = self.newest_payload.is_none_or(|(newest, _)| event >= newest);
-        if let Some(message) = message.filter(|_| is_newest) {
-            self.newest_payload = Some((event, print(message)));
-        }
-    }
-
     /// What a rule has learned about the device.
     pub(super) fn learned(&self, rule: usize) -> Option<&RuleMemory> {
         let at = self.profile.learning.binary_search(&rule).ok()?;
         self.learned.get(at)
     }
 
-    /// Takes in what was measured at `event` time; `rules` gets those that it concerns.
+    /// Takes in what was measured; `rules` gets those that it concerns.
     pub(super) fn absorb(
         &mut self,
-        event: Timestamp,
+        when: When,
         readings: &[(MetricId, Reading)],
         rules: &mut Vec<usize>,
     ) {
         self.samples += 1;
-        for (metric, reading) in readings {
-            self.memory.absorb(event, *metric, reading);
-        }
+        self.memory.take(when, readings, &self.recalled);
         self.recalled.retain(|metric| readings.iter().all(|(heard, _)| heard != metric));
+        self.learn(when, readings);
+        self.concerned(readings, rules);
+    }
+
+    /// Learns what is normal.
+    pub(super) fn learn(&mut self, when: When, readings: &[(MetricId, Reading)]) {
         for (rule, learned) in self.profile.learning.iter().zip(&mut self.learned) {
             let of_rule = |alarm: &&Alarm| alarm.rule == *rule;
             let frozen = self.alarms.iter().filter(of_rule).any(Alarm::is_pending_or_raised);
             for (metric, reading) in readings {
-                learned.absorb(event, *metric, reading, frozen);
+                learned.absorb(when, *metric, reading, frozen);
             }
         }
-        self.concerned(readings, rules);
     }
 
     /// The rules that must be looked at when these metrics have changed, ascending.
@@ -173,74 +163,6 @@ impl Device {
         rules.extend(self.alarms.iter().filter(|alarm| alarm.is_active()).map(|alarm| alarm.rule));
         rules.sort_unstable();
         rules.dedup();
-    }
-}
-
-/// A device's time: its newest event time, which moves on with our clock while it is silent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct DeviceClock {
-    newest: Option<(Timestamp, Timestamp)>,
-    /// Event time up to which something was decided before a restart.
-    decided: Option<Timestamp>,
-    /// Time that does not count as silence.
-    forgiven: TimeSpan,
-}
-
-impl DeviceClock {
-    /// Newest event time.
-    pub fn newest(self) -> Option<Timestamp> {
-        self.newest.map(|(event, _)| event)
-    }
-
-    /// Where it stands once a sample of `event` time is in.
-    pub fn reached(self, event: Timestamp) -> Timestamp {
-        event.max(self.newest().unwrap_or(event))
-    }
-
-    /// The event time of a sample that brings none: its receipt, but after what was heard before.
-    /// Messages that are received together keep their order, also over a restart, and also where
-    /// the clock was set back meanwhile.
-    pub fn receipt(self, now: Timestamp) -> Timestamp {
-        let before = self.newest().max(self.decided);
-        before.map_or(now, |before| now.max(before + TimeSpan::from_micros(1)))
-    }
-
-    /// Before a restart something was decided by what was known at `event` time.
-    pub fn recall(&mut self, event: Timestamp) {
-        self.decided = self.decided.max(Some(event));
-    }
-
-    /// True for a sample that comes too late to be decided by.
-    pub fn is_late(self, event: Timestamp, lateness: TimeSpan) -> bool {
-        self.newest().is_some_and(|newest| newest.since(event) > lateness)
-    }
-
-    /// A sample of `event` time was received.
-    pub fn hear(&mut self, event: Timestamp, received: Timestamp) {
-        if self.newest().is_none_or(|newest| event >= newest) {
-            self.newest = Some((event, received));
-            self.forgiven = TimeSpan::ZERO;
-        }
-    }
-
-    /// So much time does not count as silence.
-    pub fn forgive(&mut self, time: TimeSpan) {
-        self.forgiven = self.forgiven + time;
-    }
-
-    /// Since when it is silent, where that counts; `heard` for a device that has no time yet.
-    pub fn silent_since(self, heard: Timestamp) -> Timestamp {
-        self.newest().unwrap_or(heard) + self.forgiven
-    }
-
-    /// The device's time at `now`.
-    pub fn at(self, now: Timestamp) -> Timestamp {
-        self.newest.map_or(now, |(event, received)| event + now.since(received))
-    }
-
-    /// Our time when the device's is `event`.
-    pub fn to_gateway(self, event: Timestamp) -> Timestamp {
-        self.newest.map_or(event, |(newest, received)| received + event.since(newest))
     }
 }
 
@@ -356,7 +278,7 @@ impl Engine {
             clock: DeviceClock::default(),
             heard: now,
             raised: Vec::new(),
-            newest_payload: None,
+            repeats: Repeats::default(),
         });
         self.attach(id, None);
         self.count_in(id);
@@ -403,6 +325,7 @@ impl Engine {
         let mut departed = Vec::new();
         for mut alarm in alarms {
             alarm.timer = None;
+            alarm.past = AlarmPast::default();
             let rule = change.map_or(Some(alarm.rule), |change| change.rule(alarm.rule));
             let rule = rule.filter(|rule| profile.rules.binary_search(rule).is_ok());
             let id_of = |rule: usize| self.policy.rules.get(rule).map(|rule| &rule.spec.id);
@@ -464,37 +387,7 @@ impl Engine {
     }
 }
 
-fn print(message: &Message) -> u128 {
-    xxhash_rust::xxh3::xxh3_128(&message.payload)
-}
-
 /// What is known of a device: what the register says, else what its topic says.
 fn complete(registered: Option<&Arc<Registered>>, facts: DeviceFacts) -> DeviceFacts {
     registered.map(|registered| registered.complete(&facts)).unwrap_or(facts)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn messages_without_a_time_that_are_received_together_keep_their_order() {
-        let now = Timestamp::from_millis(1_000);
-        let mut clock = DeviceClock::default();
-        let mut last = None;
-        for _ in 0..3 {
-            let event = clock.receipt(now);
-            assert!(event >= now && Some(event) > last);
-            clock.hear(event, now);
-            last = Some(event);
-        }
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_over_a_restart_makes_nothing_older_than_what_was_decided() {
-        let (decided, now) = (Timestamp::from_millis(9_000), Timestamp::from_millis(1_000));
-        let mut clock = DeviceClock::default();
-        clock.recall(decided);
-        assert!(clock.receipt(now) > decided);
-    }
 }

@@ -9,9 +9,10 @@
 
 use super::devices::Device;
 use super::evaluation::{self, Around};
+use super::repeats::Known;
 use super::{Engine, Settings};
 use crate::engine::decode::{Decoded, Decoders, Heard, News};
-use crate::engine::detect::Rule;
+use crate::engine::detect::{Rule, When};
 use crate::engine::lifecycle::Truth;
 use crate::engine::policy::Policy;
 use crate::engine::types::effect::Effects;
@@ -236,20 +237,26 @@ impl Lane<'_> {
             return Some(Follow::Whole);
         };
         let event = at.unwrap_or_else(|| device.clock.receipt(self.now));
-        let look_at = device.clock.reached(event);
-        let late = device.clock.is_late(event, self.settings.lateness);
-        let is_due = device.next_due.is_some_and(|due| due < look_at);
-        if late || is_due || device.is_repeat(event, at.map(|_| message)) {
+        let is_older = device.clock.newest().is_some_and(|newest| event < newest);
+        let is_due = device.next_due.is_some_and(|due| due < event);
+        if is_older || is_due {
             return Some(Follow::Whole);
         }
-        device.remember(event, at.map(|_| message));
+        if at.is_some() {
+            if device.repeats.find(event, message) == Known::Again {
+                return Some(Follow::Whole);
+            }
+            device.repeats.remember(event, message);
+        }
         device.heard = device.heard.max(self.now);
         let mut rules = std::mem::take(&mut self.rules);
-        device.absorb(event, &readings, &mut rules);
-        device.clock.hear(look_at, self.now);
+        let lateness = at.map(|_| self.settings.lateness);
+        let when = When { event, reached: event, lateness, maybe_again: false };
+        device.absorb(when, &readings, &mut rules);
+        device.clock.hear(event, self.now);
         self.heard.recycle(readings);
-        let is_quiet = self.evaluate(id, device, &rules, look_at);
-        let follow = (!is_quiet).then(|| Follow::Look { id, event: look_at, rules: rules.clone() });
+        let is_quiet = self.evaluate(id, device, &rules, event);
+        let follow = (!is_quiet).then(|| Follow::Look { id, event, rules: rules.clone() });
         rules.clear();
         self.rules = rules;
         follow
@@ -297,6 +304,8 @@ impl Lane<'_> {
             {
                 alarm.due = recheck_at;
                 self.left.timers.push((id, place));
+                // A later message of the same batch must see it.
+                device.next_due = device.next_due.into_iter().chain(recheck_at).min();
             }
         }
         true

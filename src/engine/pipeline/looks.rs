@@ -136,17 +136,18 @@ impl Engine {
         }
     }
 
+    /// The timer of an alarm fires: what is due by `until` happens.
     pub(super) fn fire_alarm(
         &mut self,
         now: Timestamp,
-        id: DeviceId,
-        index: usize,
+        until: Timestamp,
+        (id, index): (DeviceId, usize),
         effects: &mut Effects,
     ) {
         let Some(device) = self.devices.get_mut(id.index()) else {
             return;
         };
-        let time = device.clock.at(now);
+        let time = device.clock.at(until);
         let Some(alarm) = device.alarms.get_mut(index) else {
             return;
         };
@@ -312,9 +313,14 @@ impl Engine {
             return false;
         };
         let mut fresh = None;
+        let decided = alarm.record.as_ref().map(|record| record.changed_at);
+        let is_past = device.clock.newest().is_some_and(|newest| event < newest);
+        if is_past && decided.is_some_and(|decided| event < decided) {
+            // It was not put back to before what was decided since.
+            return false;
+        }
         // What was measured before a delay ended and is received after it is still the newest word of
         // the device: it cannot undo what was decided, but it counts from then on.
-        let decided = alarm.record.as_ref().map(|record| record.changed_at);
         let event = decided.map_or(event, |decided| event.max(decided));
         let record = match &mut alarm.record {
             Some(record) => record,
@@ -329,6 +335,7 @@ impl Engine {
                 return false;
             }
         };
+        alarm.past.begin(record);
         let Seen { when, clear, recheck_at, .. } = seen;
         let observed = Observation { at: event, when, clear };
         let (edges, flapping) = (record.edges.len(), record.flapping.clone());
@@ -350,6 +357,8 @@ impl Engine {
             record.revision = rule.spec.revision.clone();
             record.on_remove = rule.spec.on_remove;
             record.seen = seen_readings(rule, &device.memory, &self.policy.metrics);
+            let newest = device.clock.newest().unwrap_or(event);
+            alarm.past.note(record, !next.events.is_empty(), newest - self.settings.lateness);
         }
         alarm.record = alarm.record.take().or(fresh);
         alarm.due = due;

@@ -9,9 +9,11 @@
 //! person   ->                                               lifecycle -> merge -> guard -> outbox
 //! ```
 
+mod alarm_past;
 mod budgets;
 mod calls;
 mod catch_up;
+mod clock;
 mod counterfactual;
 mod departed;
 mod devices;
@@ -23,6 +25,7 @@ mod follow_ups;
 mod grouping;
 mod incidents;
 mod lanes;
+mod late;
 mod looks;
 mod metering;
 mod near_miss;
@@ -34,6 +37,7 @@ mod readers;
 mod redelivery;
 mod rejected;
 mod reload;
+mod repeats;
 mod restore;
 mod restored;
 mod retention;
@@ -71,6 +75,7 @@ use profile::Profiles;
 use redelivery::Redelivery;
 use rejected::RejectedSamples;
 use retention::Retention;
+use samples::Told;
 use suppression::Suppression;
 use topics::Topics;
 
@@ -261,7 +266,9 @@ impl Engine {
             Input::Readings { facts, at, readings } => {
                 let readings = self.known_metrics(readings);
                 if let Some(device) = self.find_device(now, 0, facts, effects) {
-                    self.take_readings(now, device, at, false, &readings, effects);
+                    let told =
+                        Told { event: at, own_time: true, retained: false, maybe_again: false };
+                    self.take_readings(now, device, told, &readings, effects);
                 }
             }
             Input::Tick => {}
@@ -356,7 +363,9 @@ impl Engine {
         while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= until) {
             self.timers.remove(&(at, timer));
             match timer {
-                Timer::Alarm(device, alarm) => self.fire_alarm(now, device, alarm, effects),
+                Timer::Alarm(device, alarm) => {
+                    self.fire_alarm(now, until, (device, alarm), effects);
+                }
                 Timer::Ladder(ticket) => self.fire_ladder(now, ticket, effects),
                 Timer::Lift => self.lift(now, effects),
                 Timer::Groups => self.release_groups(now, effects),

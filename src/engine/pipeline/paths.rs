@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::samples::Told;
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Reading, Value};
@@ -65,7 +66,10 @@ impl Engine {
         });
         let reading = (METRIC.to_owned(), Reading::Good(Value::Bool(up)));
         let readings = self.known_metrics(vec![reading]);
-        self.take_readings(now, id, now, false, &readings, effects);
+        let clock = self.devices.get(id.index()).map(|device| device.clock);
+        let event = clock.map_or(now, |clock| clock.receipt(now));
+        let told = Told { event, own_time: false, retained: false, maybe_again: false };
+        self.take_readings(now, id, told, &readings, effects);
     }
 
     /// True while nothing can be said about who is silent.

@@ -1,13 +1,28 @@
 //! Message -> Sample: what a message says, and which rules it concerns.
 
 use super::Engine;
+use super::repeats::Known;
 use crate::engine::decode::{Decoded, Heard, News, Refusal};
+use crate::engine::detect::When;
 use crate::engine::types::decision::Decision;
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::message::{Message, Reading};
 use crate::engine::types::names::{DeviceId, MetricId};
 use crate::engine::types::time::Timestamp;
 use crate::seeded::{self, Bug};
+
+/// What is known of a sample beside its readings.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    /// When it was measured.
+    pub event: Timestamp,
+    /// The device says so.
+    pub own_time: bool,
+    /// It was kept by the broker.
+    pub retained: bool,
+    /// It may have been taken in before.
+    pub maybe_again: bool,
+}
 
 impl Engine {
     pub(super) fn take_message(
@@ -100,14 +115,17 @@ impl Engine {
                 News::Readings { at, readings } => {
                     let clock = self.devices.get(device.index()).map(|device| device.clock);
                     let event = at.unwrap_or_else(|| clock.map_or(now, |clock| clock.receipt(now)));
-                    if self.is_repeat(device, event, at.and(message)) {
+                    let repeat = self.find_repeat(device, event, at.and(message));
+                    if repeat == Some(Known::Again) {
                         effects.decisions.push(Decision::Repeated { source });
                         continue;
                     }
                     if let (None, Some(message)) = (known, message) {
                         self.topics.remember(source, &message.topic, device);
                     }
-                    self.take_readings(now, device, event, retained, &readings, effects);
+                    let maybe_again = repeat == Some(Known::Unsure);
+                    let told = Told { event, own_time: at.is_some(), retained, maybe_again };
+                    self.take_readings(now, device, told, &readings, effects);
                     heard.recycle(readings);
                 }
             }
@@ -159,13 +177,12 @@ impl Engine {
         self.look_concerned(now, id, &[], event, effects);
     }
 
-    /// Takes in what a device measured at `event` time.
+    /// Takes in what a device measured.
     pub(super) fn take_readings(
         &mut self,
         now: Timestamp,
         id: DeviceId,
-        event: Timestamp,
-        retained: bool,
+        told: Told,
         readings: &[(MetricId, Reading)],
         effects: &mut Effects,
     ) {
@@ -174,21 +191,31 @@ impl Engine {
             return;
         };
         device.heard = device.heard.max(now);
-        let late = device.clock.is_late(event, lateness);
+        let event = told.event;
+        let is_older = device.clock.newest().is_some_and(|newest| event < newest);
         // A retained value may be old: it sets state as of its time, but nothing begins before now.
-        let look_at = if retained { event.max(now) } else { device.clock.reached(event) };
-        if !late && !seeded::has(Bug::SampleBeforeDue) {
-            self.advance(now, id, look_at, effects);
+        let reached = device.clock.reached(if told.retained { event.max(now) } else { event });
+        let lateness_of_device = told.own_time.then_some(lateness);
+        let when =
+            When { event, reached, lateness: lateness_of_device, maybe_again: told.maybe_again };
+        if is_older && !told.retained {
+            let late = device.clock.is_late(event, lateness) || !device.memory.reaches(event);
+            match late {
+                true => device.absorb_history(when, readings),
+                false => self.take_late(now, id, when, readings, effects),
+            }
+            return;
+        }
+        if !seeded::has(Bug::SampleBeforeDue) {
+            self.advance(now, id, reached, effects);
         }
         let Some(device) = self.devices.get_mut(id.index()) else {
             return;
         };
         let mut rules = std::mem::take(&mut self.scratch);
-        device.absorb(event, readings, &mut rules);
-        if !late {
-            device.clock.hear(look_at, now);
-            self.look_at(now, id, &rules, look_at, effects);
-        }
+        device.absorb(when, readings, &mut rules);
+        device.clock.hear(reached, now);
+        self.look_at(now, id, &rules, reached, effects);
         rules.clear();
         self.scratch = rules;
     }
@@ -206,13 +233,20 @@ impl Engine {
         self.look_concerned(now, id, &[], event, effects);
     }
 
-    /// True for an exact repeat of the device's newest message; any other is remembered.
-    fn is_repeat(&mut self, id: DeviceId, event: Timestamp, message: Option<&Message>) -> bool {
-        let Some(device) = self.devices.get_mut(id.index()) else {
-            return false;
-        };
-        let repeat = device.is_repeat(event, message);
-        device.remember(event, message);
-        repeat
+    /// Whether a message was taken in before, where its device sends its time; one that was not is
+    /// remembered.
+    fn find_repeat(
+        &mut self,
+        id: DeviceId,
+        event: Timestamp,
+        message: Option<&Message>,
+    ) -> Option<Known> {
+        let device = self.devices.get_mut(id.index())?;
+        let message = message?;
+        let known = device.repeats.find(event, message);
+        if known != Known::Again {
+            device.repeats.remember(event, message);
+        }
+        Some(known)
     }
 }

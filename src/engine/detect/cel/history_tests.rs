@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::engine::detect::When;
 use crate::engine::detect::{DeviceMemory, RuleMemory};
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::message::{Reading, Value};
@@ -24,7 +25,7 @@ fn evaluate(text: &str, samples: &[(i64, f64)], now: i64) -> Evaluation {
     for (second, value) in samples {
         let reading = Reading::Good(Value::Float(*value));
         memory.absorb(at(*second), x, &reading);
-        learned.absorb(at(*second), x, &reading, false);
+        learned.absorb(When::only(at(*second)), x, &reading, false);
     }
     condition.evaluate(&Scene {
         memory: &memory,
@@ -189,7 +190,7 @@ fn a_baseline_stands_still_while_the_alarm_is_up_and_goes_on_where_it_stopped() 
     for (second, value) in baseline.into_iter().chain(fault).chain([(3_631, 5.0)]) {
         let reading = Reading::Good(Value::Float(value));
         memory.absorb(at(second), x, &reading);
-        learned.absorb(at(second), x, &reading, (30..=3_630).contains(&second));
+        learned.absorb(When::only(at(second)), x, &reading, (30..=3_630).contains(&second));
         if second < 30 {
             continue;
         }

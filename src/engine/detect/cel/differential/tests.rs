@@ -10,6 +10,7 @@ use proptest::test_runner::TestRunner;
 
 use super::reference::{Why, World};
 use super::*;
+use crate::engine::detect::When;
 use crate::engine::detect::{DeviceMemory, RuleMemory};
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::message::{Reading, Value};
@@ -194,7 +195,7 @@ impl Compiled {
         for (name, at, reading) in &world.samples {
             let (at, metric) = (Timestamp::from_micros(*at), metrics.intern(name));
             memory.absorb(at, metric, reading);
-            learned.absorb(at, metric, reading, false);
+            learned.absorb(When::only(at), metric, reading, false);
         }
         Some(Compiled { condition, memory, learned })
     }

@@ -1,0 +1,103 @@
+//! A sample that comes late is placed by its time: the device is put back to it, and what was heard
+//! since is taken again.
+//!
+//! What comes of it is what would have come of the samples in their order, but for what somebody
+//! was told already: a raise, a return and what a person did stand. Rules that learn what is normal
+//! are not put back: they learn the sample at its place, and decide by what they know in the end.
+
+use super::Engine;
+use super::devices::Device;
+use crate::engine::detect::When;
+use crate::engine::types::effect::Effects;
+use crate::engine::types::message::Reading;
+use crate::engine::types::names::{DeviceId, MetricId};
+use crate::engine::types::time::Timestamp;
+
+impl Device {
+    /// Takes in what comes too late to be placed: it fills history, and nothing begins by it.
+    pub(super) fn absorb_history(&mut self, when: When, readings: &[(MetricId, Reading)]) {
+        self.samples += 1;
+        self.learn(when, readings);
+        self.memory.take_for_history(when, readings);
+        self.recalled.retain(|metric| readings.iter().all(|(heard, _)| heard != metric));
+    }
+
+    /// Puts the alarms back to where they stood at `event` time. The places of those that moved
+    /// since.
+    fn put_alarms_back(&mut self, event: Timestamp) -> Vec<usize> {
+        let learning = &self.profile.learning;
+        let mut moved = Vec::new();
+        for (place, alarm) in self.alarms.iter_mut().enumerate() {
+            let Some(record) = &mut alarm.record else { continue };
+            if learning.binary_search(&alarm.rule).is_err() && alarm.past.put_back(record, event) {
+                alarm.due = None;
+                moved.push(place);
+            }
+        }
+        moved
+    }
+
+    /// Only the rules that are put back, or only the others.
+    fn keep_rules(&self, rules: &mut Vec<usize>, learning: bool) {
+        rules.retain(|rule| self.profile.learning.binary_search(rule).is_ok() == learning);
+    }
+}
+
+impl Engine {
+    /// Takes in what a device measured before what it said last.
+    pub(super) fn take_late(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        when: When,
+        readings: &[(MetricId, Reading)],
+        effects: &mut Effects,
+    ) {
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
+        device.samples += 1;
+        device.learn(when, readings);
+        device.memory.put_back(when.event);
+        let moved = device.put_alarms_back(when.event);
+        let mut next = device.memory.take_late(when, readings);
+        device.recalled.retain(|metric| readings.iter().all(|(heard, _)| heard != metric));
+        let mut rules = std::mem::take(&mut self.scratch);
+        device.concerned(readings, &mut rules);
+        let alarms = &device.alarms;
+        rules.extend(moved.iter().filter_map(|place| Some(alarms.get(*place)?.rule)));
+        rules.sort_unstable();
+        rules.dedup();
+        device.keep_rules(&mut rules, false);
+        self.look_at(now, id, &rules, when.event, effects);
+        let mut again = Vec::new();
+        while let Some(at) = self.time_of_step(id, next) {
+            self.advance(now, id, at, effects);
+            let Some(device) = self.devices.get_mut(id.index()) else { break };
+            rules.clear();
+            again.clear();
+            next = device.memory.take_again(next, &mut again);
+            device.concerned(&again, &mut rules);
+            device.keep_rules(&mut rules, false);
+            self.look_at(now, id, &rules, at, effects);
+        }
+        rules.clear();
+        if let Some(device) = self.devices.get(id.index()) {
+            device.concerned(readings, &mut rules);
+            device.keep_rules(&mut rules, true);
+        }
+        self.look_at(now, id, &rules, when.reached, effects);
+        rules.clear();
+        self.scratch = rules;
+        // What is due now that was not before.
+        let time = self.devices.get(id.index()).map_or(now, |device| device.clock.at(now));
+        self.advance(now, id, time, effects);
+        for place in moved {
+            self.write_alarm(id, place, effects);
+        }
+    }
+
+    fn time_of_step(&self, id: DeviceId, number: usize) -> Option<Timestamp> {
+        self.devices.get(id.index())?.memory.time_of_step(number)
+    }
+}
