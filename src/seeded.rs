@@ -37,13 +37,15 @@ pub enum Bug {
     InFlightUncounted,
     /// A restart forgets which alarms suppress others.
     InhibitForgotten,
+    /// What comes late starts no delay and breaks none off.
+    LateForgotten,
     /// A gateway that was put back from a backup does not know that it was.
     RestoreUnknown,
 }
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 17] = [
+    pub const ALL: [(&'static str, Bug); 18] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -60,6 +62,7 @@ impl Bug {
         ("shelf-end-forgotten", Bug::ShelfEndForgotten),
         ("in-flight-uncounted", Bug::InFlightUncounted),
         ("inhibit-forgotten", Bug::InhibitForgotten),
+        ("late-forgotten", Bug::LateForgotten),
         ("restore-unknown", Bug::RestoreUnknown),
     ];
 }

@@ -94,6 +94,10 @@ pub struct GatewayConfig {
     pub settle: TimeSpan,
     /// An upstream that was away for less than this gets everything as it was decided.
     pub catch_up_after: TimeSpan,
+    /// Samples that are older than the newest by no more than this are placed by their time.
+    pub lateness: TimeSpan,
+    /// How long after a start, or after a lost path is back, nobody counts as silent.
+    pub restart_grace: TimeSpan,
 }
 
 /// `[[source]]`.
@@ -218,8 +222,8 @@ impl Config {
                 .iter()
                 .map(|upstream| (upstream.name.clone(), upstream.max_in_flight))
                 .collect(),
-            lateness: TimeSpan::from_secs(10),
-            restart_grace: TimeSpan::from_secs(600),
+            lateness: self.gateway.lateness,
+            restart_grace: self.gateway.restart_grace,
             settle: self.gateway.settle,
             catch_up_after: self.gateway.catch_up_after,
             resume_max: TimeSpan::from_secs(3_600),
@@ -313,6 +317,8 @@ fn default_gateway() -> GatewayConfig {
         data: "data".into(),
         settle: TimeSpan::from_secs(15),
         catch_up_after: TimeSpan::from_secs(600),
+        lateness: TimeSpan::from_secs(10),
+        restart_grace: TimeSpan::from_secs(600),
     }
 }
 
@@ -332,6 +338,8 @@ fn read_gateway(table: &Table<'_>) -> GatewayConfig {
         data: table.optional::<String>("data").map_or(default.data, PathBuf::from),
         settle: table.or("settle", default.settle),
         catch_up_after: table.or("catch_up_after", default.catch_up_after),
+        lateness: table.or("lateness", default.lateness),
+        restart_grace: table.or("restart_grace", default.restart_grace),
     }
 }
 

@@ -118,6 +118,48 @@ fn messages_that_are_sent_again_are_counted_once() {
     assert_eq!(play(&rules, &said, 140_000), ["110.0 raised often", "110.0 raised sum"]);
 }
 
+#[test]
+fn the_operator_says_what_is_late_and_when_nobody_is_silent() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = rule("hot", "t > 80", "on_delay = \"1m\"") + &rule("gone", "absent(2m)", "");
+    std::fs::write(folder.path().join("r.toml"), rules).expect("written");
+    let line = |second: i64, value: i64| {
+        let measured = 1_775_877_600 + second;
+        let received = 1_775_877_600_000 + 1_000 * second.max(40);
+        let payload = format!("{{\\\"ts\\\": {measured}, \\\"t\\\": {value}}}");
+        format!(
+            "{{\"rx_ms\": {received}, \"topic\": \"plant/a/machine/m-1/telemetry\", \"payload\": \"{payload}\"}}\n"
+        )
+    };
+    let said = [(0, 50), (40, 90), (20, 90), (101, 90), (102, 90), (400, 50)];
+    let lines: String = said.iter().map(|(second, value)| line(*second, *value)).collect();
+    std::fs::write(folder.path().join("day.jsonl"), lines).expect("written");
+    let raised = |gateway: &str| {
+        let source = "[[source]]\nname = \"plant\"\nurl = \"embedded\"\ntopics = [\"plant/#\"]\n\
+                      topic = \"plant/{site}/{class}/{device}/telemetry\"\n";
+        let config = format!("[gateway]\n{gateway}\n{source}");
+        std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
+        let output = std::process::Command::new(crate::gateway::binary())
+            .args(["backtest", "--input", "day.jsonl", "--rules", "r.toml", "--format", "json"])
+            .current_dir(folder.path())
+            .output()
+            .expect("it runs");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+        let alarms = told["alarms"].as_array().expect("a list").iter();
+        alarms
+            .map(|alarm| {
+                let at = alarm["raised_at"].as_str().unwrap_or_default().to_owned();
+                format!("{} {}", alarm["rule"].as_str().unwrap_or_default(), at)
+            })
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(raised(""), ["hot 2026-04-11T03:21:40Z"]);
+    assert_eq!(raised("lateness = \"30s\""), ["hot 2026-04-11T03:21:20Z"]);
+    let both = raised("restart_grace = \"1m\"");
+    assert_eq!(both, ["hot 2026-04-11T03:21:40Z", "gone 2026-04-11T03:23:42Z"]);
+}
+
 const RULES: &str = r#"
 [[rule]]
 id = "hot"

@@ -49,6 +49,18 @@ const GATEWAY: &[Key] = &[
         "上游中断短于此时间则照原样补发，否则只补发净结果；默认 10m",
     ),
     key(
+        "lateness",
+        Kind::Duration,
+        "Samples older than the newest by no more than this are placed by their time, later ones start no delay; default 10s",
+        "比最新样本早不超过此时间的迟到样本按其时间归位，更晚的不启动延时；默认 10s",
+    ),
+    key(
+        "restart_grace",
+        Kind::Duration,
+        "How long after a start, or after a lost path is back, `absent` is held back; default 10m",
+        "启动后或链路恢复后多久之内不判定设备失联；默认 10m",
+    ),
+    key(
         "settle",
         Kind::Duration,
         "How long nothing is sent after a restart, so that inhibition and groups see all of it; default 15s",

@@ -297,7 +297,10 @@ impl DeviceMemory {
             let Some(slot) = self.slots.get_mut(place) else { continue };
             slot.fill(when.event, reading, when.maybe_again);
             let heard = (when.event, reading.clone());
-            if slot.latest.as_ref() != Some(&heard) {
+            let is_newer = |(at, known): &(Timestamp, Reading)| {
+                *at < when.event || *at == when.event && known != reading
+            };
+            if slot.latest.as_ref().is_none_or(is_newer) {
                 let other = slot.replace(heard);
                 self.past.keep(Step { at: when.event, metric: *metric, other });
             }

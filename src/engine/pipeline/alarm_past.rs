@@ -75,11 +75,28 @@ impl AlarmPast {
         self.stood.push(Standing::of(record));
     }
 
-    /// Puts the alarm back to where it stood at `event` time, or to its last decision. False when
-    /// it stands there.
-    pub fn put_back(&mut self, record: &mut AlarmRecord, event: Timestamp) -> bool {
+    /// Somebody acts on the alarm: that stands, wherever it is put back to.
+    pub fn change(&mut self, act: impl Fn(&AlarmState) -> Option<AlarmState>) {
+        for standing in &mut self.stood {
+            if let Some(state) = act(&standing.state) {
+                standing.state = state;
+            }
+        }
+    }
+
+    /// Puts the alarm back to where it stood at `event` time, or to its last decision if that was
+    /// made by what the device had said by `newest`. False when it stands where it stood.
+    pub fn put_back(
+        &mut self,
+        record: &mut AlarmRecord,
+        event: Timestamp,
+        newest: Timestamp,
+    ) -> bool {
         if self.stood.last().is_none_or(|last| !last.is_of(record)) {
             self.stood.clear();
+            return false;
+        }
+        if self.stood.first().is_none_or(|first| first.since > newest) {
             return false;
         }
         let kept = self.stood.iter().take_while(|standing| standing.since <= event).count().max(1);

@@ -22,14 +22,15 @@ impl Device {
         self.recalled.retain(|metric| readings.iter().all(|(heard, _)| heard != metric));
     }
 
-    /// Puts the alarms back to where they stood at `event` time. The places of those that moved
-    /// since.
-    fn put_alarms_back(&mut self, event: Timestamp) -> Vec<usize> {
+    /// Puts the alarms back to where they stood then. The places of those that moved since.
+    fn put_alarms_back(&mut self, When { event, reached, .. }: When) -> Vec<usize> {
         let learning = &self.profile.learning;
         let mut moved = Vec::new();
         for (place, alarm) in self.alarms.iter_mut().enumerate() {
             let Some(record) = &mut alarm.record else { continue };
-            if learning.binary_search(&alarm.rule).is_err() && alarm.past.put_back(record, event) {
+            if learning.binary_search(&alarm.rule).is_err()
+                && alarm.past.put_back(record, event, reached)
+            {
                 alarm.due = None;
                 moved.push(place);
             }
@@ -59,13 +60,15 @@ impl Engine {
         device.samples += 1;
         device.learn(when, readings);
         device.memory.put_back(when.event);
-        let moved = device.put_alarms_back(when.event);
+        let moved = device.put_alarms_back(when);
         let mut next = device.memory.take_late(when, readings);
         device.recalled.retain(|metric| readings.iter().all(|(heard, _)| heard != metric));
         let mut rules = std::mem::take(&mut self.scratch);
         device.concerned(readings, &mut rules);
         let alarms = &device.alarms;
-        rules.extend(moved.iter().filter_map(|place| Some(alarms.get(*place)?.rule)));
+        let moved_rules: Vec<usize> =
+            moved.iter().filter_map(|place| Some(alarms.get(*place)?.rule)).collect();
+        rules.extend(&moved_rules);
         rules.sort_unstable();
         rules.dedup();
         device.keep_rules(&mut rules, false);
@@ -86,6 +89,8 @@ impl Engine {
             device.concerned(readings, &mut rules);
             device.keep_rules(&mut rules, true);
         }
+        // When those are due that no later sample concerned.
+        rules.extend(moved_rules);
         self.look_at(now, id, &rules, when.reached, effects);
         rules.clear();
         self.scratch = rules;

@@ -317,6 +317,7 @@ impl Engine {
         let is_past = device.clock.newest().is_some_and(|newest| event < newest);
         if is_past && decided.is_some_and(|decided| event < decided) {
             // It was not put back to before what was decided since.
+            alarm.due = alarm.due.filter(|due| *due > event);
             return false;
         }
         // What was measured before a delay ended and is received after it is still the newest word of

@@ -262,19 +262,24 @@ impl Engine {
         index: usize,
         who: &str,
         effects: &mut Effects,
-        act: impl FnOnce(&AlarmState, Timestamp) -> Option<Next>,
+        act: impl Fn(&AlarmState, Timestamp) -> Option<Next>,
     ) -> bool {
         let Some(device) = self.devices.get(id.index()) else {
             return false;
         };
         let time = device.clock.at(now);
-        let Some(record) = self.record_mut(id, index) else {
+        let Some(alarm) = self.alarm_mut(id, index) else {
             return false;
         };
-        let Some(next) = act(&record.state, time.max(record.changed_at)) else {
+        let Some(record) = &mut alarm.record else {
+            return false;
+        };
+        let at = time.max(record.changed_at);
+        let Some(next) = act(&record.state, at) else {
             return false;
         };
         record.state = next.state;
+        alarm.past.change(|state| Some(act(state, at)?.state));
         if !who.is_empty() {
             record.remember(time, now, who.to_owned());
         }

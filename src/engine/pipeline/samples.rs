@@ -199,7 +199,9 @@ impl Engine {
         let when =
             When { event, reached, lateness: lateness_of_device, maybe_again: told.maybe_again };
         if is_older && !told.retained {
-            let late = device.clock.is_late(event, lateness) || !device.memory.reaches(event);
+            let late = device.clock.is_late(event, lateness)
+                || !device.memory.reaches(event)
+                || seeded::has(Bug::LateForgotten);
             match late {
                 true => device.absorb_history(when, readings),
                 false => self.take_late(now, id, when, readings, effects),

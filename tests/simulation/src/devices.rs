@@ -62,11 +62,13 @@ fn device(seed: u64, number: i64, start: Timestamp, end: Timestamp) -> Vec<Publi
     let name = if number % 2 == 0 { format!("冷柜-{number}") } else { format!("m-{number}") };
     let site = if number % 4 < 2 { SITES[0] } else { SITES[1] };
     let tells_time = chance.percent(60);
+    // Its link lets some messages overtake others.
+    let is_unruly = tells_time && chance.percent(50);
     let source = chance.below(SOURCES);
     let mut measured = Vec::new();
     for metric in &METRICS {
         if chance.percent(50) {
-            measure(&mut chance, metric, start, end, &mut measured);
+            measure(&mut chance, metric, is_unruly, (start, end), &mut measured);
         }
     }
     measured.sort_by_key(|(at, _, _)| *at);
@@ -75,7 +77,7 @@ fn device(seed: u64, number: i64, start: Timestamp, end: Timestamp) -> Vec<Publi
     let mut reached = start;
     for (at, metric, value) in measured {
         let travel = chance.millis(1, 300);
-        // The order of one device's messages is kept; that of several devices is not.
+        // The order of one device's messages is kept, if not by its link, that of several is not.
         reached = reached.max(at + travel) + TimeSpan::from_micros(1);
         if let Some((_, back)) = away.iter().find(|(from, to)| *from <= at && at < *to) {
             if !tells_time {
@@ -100,6 +102,21 @@ fn device(seed: u64, number: i64, start: Timestamp, end: Timestamp) -> Vec<Publi
             reached = reached + chance.millis(1, 2_000);
             said.push(Publication { at: reached, ..publication.clone() });
         }
+        if tells_time && chance.percent(4) && !said.is_empty() {
+            // It is not sure that what it said lately has arrived.
+            let back = chance.between(1, 12).min(said.len() as i64) as usize;
+            let again = said.iter().rev().take(back).rev().cloned().collect::<Vec<_>>();
+            said.extend(again.into_iter().map(|earlier| Publication {
+                at: reached.max(earlier.at) + chance.millis(1, 4_000),
+                ..earlier
+            }));
+        }
+        if is_unruly && chance.percent(30) {
+            let behind = if chance.percent(90) { 9_000 } else { 40_000 };
+            let at = reached + chance.millis(1, behind);
+            said.push(Publication { at, ..publication });
+            continue;
+        }
         said.push(publication);
     }
     said
@@ -121,8 +138,8 @@ fn absences(chance: &mut Chance, start: Timestamp, end: Timestamp) -> Vec<(Times
 fn measure(
     chance: &mut Chance,
     metric: &Metric,
-    start: Timestamp,
-    end: Timestamp,
+    is_hasty: bool,
+    (start, end): (Timestamp, Timestamp),
     out: &mut Vec<(Timestamp, &'static str, i64)>,
 ) {
     let mut at = start + chance.secs(1, 7_200);
@@ -139,7 +156,11 @@ fn measure(
             // Now and then it wobbles so often that it flaps.
             let times = if chance.percent(12) { 12 } else { 5 };
             for _ in 0..chance.below(times) {
-                let wait_max = if chance.percent(70) { 90 } else { 1_200 };
+                let wait_max = match () {
+                    () if is_hasty && chance.percent(60) => 5,
+                    () if chance.percent(70) => 90,
+                    () => 1_200,
+                };
                 at = at + chance.secs(1, wait_max);
                 let range = match chance.below(3) {
                     0 => metric.well,

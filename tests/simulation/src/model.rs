@@ -15,6 +15,7 @@ mod alarm;
 mod asks;
 mod books;
 mod design;
+mod late;
 mod money;
 mod shelves;
 mod storms;
@@ -27,11 +28,9 @@ use asks::{Ask, What};
 pub use asks::{Named, Step, Told};
 pub use books::Books;
 use design::Source;
+use late::Moment;
 use storms::Storms;
 pub use tickets::{Status, Ticket};
-
-/// A sample that is older than the newest by more than this decides nothing.
-const LATENESS: TimeSpan = TimeSpan::from_secs(10);
 
 /// A value that a device sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +47,10 @@ struct Device {
     recalled: BTreeSet<&'static str>,
     /// Up to when something was decided before a restart.
     decided: Option<Timestamp>,
-    /// The newest message of its own time: the same once more says nothing.
-    last: Option<(Timestamp, String)>,
+    /// The messages of its own time since the start: the same once more says nothing.
+    heard: BTreeSet<(Timestamp, String)>,
+    /// What it said in the last moments.
+    moments: Vec<Moment>,
     alarms: BTreeMap<AlarmId, Alarm>,
 }
 
@@ -145,25 +146,23 @@ impl Model {
         let (name, values, payload) = (&said.device, &said.values, &said.payload);
         let device = self.devices.entry(name.to_owned()).or_default();
         device.site = said.site;
-        if let Some(event) = event {
-            if device.last.as_ref().is_some_and(|last| last.0 == event && last.1 == *payload) {
-                return;
-            }
-            if device.last.as_ref().is_none_or(|last| event >= last.0) {
-                device.last = Some((event, payload.to_owned()));
-            }
+        if event.is_some_and(|event| !device.heard.insert((event, payload.to_owned()))) {
+            return;
         }
         let newest = device.newest.map(|(newest, _)| newest);
         let own = event;
         // What comes after a restart comes after what was decided before it, whatever the clock says.
         let after = newest.max(device.decided).map(|before| before + TimeSpan::from_micros(1));
         let event = event.unwrap_or_else(|| after.map_or(now, |after| now.max(after)));
-        let is_late = newest.is_some_and(|newest| newest.since(event) > LATENESS);
-        let look_at = newest.map_or(event, |newest| newest.max(event));
-        if !is_late {
-            self.advance(name, look_at, false);
+        if newest.is_some_and(|newest| event < newest) {
+            self.hear_late(now, name, event, values);
+            return;
         }
+        self.advance(name, event, false);
         let Some(device) = self.devices.get_mut(name) else { return };
+        if own.is_some() {
+            device.keep_moment(event, values);
+        }
         for (metric, value) in values {
             let known = device.values.entry(metric).or_insert((event, *value));
             let is_recalled = own.is_none() && device.recalled.contains(metric);
@@ -172,12 +171,8 @@ impl Model {
             }
             device.recalled.remove(metric);
         }
-        if !is_late {
-            if newest.is_none_or(|newest| look_at >= newest) {
-                device.newest = Some((look_at, now));
-            }
-            self.look_at_rules(name, look_at, values);
-        }
+        device.newest = Some((event, now));
+        self.look_at_rules(name, event, values);
     }
 
     /// The gateway was started again. Delays that were under way go on, or begin again after a long
@@ -191,7 +186,9 @@ impl Model {
         self.recall_sources();
         for device in self.devices.values_mut() {
             device.newest = None;
-            device.last = None;
+            device.heard.clear();
+            device.moments.clear();
+            device.alarms.values_mut().for_each(|alarm| alarm.stood.clear());
             device.recalled = device.values.keys().copied().collect();
             let decided = device.alarms.values().flat_map(|a| [Some(a.changed_at), a.seen_at]);
             device.decided = decided.max().flatten().filter(|at| *at > BEFORE_ALL);
@@ -226,6 +223,9 @@ impl Model {
         self.tick(now);
         self.recall_sources();
         self.rules = rules(edition);
+        for alarm in self.devices.values_mut().flat_map(|device| device.alarms.values_mut()) {
+            alarm.stood.clear();
+        }
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
             let time = self.devices.get(&name).map_or(now, |device| device.time(now));
@@ -271,8 +271,11 @@ impl Model {
         let Some(device) = self.devices.get_mut(&id.device) else { return };
         let time = device.time(now);
         let Some(alarm) = device.alarms.get_mut(id) else { return };
-        if let State::Latched { rising, .. } = alarm.state {
-            alarm.state = State::Normal { rising };
+        if matches!(alarm.state, State::Latched { .. }) {
+            alarm.act(|state| match state {
+                State::Latched { rising, .. } => State::Normal { rising },
+                other => other,
+            });
             let at = time.max(alarm.changed_at);
             self.ask(id, at, What::Leave);
         }
@@ -351,9 +354,16 @@ impl Model {
             return;
         }
         let alarm = device.alarms.entry(id.clone()).or_insert_with(Alarm::new);
+        if device.newest.is_some_and(|(newest, _)| at < newest) && at < alarm.changed_at {
+            // What was decided since stands.
+            return;
+        }
         // What was measured before a delay ended counts from its end on.
         let at = at.max(alarm.changed_at);
         let before = alarm.flapping;
+        if alarm.stood.is_empty() {
+            alarm.stood.push(alarm.standing());
+        }
         let (next, happened) = alarm.go_on(rule, at, seen);
         if next != alarm.state || before != alarm.flapping {
             alarm.state = next;
@@ -361,6 +371,10 @@ impl Model {
             self.has_moved = true;
             alarm.judged_by = Some(limits(rule));
             alarm.seen_at = seen_at;
+            if happened.is_some() || before.is_some() != alarm.flapping.is_some() {
+                alarm.stood.clear();
+            }
+            alarm.stood.push(alarm.standing());
         }
         alarm.due = alarm.due_by(rule).filter(|due| *due > at);
         let shelved = alarm.shelf.is_some();

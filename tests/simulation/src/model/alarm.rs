@@ -59,6 +59,17 @@ pub struct Alarm {
     pub(super) changes: Vec<Timestamp>,
     /// It changes too often, and what it does underneath.
     pub(super) flapping: Option<Underneath>,
+    /// Where it stood since it was last told of, oldest first, the present included.
+    pub(super) stood: Vec<Stood>,
+}
+
+/// Where an alarm stood, and since when.
+#[derive(Clone, Debug)]
+pub(super) struct Stood {
+    pub since: Timestamp,
+    pub state: State,
+    changes: Vec<Timestamp>,
+    flapping: Option<Underneath>,
 }
 
 /// For how long an operator keeps an alarm from people.
@@ -97,7 +108,41 @@ impl Alarm {
             seen_at: None,
             changes: Vec::new(),
             flapping: None,
+            stood: Vec::new(),
         }
+    }
+
+    /// Where it stands now.
+    pub(super) fn standing(&self) -> Stood {
+        let (changes, flapping) = (self.changes.clone(), self.flapping);
+        Stood { since: self.changed_at, state: self.state, changes, flapping }
+    }
+
+    /// A sample of this time has come late: what nobody was told of is undone. True when something
+    /// was.
+    pub(super) fn undo_since(&mut self, event: Timestamp, newest: Timestamp) -> bool {
+        if self.stood.first().is_none_or(|first| first.since > newest) {
+            return false;
+        }
+        let before = self.stood.len();
+        while self.stood.len() > 1 && self.stood.last().is_some_and(|last| last.since > event) {
+            self.stood.pop();
+        }
+        let undone = self.stood.len() < before;
+        if let Some(stood) = self.stood.last().filter(|_| undone).cloned() {
+            self.changed_at = stood.since;
+            self.state = stood.state;
+            self.changes = stood.changes;
+            self.flapping = stood.flapping;
+            self.due = None;
+        }
+        undone
+    }
+
+    /// Something is done to it, whatever becomes of late samples.
+    pub(super) fn act(&mut self, act: impl Fn(State) -> State) {
+        self.state = act(self.state);
+        self.stood.iter_mut().for_each(|stood| stood.state = act(stood.state));
     }
 
     pub(super) fn is_under_way(&self) -> bool {

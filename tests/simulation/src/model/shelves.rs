@@ -18,8 +18,13 @@ impl Model {
         let Some(alarm) = self.alarm_mut(id) else { return };
         alarm.shelf = None;
         let episode = alarm.episode;
-        let State::Raised { taken: true, clearing } = alarm.state else { return };
-        alarm.state = State::Raised { taken: false, clearing };
+        if !matches!(alarm.state, State::Raised { taken: true, .. }) {
+            return;
+        }
+        alarm.act(|state| match state {
+            State::Raised { clearing, .. } => State::Raised { taken: false, clearing },
+            other => other,
+        });
         let ticket = self.ticket_of(id, episode);
         let ticket = ticket.and_then(|at| self.tickets.get_mut(at));
         if let Some(ticket) = ticket.filter(|ticket| ticket.status != Status::Over) {

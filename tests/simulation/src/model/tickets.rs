@@ -58,10 +58,15 @@ impl Model {
         let id = alarm;
         let Some(alarm) = self.alarm_mut(id) else { return };
         let episode = alarm.episode;
-        match &mut alarm.state {
-            State::Raised { taken, .. } | State::Latched { taken, .. } if !*taken => *taken = true,
+        match alarm.state {
+            State::Raised { taken: false, .. } | State::Latched { taken: false, .. } => {}
             State::Raised { .. } | State::Latched { .. } | State::Normal { .. } => return,
         }
+        alarm.act(|state| match state {
+            State::Raised { clearing, .. } => State::Raised { taken: true, clearing },
+            State::Latched { rising, .. } => State::Latched { taken: true, rising },
+            State::Normal { .. } => state,
+        });
         let ticket = self.ticket_of(id, episode);
         if let Some(ticket) = ticket.and_then(|at| self.tickets.get_mut(at)) {
             ticket.acked = true;
