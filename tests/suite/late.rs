@@ -90,9 +90,14 @@ fn what_somebody_was_told_stands() {
 }
 
 #[test]
-fn what_is_later_than_that_starts_no_delay() {
+fn what_is_later_than_that_starts_no_delay_at_its_time() {
     let hot = rule("hot", "t > 80", "on_delay = \"1m\"");
     let said = [(0, 0, "t", 50), (30_000, 30_000, "t", 90), (19_000, 30_500, "t", 90)];
+    assert_eq!(play(&hot, &said, 120_000), ["90.0 raised hot"]);
+    let said = [(0, 0, "t", 90), (30_000, 30_000, "t", 50), (19_000, 30_500, "t", 90)];
+    assert!(play(&hot, &said, 120_000).is_empty());
+    // It is the newest that is known of `t`, and told only once.
+    let said = [(30_000, 30_000, "u", 1), (19_000, 30_500, "t", 90)];
     assert_eq!(play(&hot, &said, 120_000), ["90.0 raised hot"]);
 }
 

@@ -335,16 +335,6 @@ impl DeviceMemory {
         next
     }
 
-    /// Takes a sample in that comes too late to be placed among what was said.
-    pub fn take_for_history(&mut self, when: When, readings: &[(MetricId, Reading)]) {
-        for (metric, reading) in readings {
-            if let Some(slot) = self.slot_mut(*metric) {
-                slot.place(when.event, reading);
-                slot.fill(when.event, reading, when.maybe_again);
-            }
-        }
-    }
-
     /// Takes a reading in that is history from the start: it never becomes the newest.
     pub fn recall(&mut self, at: Timestamp, metric: MetricId, reading: &Reading) {
         if let Some(series) = self.slot_mut(metric).and_then(Slot::series_mut)

@@ -12,16 +12,9 @@ use crate::engine::types::effect::Effects;
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::{DeviceId, MetricId};
 use crate::engine::types::time::Timestamp;
+use crate::seeded::{self, Bug};
 
 impl Device {
-    /// Takes in what comes too late to be placed: it fills history, and nothing begins by it.
-    pub(super) fn absorb_history(&mut self, when: When, readings: &[(MetricId, Reading)]) {
-        self.samples += 1;
-        self.learn(when, readings);
-        self.memory.take_for_history(when, readings);
-        self.recalled.retain(|metric| readings.iter().all(|(heard, _)| heard != metric));
-    }
-
     /// Puts the alarms back to where they stood then. The places of those that moved since.
     fn put_alarms_back(&mut self, When { event, reached, .. }: When) -> Vec<usize> {
         let learning = &self.profile.learning;
@@ -100,6 +93,34 @@ impl Engine {
         for place in moved {
             self.write_alarm(id, place, effects);
         }
+    }
+
+    /// Takes in what comes too late to be placed: it fills history, and nothing begins at its time.
+    /// What is the newest word on its metric counts from now on.
+    pub(super) fn take_too_late(
+        &mut self,
+        now: Timestamp,
+        id: DeviceId,
+        when: When,
+        readings: &[(MetricId, Reading)],
+        effects: &mut Effects,
+    ) {
+        let Some(device) = self.devices.get_mut(id.index()) else {
+            return;
+        };
+        let is_newest = |(metric, _): &&(MetricId, Reading)| {
+            device.memory.latest(*metric).is_none_or(|(at, _)| at <= when.event)
+        };
+        let newest: Vec<(MetricId, Reading)> = readings.iter().filter(is_newest).cloned().collect();
+        let mut rules = std::mem::take(&mut self.scratch);
+        device.absorb(when, readings, &mut rules);
+        rules.clear();
+        if !newest.is_empty() && !seeded::has(Bug::LateForgotten) {
+            device.concerned(&newest, &mut rules);
+            self.look_at(now, id, &rules, when.reached, effects);
+        }
+        rules.clear();
+        self.scratch = rules;
     }
 
     fn time_of_step(&self, id: DeviceId, number: usize) -> Option<Timestamp> {

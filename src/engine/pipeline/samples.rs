@@ -203,7 +203,7 @@ impl Engine {
                 || !device.memory.reaches(event)
                 || seeded::has(Bug::LateForgotten);
             match late {
-                true => device.absorb_history(when, readings),
+                true => self.take_too_late(now, id, when, readings, effects),
                 false => self.take_late(now, id, when, readings, effects),
             }
             return;

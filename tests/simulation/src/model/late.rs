@@ -4,7 +4,7 @@ use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
 use super::{Device, Model, Value};
 
-/// What is later than this changes nothing but what was not known before.
+/// What is later than this is not placed by its time.
 const LATENESS: TimeSpan = TimeSpan::from_secs(10);
 
 /// What a device said at one time.
@@ -80,7 +80,16 @@ impl Model {
         let Some(device) = self.devices.get_mut(name) else { return };
         let newest = device.newest.map_or(event, |(newest, _)| newest);
         if newest.since(event) > LATENESS {
+            // The newest word on a metric counts from now on.
+            let is_newest = |(metric, _): &&(&str, Value)| {
+                device.values.get(*metric).is_none_or(|known| known.0 <= event)
+            };
+            let fresh: Vec<_> = values.iter().filter(is_newest).copied().collect();
+            device.keep_moment(newest, &fresh);
             device.say(event, values);
+            if !fresh.is_empty() {
+                self.look_at_rules(name, newest, &fresh);
+            }
             return;
         }
         let later = device.unsay_since(event);
