@@ -82,7 +82,8 @@ impl Policy {
     }
 }
 
-/// Compiles a set of files. `upstreams` are the names that rules may send tickets to.
+/// Compiles a set of files. `upstreams` are the names that rules may send tickets to; none where
+/// they are not known.
 /// `None` when `report` has errors.
 pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Option<Policy> {
     let mut policy = Policy::default();
@@ -185,7 +186,9 @@ fn check_references(
         };
         let place = Place { source, report };
         check_reference(place, "ladder", draft.ladder.as_ref(), &ladders);
-        check_reference(place, "upstream", draft.upstream.as_ref(), upstreams);
+        if !upstreams.is_empty() {
+            check_reference(place, "upstream", draft.upstream.as_ref(), upstreams);
+        }
         check_reference(place, "code table", draft.code_table.as_ref(), &tables);
         if let (Some(table), false) = (&draft.code_table, draft.has_key()) {
             let message = format!("rule `{}` has a code table but no key", draft.id.value);
