@@ -4,7 +4,7 @@
 
 mod money;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::detect::{self, Rule, RuleTest};
@@ -245,9 +245,9 @@ fn check_overrides(policy: &Policy, entries: &register::Entries, place: Place<'_
         }
         let mut same_name = constants.iter().filter(|(known, _)| *known == name).peekable();
         if same_name.peek().is_none() {
-            let names: Vec<&str> = constants.iter().map(|(name, _)| name.as_str()).collect();
+            let names: BTreeSet<&str> = constants.iter().map(|(name, _)| name.as_str()).collect();
             let message = format!("no rule has a parameter `{name}`");
-            let hint = did_you_mean(name, &names);
+            let hint = did_you_mean(name, &names.into_iter().collect::<Vec<_>>());
             place.error(value.span.clone(), "unknown-param", message, hint);
         } else if let Some((_, own)) = same_name.find(|(_, own)| !own.is_like(&value.value)) {
             let message =
