@@ -238,11 +238,12 @@ fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
     let input = &outcome.input;
     let span = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     println!(
-        "{} messages from {} to {}, {} undecodable",
+        "{} messages from {} to {}, {} undecodable, {} taken at their receipt",
         input.messages,
         span(input.from),
         span(input.to),
-        input.undecodable
+        input.undecodable,
+        input.by_receipt_time
     );
     let figures = |outcome: &Outcome| {
         let cost: Vec<String> = outcome
