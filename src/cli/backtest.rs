@@ -238,13 +238,16 @@ fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
     let input = &outcome.input;
     let span = |at: Option<Timestamp>| at.map_or_else(|| "-".to_owned(), |at| at.to_string());
     println!(
-        "{} messages from {} to {}, {} undecodable, {} taken at their receipt",
+        "{} messages from {} to {}, {} undecodable",
         input.messages,
         span(input.from),
         span(input.to),
-        input.undecodable,
-        input.by_receipt_time
+        input.undecodable
     );
+    if input.by_receipt_time > 0 {
+        let count = input.by_receipt_time;
+        println!("{count} were taken at their receipt: their own time was not believed");
+    }
     let figures = |outcome: &Outcome| {
         let cost: Vec<String> = outcome
             .cost

@@ -73,7 +73,7 @@ fn messages_that_are_not_used_and_those_used_at_their_receipt_are_told_apart() {
     assert_eq!(told["alarms"].as_array().map(Vec::len), Some(1));
     let text = run(folder.path(), &["backtest", "--rules", "r.toml", "--input", "a.jsonl"]);
     let text = String::from_utf8_lossy(&text.stdout).into_owned();
-    assert!(text.contains("1 undecodable, 2 taken at their receipt"), "{text}");
+    assert!(text.contains("1 undecodable\n2 were taken at their receipt"), "{text}");
 }
 
 /// The device was cut off while a delay ran: what it kept tells after its end that the fault was over
