@@ -244,6 +244,10 @@ fn print_text(outcome: &Outcome, before: Option<&Outcome>) {
         span(input.to),
         input.undecodable
     );
+    if input.by_receipt_time > 0 {
+        let count = input.by_receipt_time;
+        println!("{count} were taken at their receipt: their own time was not believed");
+    }
     let figures = |outcome: &Outcome| {
         let cost: Vec<String> = outcome
             .cost

@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use super::console::{cut, table};
 use super::{Format, Globals};
-use crate::config::{self, files, report};
+use crate::config::{self, Config, GatewayConfig, Parts, files, report};
 use crate::engine::billing::forecast;
 use crate::engine::detect::{self, Rule};
 use crate::engine::guard::Budget;
@@ -84,53 +84,77 @@ fn files_of(count: usize) -> String {
 fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let report = Report::default();
     let loaded = config::load(globals.config.as_deref(), &report)?;
+    let told = report.into_sorted();
+    // Of its own: rules are told to be right or wrong whatever the configuration is.
+    let report = Report::default();
     let mut sources: Vec<Source> = Vec::new();
-    let paths = if args.paths.is_empty() {
-        sources.extend(loaded.source);
-        let config = loaded.config.as_ref();
-        config.map(|config| config.with_register(&config.gateway.rules)).unwrap_or_default()
-    } else {
-        args.paths.clone()
-    };
+    let is_all = args.paths.is_empty();
+    sources.extend(loaded.source.filter(|_| is_all || !told.is_empty()));
+    let paths =
+        if is_all { configured(&loaded.parts.gateway, &report) } else { args.paths.clone() };
+    let config = loaded.config.as_ref();
     let mut rules = Vec::new();
-    let read = files::read_all(&paths).context("cannot read what is to be checked")?;
+    let read = files::read_each(&paths, &report).context("cannot read what is to be checked")?;
+    sources.extend(read.broken);
     // The one plan among rules and budgets is the one in force; several are only compared.
-    let alone = read.iter().filter(|source| policy::is_plan(source)).count() == 1;
-    let in_force = alone && read.len() > 1;
-    for source in read {
+    let alone = read.sources.iter().filter(|source| policy::is_plan(source)).count() == 1;
+    let in_force = alone && read.sources.len() > 1;
+    for source in read.sources {
         if policy::is_plan(&source) && !in_force {
-            let plan = read_document(Place { source: &source, report: &report }, rating::read_plan);
             let place = Place { source: &source, report: &report };
+            let plan = read_document(place, rating::read_plan);
             warn_unbounded(plan.as_ref(), place);
-            warn_notice(plan.as_ref(), loaded.config.as_ref(), place);
+            warn_notice(plan.as_ref(), config, place);
             sources.push(source);
         } else {
             rules.push(source);
         }
     }
-    let upstreams = loaded.config.as_ref().map(config::Config::upstream_names).unwrap_or_default();
-    let names: Vec<&str> = upstreams.iter().map(String::as_str).collect();
-    let policy = policy::compile(&rules, &names, &report);
-    let yields = loaded.config.as_ref().and_then(config::Config::yields);
-    if let (Some(policy), Some(source)) = (&policy, rules.iter().find(|s| policy::is_plan(s))) {
-        let place = Place { source, report: &report };
-        let plan = policy.plan.as_ref().map(|active| active.plan());
-        warn_unbounded(plan.filter(|_| policy.budgets.is_empty()), place);
-        warn_notice(plan, loaded.config.as_ref(), place);
-    }
-    if policy.is_some() {
-        detect::lint(&rules, yields.as_ref(), &report);
-    }
-    let mut diagnostics = Vec::new();
-    if let Some(config) = loaded.config.as_ref().filter(|_| args.online || args.probe) {
+    let policy = compile(&rules, &loaded.parts, config, &report);
+    let mut online = Vec::new();
+    if let Some(config) = config.filter(|_| args.online || args.probe) {
         let tell = args.format == Format::Text;
-        diagnostics = online::check(config, sources.first(), args.probe, tell)?;
+        online = online::check(config, sources.first(), args.probe, tell)?;
     }
     sources.extend(rules);
-    let found = report.into_sorted();
-    let diagnostics = found.into_iter().chain(diagnostics).collect();
+    let diagnostics = told.into_iter().chain(report.into_sorted()).chain(online).collect();
     let gateway = loaded.config.map(|config| config.gateway.id);
     Ok(Checked { diagnostics, sources, policy, gateway })
+}
+
+/// Where the rules of the configuration are. What is not there is told.
+fn configured(gateway: &GatewayConfig, report: &Report) -> Vec<PathBuf> {
+    let paths = gateway.with_register(&gateway.rules);
+    let (there, missing): (Vec<PathBuf>, Vec<PathBuf>) =
+        paths.into_iter().partition(|path| path.exists());
+    for path in missing {
+        let file = path.display().to_string();
+        let message = format!("{file}: is not there, or cannot be read");
+        let hint = "`[gateway]` names it in the configuration";
+        report.error(&Source { file, text: String::new() }, 0..0, "unreadable", message, hint);
+    }
+    there
+}
+
+/// Compiles the set; `None` where it has errors. What cannot be meant is told as well.
+fn compile(
+    rules: &[Source],
+    parts: &Parts,
+    config: Option<&Config>,
+    report: &Report,
+) -> Option<Policy> {
+    let names: Vec<&str> = parts.upstreams.iter().map(String::as_str).collect();
+    let policy = policy::compile(rules, &names, report);
+    if let (Some(policy), Some(source)) = (&policy, rules.iter().find(|s| policy::is_plan(s))) {
+        let place = Place { source, report };
+        let plan = policy.plan.as_ref().map(|active| active.plan());
+        warn_unbounded(plan.filter(|_| policy.budgets.is_empty()), place);
+        warn_notice(plan, config, place);
+    }
+    if policy.is_some() {
+        detect::lint(rules, config.and_then(Config::yields).as_ref(), report);
+    }
+    policy
 }
 
 /// What is charged by use can come to any sum.
@@ -144,7 +168,7 @@ fn warn_unbounded(plan: Option<&Plan>, place: Place<'_>) {
 }
 
 /// The term of a plan ends soon.
-fn warn_notice(plan: Option<&Plan>, config: Option<&config::Config>, place: Place<'_>) {
+fn warn_notice(plan: Option<&Plan>, config: Option<&Config>, place: Place<'_>) {
     let zone = config.map_or(chrono_tz::Tz::UTC, |config| config.gateway.zone);
     let language = config.map_or(Language::English, |config| config.gateway.language);
     let due = plan.and_then(|plan| rating::notice_due(plan, zone, clock::now()));

@@ -2,13 +2,22 @@
 
 use device_sim::recording::{CsvDevice, CsvMapping};
 
-use crate::engine::decode::TopicPattern;
+use crate::engine::decode::{Payload, SourceSpec};
 use crate::engine::types::document::{Located, Table};
 
 /// Reads the table; without it the time is in `ts`, the device is the name of the file, and all
-/// other columns are metrics.
-pub fn read(source: &Table<'_>, topic: Option<&TopicPattern>) -> CsvMapping {
-    let mapping = source.table("csv", |table| {
+/// other columns are metrics. With `decoder = "csv"` the table says how payloads are read.
+pub fn read(source: &Table<'_>, spec: &SourceSpec) -> CsvMapping {
+    let is_free = !matches!(spec.payload, Payload::Csv(_));
+    let mapping = is_free.then(|| read_table(source)).flatten().unwrap_or_default();
+    match spec.topics.first() {
+        Some(topic) => CsvMapping { topic: topic.template(), ..mapping },
+        None => mapping,
+    }
+}
+
+fn read_table(source: &Table<'_>) -> Option<CsvMapping> {
+    source.table("csv", |table| {
         let default = CsvMapping::default();
         Some(CsvMapping {
             timestamp: table.or("timestamp", default.timestamp),
@@ -16,12 +25,7 @@ pub fn read(source: &Table<'_>, topic: Option<&TopicPattern>) -> CsvMapping {
             metrics: table.or("metrics", Vec::new()),
             ..CsvMapping::default()
         })
-    });
-    let mapping = mapping.unwrap_or_default();
-    match topic {
-        Some(topic) => CsvMapping { topic: topic.template(), ..mapping },
-        None => mapping,
-    }
+    })
 }
 
 fn read_device(table: &Table<'_>) -> CsvDevice {

@@ -5,6 +5,7 @@
 mod csv;
 pub mod files;
 mod limits;
+mod parts;
 pub mod report;
 pub mod rules;
 pub mod schema;
@@ -31,6 +32,7 @@ use crate::io::secret::Secret;
 use crate::io::upstream::UpstreamConfig;
 
 pub use limits::Limits;
+pub use parts::Parts;
 pub use store::StoreConfig;
 
 /// The file that is read when none is named.
@@ -118,33 +120,44 @@ pub struct SourceConfig {
 pub struct Loaded {
     /// `None` when the file has errors.
     pub config: Option<Config>,
-    /// `None` for built-in defaults.
+    /// What can be told of it whatever errors it has.
+    pub parts: Parts,
+    /// `None` for built-in defaults, and for a file that is no text.
     pub source: Option<Source>,
 }
 
 /// Reads the configuration: the named file, else [`DEFAULT_FILE`] if it is there, else defaults.
 ///
 /// # Errors
-/// A named file that cannot be read. Mistakes in the file go to `report`.
+/// A named file that is not there. Mistakes in the file go to `report`.
 pub fn load(path: Option<&Path>, report: &Report) -> anyhow::Result<Loaded> {
     let default = Path::new(DEFAULT_FILE);
     let path = path.or_else(|| default.exists().then_some(default));
-    let source = path.map(files::read).transpose().context("cannot read the configuration")?;
+    if let Some(path) = path {
+        let named = || format!("cannot read the configuration {}", path.display());
+        std::fs::metadata(path).with_context(named)?;
+    }
+    let read_file = path.map(|path| files::read_or_tell(path, report)).transpose();
+    let is_text = read_file.is_ok();
+    let source = read_file.unwrap_or_else(Some);
     let text =
         source.clone().unwrap_or_else(|| Source { file: String::new(), text: String::new() });
-    let mut config = read_document(Place { source: &text, report }, read);
+    let mut config =
+        if is_text { read_document(Place { source: &text, report }, read) } else { None };
     if report.has_errors() {
         config = None;
     }
-    if let (Some(config), Some(folder)) = (&mut config, path.and_then(Path::parent)) {
-        config.make_absolute(folder);
+    let mut parts = match &config {
+        Some(config) => {
+            Parts { gateway: config.gateway.clone(), upstreams: config.upstream_names() }
+        }
+        None => parts::read(&text),
+    };
+    parts.gateway.settle_in(path.and_then(Path::parent));
+    if let Some(config) = &mut config {
+        config.gateway = parts.gateway.clone();
     }
-    if let Some(config) = &mut config
-        && config.gateway.rules_by_default
-    {
-        config.gateway.rules.retain(|rules| rules.exists());
-    }
-    Ok(Loaded { config, source })
+    Ok(Loaded { config, parts, source })
 }
 
 /// Reads the configuration, or fails with all of its mistakes rendered.
@@ -192,9 +205,7 @@ impl Config {
     /// These rule files and folders, and the register of devices where there is one: what is
     /// compiled as one set.
     pub fn with_register(&self, rules: &[PathBuf]) -> Vec<PathBuf> {
-        let gateway = &self.gateway;
-        let beside = [&gateway.devices, &gateway.budgets].into_iter().filter(|file| file.exists());
-        rules.iter().chain(beside).chain(&gateway.plan).cloned().collect()
+        self.gateway.with_register(rules)
     }
 
     /// Where the files of a rule set lie: the rule files and folders, and the register of devices.
@@ -234,16 +245,29 @@ impl Config {
             sources: self.sources.iter().map(|source| source.spec.clone()).collect(),
         })
     }
+}
 
-    /// Paths in the file are relative to the file.
-    fn make_absolute(&mut self, folder: &Path) {
-        for rules in &mut self.gateway.rules {
-            *rules = folder.join(&*rules);
+impl GatewayConfig {
+    /// See [`Config::with_register`].
+    pub fn with_register(&self, rules: &[PathBuf]) -> Vec<PathBuf> {
+        let beside = [&self.devices, &self.budgets].into_iter().filter(|file| file.exists());
+        rules.iter().chain(beside).chain(&self.plan).cloned().collect()
+    }
+
+    /// Paths in a file are relative to the folder that it lies in.
+    fn settle_in(&mut self, folder: Option<&Path>) {
+        if let Some(folder) = folder {
+            for rules in &mut self.rules {
+                *rules = folder.join(&*rules);
+            }
+            self.devices = folder.join(&self.devices);
+            self.budgets = folder.join(&self.budgets);
+            self.plan = self.plan.take().map(|plan| folder.join(plan));
+            self.data = folder.join(&self.data);
         }
-        self.gateway.devices = folder.join(&self.gateway.devices);
-        self.gateway.budgets = folder.join(&self.gateway.budgets);
-        self.gateway.plan = self.gateway.plan.take().map(|plan| folder.join(plan));
-        self.gateway.data = folder.join(&self.gateway.data);
+        if self.rules_by_default {
+            self.rules.retain(|rules| rules.exists());
+        }
     }
 }
 
@@ -259,10 +283,11 @@ fn read(table: &Table<'_>) -> Option<Config> {
     let broker = table.table("broker", mqtt::broker).unwrap_or_default();
     let mut sources = table.tables("source", |entry| {
         let spec = decode::read_source(entry, broker.max_payload);
-        let csv =
-            spec.as_ref().map(|spec| csv::read(entry, spec.topics.first())).unwrap_or_default();
+        let csv = spec.as_ref().map(|spec| csv::read(entry, spec)).unwrap_or_default();
         let name = spec.as_ref().map_or("", |spec| spec.name.as_str());
-        let filters = spec.as_ref().map_or(&[][..], |spec| spec.filters.as_slice());
+        // A mistake in the decoder is told once, and not as missing topics too.
+        let any = ["#".to_owned()];
+        let filters = spec.as_ref().map_or(&any[..], |spec| spec.filters.as_slice());
         let transport = mqtt::transport(entry, name, filters);
         if let (Some(spec), Some(transport)) = (&spec, &transport)
             && spec.host_id().is_some()

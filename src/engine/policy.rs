@@ -4,7 +4,7 @@
 
 mod money;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::detect::{self, Rule, RuleTest};
@@ -82,7 +82,8 @@ impl Policy {
     }
 }
 
-/// Compiles a set of files. `upstreams` are the names that rules may send tickets to.
+/// Compiles a set of files. `upstreams` are the names that rules may send tickets to; none where
+/// they are not known.
 /// `None` when `report` has errors.
 pub fn compile(sources: &[Source], upstreams: &[&str], report: &Report) -> Option<Policy> {
     let mut policy = Policy::default();
@@ -185,7 +186,9 @@ fn check_references(
         };
         let place = Place { source, report };
         check_reference(place, "ladder", draft.ladder.as_ref(), &ladders);
-        check_reference(place, "upstream", draft.upstream.as_ref(), upstreams);
+        if !upstreams.is_empty() {
+            check_reference(place, "upstream", draft.upstream.as_ref(), upstreams);
+        }
         check_reference(place, "code table", draft.code_table.as_ref(), &tables);
         if let (Some(table), false) = (&draft.code_table, draft.has_key()) {
             let message = format!("rule `{}` has a code table but no key", draft.id.value);
@@ -242,9 +245,9 @@ fn check_overrides(policy: &Policy, entries: &register::Entries, place: Place<'_
         }
         let mut same_name = constants.iter().filter(|(known, _)| *known == name).peekable();
         if same_name.peek().is_none() {
-            let names: Vec<&str> = constants.iter().map(|(name, _)| name.as_str()).collect();
+            let names: BTreeSet<&str> = constants.iter().map(|(name, _)| name.as_str()).collect();
             let message = format!("no rule has a parameter `{name}`");
-            let hint = did_you_mean(name, &names);
+            let hint = did_you_mean(name, &names.into_iter().collect::<Vec<_>>());
             place.error(value.span.clone(), "unknown-param", message, hint);
         } else if let Some((_, own)) = same_name.find(|(_, own)| !own.is_like(&value.value)) {
             let message =

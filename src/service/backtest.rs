@@ -12,7 +12,7 @@ use crate::engine::policy::{PATH_LOST, Policy};
 use crate::engine::rating::{self, Plan, RatingError};
 use crate::engine::rehearsal::Rehearsal;
 use crate::engine::types::alarm::{AlarmId, HeldBy};
-use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
+use crate::engine::types::decision::{AlarmEvent, Decision, Rejection, TicketEvent};
 use crate::engine::types::input::Input;
 use crate::engine::types::ledger::Meter;
 use crate::engine::types::message::Message;
@@ -50,8 +50,10 @@ pub struct InputFigures {
     pub from: Option<Timestamp>,
     /// Time of the last.
     pub to: Option<Timestamp>,
-    /// Messages, or parts of them, that no decoder could read.
+    /// Messages, or parts of them, that were not used.
     pub undecodable: u64,
+    /// Messages whose own time was not believed: they were used at the time of their receipt.
+    pub by_receipt_time: u64,
 }
 
 /// One episode.
@@ -129,7 +131,9 @@ impl Backtest {
             self.rehearsal = Some(Rehearsal::new(self.settings.clone(), policy, at));
         }
         if let Some(rehearsal) = &mut self.rehearsal {
+            let before = refused_times(rehearsal);
             rehearsal.receive(at, Input::Message(message));
+            self.input.by_receipt_time += u64::from(refused_times(rehearsal) > before);
         }
     }
 
@@ -148,7 +152,8 @@ impl Backtest {
         };
         let mut rules: BTreeMap<String, RuleLine> = BTreeMap::new();
         if let Some(rehearsal) = &self.rehearsal {
-            outcome.input.undecodable = rehearsal.rejected.values().sum();
+            let refused: u64 = rehearsal.rejected.values().sum();
+            outcome.input.undecodable = refused - refused_times(rehearsal);
             for (meter, qty) in &rehearsal.usage {
                 outcome.usage.insert(meter.name(), *qty);
             }
@@ -173,6 +178,11 @@ impl Backtest {
         }
         Ok(outcome)
     }
+}
+
+/// A time that is not believed is refused, and the message is used.
+fn refused_times(rehearsal: &Rehearsal) -> u64 {
+    rehearsal.rejected.get(&Rejection::Time).copied().unwrap_or(0)
 }
 
 impl Outcome {

@@ -190,3 +190,110 @@ fn check_tells_what_each_rule_keeps_and_which_price_nothing_bounds() {
         "{warned}"
     );
 }
+
+/// Files that are accepted, and the findings, as `line:column code`, that each must have.
+const MISTAKEN: [(&str, &[&str]); 20] = [
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 8 || t < 2\"\nclear_when = \"t < 9 && t > 1\"\n",
+        &["4:14 dead-band"],
+    ),
+    ("[[rule]]\nid = \"a\"\nwhen = \"t > 8 || t < 2\"\nclear_when = \"t < 7 && t > 3\"\n", &[]),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 8\"\noccurrences = 3\noccurrences_within = \"0s\"\n",
+        &["5:22 never-fires"],
+    ),
+    (
+        "[[rule]]\nid = \"x\"\nwhen = \"t > 8\"\nmode = \"off\"\n\
+         [[rule]]\nid = \"a\"\nwhen = \"t > 1 || raised('x')\"\n\
+         [[rule]]\nid = \"b\"\nwhen = \"count_raised('x', 'site') > 1\"\nmode = \"off\"\n",
+        &["7:25 asks-off"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"absent(10m) && x > 1\"\nstale_after = \"5m\"\n",
+        &["3:8 never-fires"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"absent(10m) && x > 1\"\non_delay = \"1h\"\n",
+        &["3:8 never-fires"],
+    ),
+    ("[[rule]]\nid = \"a\"\nwhen = \"absent(10m) && x > 1\"\n", &[]),
+    ("[[rule]]\nid = \"a\"\nwhen = \"absent(2h) && x > 1\"\nstale_after = \"0s\"\n", &[]),
+    (
+        "[[rule]]\nid = \"a\"\nmatch = { class = \"freezer\" }\nwhen = \"device.class == 'pump'\"\n",
+        &["4:8 never-fires"],
+    ),
+    (
+        "[defaults]\nmatch = { \"labels.floor\" = \"1*\" }\n\
+         [[rule]]\nid = \"a\"\nwhen = \"device.labels.floor in ['2', '3'] && t > 1\"\n",
+        &["5:8 never-fires"],
+    ),
+    ("[[rule]]\nid = \"a\"\nwhen = \"t.stddev(5m) < 0\"\n", &["3:8 never-fires"]),
+    ("[[rule]]\nid = \"a\"\nwhen = \"u || t.count(5m) < 0\"\n", &[]),
+    (
+        "[[maintenance]]\nschedule = { cron = \"0 2 30 2 *\", duration = \"4h\" }\n",
+        &["2:21 never-comes"],
+    ),
+    ("[[maintenance]]\nschedule = { cron = \"0 2 29 2 *\", duration = \"4h\" }\n", &[]),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\nrenamed_from = \"a\"\n\
+         [[rule]]\nid = \"b\"\nwhen = \"t > 1\"\nrenamed_from = \"a\"\n",
+        &["4:16 renamed-from", "8:16 renamed-from"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\nrenamed_from = \"old\"\n\
+         [[rule]]\nid = \"b\"\nwhen = \"t > 1\"\nrenamed_from = \"old\"\n",
+        &["8:16 renamed-from"],
+    ),
+    (
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\nkey = [\"code\", \"n\", \"code\"]\n",
+        &["4:21 twice"],
+    ),
+    (
+        "[[codes]]\ntable = \"x\"\nsource = \"p. 1\"\n\
+         [[codes]]\ntable = \"y\"\nsource = \"p. 1\"\nentries = [{ code = \"\", class = \"a\" }]\n",
+        &["2:9 empty", "7:21 empty"],
+    ),
+    ("[[test]]\nname = \"一\"\n[[test]]\nname = \"二\"\n[[test]]\nname = \"一\"\n", &["6:8 twice"]),
+    ("[[rule]]\nid = \"a\"\nwhen = \"t > 1\"\nkey = [\"code\"]\nrenamed_from = \"old\"\n", &[]),
+];
+
+#[test]
+fn what_leads_nowhere_stands_twice_or_never_comes_is_told_at_its_place() {
+    for (rules, expected) in MISTAKEN {
+        let found = warnings("", rules);
+        let found: Vec<String> =
+            found.iter().map(|(line, column, code, _)| format!("{line}:{column} {code}")).collect();
+        assert_eq!(found, expected, "{rules}");
+    }
+}
+
+#[test]
+fn a_rule_that_asks_for_alarms_of_one_that_is_off_in_another_file_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        std::fs::write(folder.path().join(name), text).expect("written");
+    };
+    write(
+        "a.toml",
+        "[[rule]]\nid = \"a\"\nwhen = \"t > 1 && !raised('b')\"\nrenamed_from = \"b\"\n",
+    );
+    write("b.toml", "[defaults]\nmode = \"off\"\n[[rule]]\nid = \"b\"\nwhen = \"t > 1\"\n");
+    let found = json(&run(folder.path(), &["check", "a.toml", "b.toml", "--format", "json"]));
+    let told: Vec<_> = found.as_array().expect("a list").iter().map(|f| &f["message"]).collect();
+    let expected = [
+        "rule `a` asks for alarms of rule `b`, which is off",
+        "rule `a` is renamed from `b`, which is still there",
+    ];
+    assert_eq!(told, expected.map(Json::from).iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn a_hint_lists_each_name_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = "[[rule]]\nid = \"a\"\nwhen = \"t > params.high\"\nparams = { high = 1, low = 2 }\n\
+                 [[rule]]\nid = \"b\"\nwhen = \"t > params.high\"\nparams = { high = 1 }\n\
+                 [[device]]\nid = \"d\"\nparams = { temperature = 3 }\n";
+    std::fs::write(folder.path().join("r.toml"), rules).expect("written");
+    let found = json(&run(folder.path(), &["check", "r.toml", "--format", "json"]));
+    assert_eq!(found[0]["hint"], "known here: high, low");
+}

@@ -9,6 +9,7 @@ mod bill;
 mod book;
 mod broker_restart;
 mod budgets;
+mod check_files;
 mod check_warnings;
 mod child;
 mod clock_jumps;

@@ -49,6 +49,33 @@ fn a_backtest_reads_plain_gzip_and_zstd_alike() {
     assert!(outcomes.iter().all(|(outcome, told)| *outcome == first && told.is_empty()));
 }
 
+#[test]
+fn messages_that_are_not_used_and_those_used_at_their_receipt_are_told_apart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = "[[source]]\nname = \"plant\"\nurl = \"embedded\"\ntopics = [\"plant/#\"]\n\
+                  topic = \"plant/{site}/{class}/{device}/telemetry\"\n\
+                  [source.json]\ntimestamp = { path = \"/t\", unit = \"s\" }\nrest = true\n";
+    std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
+    let payloads: [&[u8]; 4] = [
+        b"{\"t\": 4, \"temp_c\": 90}",
+        b"{\"t\": 99999999, \"temp_c\": 91}",
+        b"{\"t\": \"x\", \"temp_c\": 92}",
+        b"{\"t\": 5",
+    ];
+    let mut recorder = Recorder::create(&folder.path().join("a.jsonl")).expect("a file");
+    for (second, payload) in (4..).zip(payloads) {
+        recorder.write(&message(second * 1_000_000, payload)).expect("written");
+    }
+    recorder.finish().expect("written");
+    let (told, _) = backtest(folder.path(), &["--input", "a.jsonl"]);
+    let input = &told["input"];
+    assert_eq!((&input["undecodable"], &input["by_receipt_time"]), (&1.into(), &2.into()));
+    assert_eq!(told["alarms"].as_array().map(Vec::len), Some(1));
+    let text = run(folder.path(), &["backtest", "--rules", "r.toml", "--input", "a.jsonl"]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("1 undecodable\n2 were taken at their receipt"), "{text}");
+}
+
 /// The device was cut off while a delay ran: what it kept tells after its end that the fault was over
 /// before, and it says nothing more.
 #[test]

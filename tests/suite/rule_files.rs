@@ -86,6 +86,46 @@ fn a_fault_code_brings_its_severity_and_an_unknown_one_that_of_the_rule() {
     );
 }
 
+#[test]
+fn the_alarm_of_another_key_returns_while_the_condition_is_unknown_and_that_of_this_one_stays() {
+    let rules = "[[rule]]\nid = \"a\"\nwhen = \"code != 0 && temp_c > 1\"\nkey = [\"code\"]\n\
+                 stale_after = \"1m\"\n";
+    let drive = "sh-1/drive/d-1/telemetry";
+    let lines = [
+        (0, drive, json!({ "code": 1, "temp_c": 5 })),
+        (100, drive, json!({ "code": 2 })),
+        (110, drive, json!({ "temp_c": 5 })),
+        (200, drive, json!({ "code": 2 })),
+        (300, drive, json!({ "temp_c": 0 })),
+    ];
+    let told = backtest(rules, "", &lines);
+    assert_eq!(
+        alarms(&told, &["key", "raised_at", "returned_at"]),
+        json!([
+            [["1"], "2026-04-11T03:00:00Z", "2026-04-11T03:01:40Z"],
+            [["2"], "2026-04-11T03:01:50Z", "2026-04-11T03:05:00Z"],
+        ])
+    );
+}
+
+#[test]
+fn the_age_of_a_stale_metric_is_known_and_the_metric_is_not() {
+    let rules = "[defaults]\nstale_after = \"5m\"\n\
+                 [[rule]]\nid = \"old\"\nwhen = \"temp_c.age() > 600\"\n\
+                 [[rule]]\nid = \"never\"\nwhen = \"temp_c.age() > 600 && temp_c > 1\"\n";
+    let drive = "sh-1/drive/d-1/telemetry";
+    let lines = [
+        (0, drive, json!({ "temp_c": 5 })),
+        (1_200, drive, json!({ "temp_c": 5 })),
+        (1_210, drive, json!({ "temp_c": 5 })),
+    ];
+    let told = backtest(rules, "", &lines);
+    assert_eq!(
+        alarms(&told, &["rule", "raised_at", "returned_at"]),
+        json!([["old", "2026-04-11T03:10:01Z", "2026-04-11T03:20:00Z"]])
+    );
+}
+
 const POWER: &str = r#"
 [[rule]]
 id = "site-power-lost"

@@ -60,9 +60,14 @@ impl Reader<'_> {
         }
         match message.get("Payload").map(Json::as_object) {
             Some(Some(fields)) => self.data_set(publisher, message, fields),
-            // A keep-alive.
-            None => Ok(()),
             Some(None) => Err(Refusal::new(Rejection::Undecodable, "`Payload` is no object")),
+            None if message.contains_key("MessageId") && is_header(message) => {
+                Err(Refusal::new(Rejection::Undecodable, "a network message without `Messages`"))
+            }
+            // A keep-alive.
+            None if is_keep_alive(message) => Ok(()),
+            // Without a header of its own (7.2.5.4.2) a data set is nothing but its fields.
+            None => self.data_set(publisher, &Map::new(), message),
         }
     }
 
@@ -131,7 +136,40 @@ fn members(json: &Json) -> &[Json] {
 /// False for metadata, discovery and status messages.
 fn is_data(message: &Map<String, Json>) -> bool {
     let kind = message.get("MessageType").and_then(Json::as_str).unwrap_or("ua-data");
-    matches!(kind, "ua-data" | "ua-keyframe" | "ua-deltaframe" | "ua-event" | "ua-keepalive")
+    // A field of a data set without a header may be called so too.
+    !kind.starts_with("ua-")
+        || matches!(kind, "ua-data" | "ua-keyframe" | "ua-deltaframe" | "ua-event" | "ua-keepalive")
+}
+
+/// What headers of network messages and of data sets are made of, beside `Messages` and `Payload`.
+const HEADER: [&str; 13] = [
+    "MessageId",
+    "MessageType",
+    "PublisherId",
+    "WriterGroupName",
+    "DataSetClassId",
+    "DataSetWriterId",
+    "DataSetWriterName",
+    "SequenceNumber",
+    "MetaDataVersion",
+    "MinorVersion",
+    "Timestamp",
+    "Status",
+    "ReplyTo",
+];
+
+/// True when nothing in it is a field for sure.
+fn is_header(message: &Map<String, Json>) -> bool {
+    message.keys().all(|key| HEADER.contains(&key.as_str()))
+}
+
+/// A header without a payload. A data set without a header may have fields called `Timestamp` and
+/// `Status`, but hardly the others.
+fn is_keep_alive(message: &Map<String, Json>) -> bool {
+    let kind = message.get("MessageType").and_then(Json::as_str);
+    kind == Some("ua-keepalive")
+        || is_header(message)
+            && message.keys().any(|key| !matches!(key.as_str(), "Timestamp" | "Status"))
 }
 
 /// The data set's writer, which is the device where the topic names none.

@@ -209,6 +209,10 @@ fn read_decoder(table: &Table<'_>, name: &str) -> Option<Base> {
         let message = format!("there is no decoder `{word}`");
         let hint = did_you_mean(word, &decoder_names());
         table.place().error(span(), "wrong-value", message, hint);
+        // What may stand beside it depends on the decoder.
+        for settings in ["json", "csv", "senml", "sparkplug"] {
+            table.has(settings);
+        }
         return None;
     };
     if preset.is_some()

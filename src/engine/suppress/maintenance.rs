@@ -1,5 +1,6 @@
 //! `[[maintenance]]`: windows in which the alarms of some devices are suppressed.
 
+use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::CronParser;
@@ -91,9 +92,9 @@ fn read_schedule(table: &Table<'_>) -> Option<Window> {
         if let Err(error) = &parsed {
             let message = format!("`cron`: \"{}\": {error}", text.value);
             let hint = "minute, hour, day of month, month, day of week: \"0 2 * * SUN\"";
-            table.place().error(text.span, "wrong-value", message, hint);
+            table.place().error(text.span.clone(), "wrong-value", message, hint);
         }
-        parsed.ok()
+        parsed.ok().map(|cron| (cron, text.span))
     });
     let lasts = lasts.filter(|lasts| {
         let right = lasts.value > TimeSpan::ZERO;
@@ -103,5 +104,13 @@ fn read_schedule(table: &Table<'_>) -> Option<Window> {
         }
         right
     });
-    Some(Window::Repeated { cron: Box::new(cron?), lasts: lasts?.value, zone })
+    let ((cron, span), lasts) = (cron?, lasts?.value);
+    if cron.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, true).is_err() {
+        let message = "`cron`: the window never comes: no year has such a day";
+        let hint = "for example \"0 2 28 2 *\" for 28 February, or \"0 2 L * *\" for the last day of a month";
+        table.place().warning(span, "never-comes", message, hint);
+        // It suppresses nothing, and looking for the last time that it came would take long.
+        return None;
+    }
+    Some(Window::Repeated { cron: Box::new(cron), lasts, zone })
 }

@@ -5,6 +5,7 @@
 //! others and guess what was meant.
 
 mod quantities;
+mod scalar;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -16,6 +17,7 @@ use super::diagnostic::{Report, Source, did_you_mean, position};
 use super::time::TimeSpan;
 
 pub use quantities::Bytes;
+pub use scalar::Scalar;
 
 /// A value and the bytes of the file that it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +84,13 @@ pub fn read_document<T>(place: Place<'_>, read: impl FnOnce(&Table<'_>) -> Optio
     let value = read(&table);
     table.finish();
     value
+}
+
+/// Reads what can be made out of a file that may have syntax errors, and says whether it is whole.
+pub fn read_recovered<T>(place: Place<'_>, read: impl FnOnce(&Table<'_>) -> T) -> (T, bool) {
+    let (table, errors) = DeTable::parse_recoverable(&place.source.text);
+    let span = table.span();
+    (read(&Table::new(place, table.get_ref(), span, String::new())), errors.is_empty())
 }
 
 /// One TOML table being read.
@@ -440,53 +449,6 @@ impl<'a, T: Word> FromToml<'a> for OneOf<T> {
             context.place.error(value.span(), "wrong-value", message, did_you_mean(&text, &words));
         }
         member.map(OneOf)
-    }
-}
-
-/// A scalar or a flat list as it stands in the file, for parameters and test samples.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Scalar {
-    /// `true` or `false`.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// A finite number with a point.
-    Float(f64),
-    /// A text.
-    Text(String),
-}
-
-impl Scalar {
-    /// What it is, for messages.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Scalar::Bool(_) => "true or false",
-            Scalar::Int(_) | Scalar::Float(_) => "a number",
-            Scalar::Text(_) => "a text",
-        }
-    }
-
-    /// True when one can stand for the other.
-    pub fn is_like(&self, other: &Scalar) -> bool {
-        self.kind() == other.kind()
-    }
-}
-
-impl<'a> FromToml<'a> for Scalar {
-    fn from_toml(value: &'a Spanned<DeValue<'a>>, context: &Context<'a>) -> Option<Self> {
-        let read = value.get_ref();
-        if read.is_bool() {
-            bool::from_toml(value, context).map(Scalar::Bool)
-        } else if read.is_integer() {
-            i64::from_toml(value, context).map(Scalar::Int)
-        } else if read.is_float() {
-            f64::from_toml(value, context).map(Scalar::Float)
-        } else if read.is_str() {
-            String::from_toml(value, context).map(Scalar::Text)
-        } else {
-            wrong_type(value, context, "a number, a text, true or false", "");
-            None
-        }
     }
 }
 

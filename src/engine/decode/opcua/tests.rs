@@ -45,3 +45,35 @@ fn raw_fields_bare_messages_and_lists_are_read() {
     let deep = format!("{}1{}", "[".repeat(500), "]".repeat(500));
     assert_eq!(ear("o/{device}").hear("o/x", deep), ["too-deep"]);
 }
+
+#[test]
+fn data_sets_without_a_header_are_nothing_but_their_fields() {
+    let fields = r#"{"Temperature":21.5,"Run":{"Value":true,"StatusCode":2147483648}}"#;
+    let told = ["冷机 @now Run! Temperature=21.5"];
+    assert_eq!(ear("o/{device}").hear("o/冷机", fields), told);
+    let network = format!(
+        r#"{{"MessageId":"1","MessageType":"ua-data","PublisherId":"plc-1","Messages":[{fields}]}}"#
+    );
+    assert_eq!(ear("o/{device}").hear("o/冷机", &network), told);
+    assert_eq!(ear("o/{_}").hear("o/x", &network), ["plc-1 @now Run! Temperature=21.5"]);
+    assert_eq!(ear("o/{_}").hear("o/x", fields), ["device-id"], "nobody says whose they are");
+    let two = r#"[{"Temperature":1},{"Temperature":2}]"#;
+    let told = ear("o/{device}").hear("o/冷机", two);
+    assert_eq!(told, ["冷机 @now Temperature=1", "冷机 @now Temperature=2"]);
+    // Fields may be called as a part of a header is.
+    let named = r#"{"Status":4,"MessageType":"alarm","Zones":[1],"Name":"泵"}"#;
+    assert_eq!(ear("o/{device}").hear("o/冷机", named), ["冷机 @now Name=泵", "datatype"]);
+}
+
+#[test]
+fn a_header_without_a_payload_is_a_keep_alive_or_no_message() {
+    for silent in [
+        r#"{"DataSetWriterId":3,"SequenceNumber":9,"Timestamp":"2026-04-11T03:20:15Z"}"#,
+        r#"{"MessageType":"ua-keepalive","Vendor":1}"#,
+        r#"{"MessageType":"ua-status","MessageId":"1","Status":1}"#,
+    ] {
+        assert_eq!(ear("o/{device}").hear("o/x", silent), [""; 0], "{silent}");
+    }
+    let cut = r#"{"MessageId":"1","MessageType":"ua-data","PublisherId":"plc-1"}"#;
+    assert_eq!(ear("o/{device}").hear("o/x", cut), ["undecodable"]);
+}

@@ -68,7 +68,15 @@ pub(super) fn read(
             return Err(Refusal::new(Rejection::Undecodable, detail));
         }
         base.take(record);
+        if record.is_carrier() {
+            continue;
+        }
         let (device, metric) = base.split(record.name.as_deref(), by, &captured.facts.id);
+        if !record.measures() {
+            let detail = format!("{device}: `{metric}`: a record without a value");
+            heard.refused.push(Refusal::new(Rejection::Undecodable, &detail));
+            continue;
+        }
         let at = base.time(record, clock, heard);
         let readings = samples.entry((device, at)).or_insert_with(|| Readings::new(metrics));
         if record.is_data {

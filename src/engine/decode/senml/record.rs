@@ -21,6 +21,8 @@ pub(super) struct Record {
     pub value: Option<Scalar>,
     pub sum: Option<f64>,
     pub time: Option<f64>,
+    /// It says something for the records that follow.
+    pub is_base: bool,
     /// It holds bytes.
     pub is_data: bool,
     /// It has a field that must be understood and is not.
@@ -74,9 +76,20 @@ fn scalar(json: &Json) -> Option<Scalar> {
 }
 
 impl Record {
+    /// True when it says what something is, or has summed up to.
+    pub fn measures(&self) -> bool {
+        self.value.is_some() || self.sum.is_some() || self.is_data
+    }
+
+    /// True when it is there for the records that follow alone.
+    pub fn is_carrier(&self) -> bool {
+        self.is_base && self.name.is_none() && !self.measures()
+    }
+
     /// Takes a field by its JSON label.
     fn set(&mut self, label: &str, value: Option<Scalar>) {
         let number = value.as_ref().and_then(number);
+        self.is_base |= ["bn", "bt", "bu", "bv", "bs", "bver"].contains(&label);
         match (label, value) {
             ("bn", Some(Scalar::Text(text))) => self.base_name = Some(text),
             ("n", Some(Scalar::Text(text))) => self.name = Some(text),

@@ -83,3 +83,16 @@ fn a_pack_that_asks_for_more_than_is_known_is_refused_whole() {
     let told = ear("", &["t"]).hear("s/gw", r#"[{"n":"t","v":1,"t":1e12}]"#);
     assert_eq!(told, ["gw @now t=1", "time"]);
 }
+
+#[test]
+fn a_record_without_a_value_is_counted_unless_it_is_there_for_those_that_follow() {
+    let pack = r#"[{"bn":"urn:dev:1:","bt":1775877615,"bu":"Cel"},
+        {"n":"temp","u":"Cel"}, {"n":"temp","v":null}, {"t":3}, {"n":"temp","v":4}]"#;
+    let told = ear("", &["temp"]).hear("s/gw", pack);
+    let counted = told.iter().filter(|told| *told == "undecodable").count();
+    assert_eq!(counted, 3, "{told:?}");
+    assert!(told.contains(&"urn:dev:1 @0 temp=4".to_owned()), "{told:?}");
+    let right = r#"[{"bn":"urn:dev:1:"},{"n":"e","s":1},{"bver":10},{"n":"temp","v":0}]"#;
+    let told = ear("", &["temp", "e.sum"]).hear("s/gw", right);
+    assert_eq!(told, ["urn:dev:1 @now e.sum=1 temp=0"]);
+}

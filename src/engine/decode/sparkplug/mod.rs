@@ -205,6 +205,12 @@ impl Host {
         heard: &mut Heard,
     ) {
         self.check_sequence(key, payload, said.received(), heard);
+        if let Some(node) = self.nodes.get_mut(key).filter(|node| node.born.is_none()) {
+            node.want_rebirth(said.received());
+            let detail =
+                format!("{}: the birth of a device before its node's", address.descriptor());
+            heard.refused.push(Refusal::new(Rejection::NoBirth, &detail));
+        }
         self.learn(key, address.device, payload, heard);
         said.presence(true, heard);
         said.take_birth(payload, heard);
@@ -375,8 +381,15 @@ impl Host {
         }
         if let Some(tags) = node.tags.get_mut(device) {
             self.entries -= tags.len();
-            tags.take_birth(&payload.metrics);
+            let shared = tags.take_birth(&payload.metrics);
             self.entries += tags.len();
+            if let Some(alias) = shared.first() {
+                let count = shared.len();
+                let detail = format!(
+                    "{key}/{device}: {count} aliases of two metrics in a birth: {alias} ..."
+                );
+                heard.refused.push(Refusal::new(Rejection::Name, &detail));
+            }
         }
     }
 

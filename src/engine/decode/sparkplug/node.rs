@@ -1,6 +1,6 @@
 //! What a host remembers of one edge node: its births, its sequence, what it was asked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::payload::Metric;
@@ -107,18 +107,25 @@ impl Tags {
         self.aliases.len().max(self.names.len())
     }
 
-    /// Takes the metrics of a birth in.
-    pub fn take_birth(&mut self, metrics: &[Metric<'_>]) {
+    /// Takes the metrics of a birth in. Returns the aliases that it gave to more than one of them:
+    /// they mean none, since a value under a wrong name is worse than none.
+    pub fn take_birth(&mut self, metrics: &[Metric<'_>]) -> BTreeSet<u64> {
         self.forget();
         self.born = true;
+        let mut shared = BTreeSet::new();
         for metric in metrics {
             let Some(name) = metric.name else { continue };
             let name: Arc<str> = name.into();
             if let Some(alias) = metric.alias {
-                self.aliases.insert(alias, name.clone());
+                let other = self.aliases.insert(alias, name.clone());
+                if other.is_some_and(|other| other != name) {
+                    shared.insert(alias);
+                }
             }
             self.names.insert(name, metric.datatype);
         }
+        self.aliases.retain(|alias, _| !shared.contains(alias));
+        shared
     }
 
     /// Forgets the birth: what it named may be another thing after the next one.

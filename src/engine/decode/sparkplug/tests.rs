@@ -219,6 +219,56 @@ fn data_before_a_birth_is_used_as_far_as_it_names_itself() {
 }
 
 #[test]
+fn a_device_that_is_born_before_its_node_is_heard_and_the_node_is_asked() {
+    let mut ear = Ear::new();
+    let said = ear.hear("DBIRTH/gw/冷机", DBIRTH);
+    assert_eq!(said[0], "g/gw/冷机 online");
+    assert_eq!(said[2..], ["no-birth", "datatype", "datatype", REBIRTH_ASKED]);
+    let said = ear.hear("DDATA/gw/冷机", DDATA_2);
+    assert_eq!(said[1], "g/gw/冷机 @2 温度=9.75 trim=-1", "its aliases are known: {said:?}");
+    ear.hear("NBIRTH/gw", NBIRTH);
+    let said = ear.hear("DBIRTH/gw/冷机", DBIRTH);
+    assert_eq!(said[2..], ["datatype", "datatype"]);
+}
+
+/// A Double under this alias, with or without its name.
+fn double(name: &str, alias: u64, value: f64) -> Vec<u8> {
+    let mut metric = Vec::new();
+    if !name.is_empty() {
+        wire::put_bytes(&mut metric, 1, name.as_bytes());
+    }
+    wire::put_varint(&mut metric, 2, alias);
+    wire::put_varint(&mut metric, 4, 10);
+    metric.push(13 << 3 | 1);
+    metric.extend(value.to_le_bytes());
+    metric
+}
+
+fn payload_of(metrics: &[Vec<u8>], sequence: u64) -> Vec<u8> {
+    let mut payload = Vec::new();
+    metrics.iter().for_each(|metric| wire::put_bytes(&mut payload, 2, metric));
+    wire::put_varint(&mut payload, 3, sequence);
+    payload
+}
+
+#[test]
+fn an_alias_that_a_birth_gives_twice_is_counted_and_means_neither() {
+    let mut ear = Ear::new();
+    ear.hear("NBIRTH/gw", NBIRTH);
+    let birth = [double("温度", 7, 1.0), double("trim", 7, 2.0), double("count", 8, 3.0)];
+    let said = ear.hear_bytes("DBIRTH/gw/冷机", payload_of(&birth, 1));
+    let values = "g/gw/冷机 @now 温度=1 trim=2 count=3";
+    assert_eq!(said, ["g/gw/冷机 online", values, "name"]);
+    let data = [double("", 7, 10.0), double("trim", 7, 20.0), double("", 8, 30.0)];
+    let said = ear.hear_bytes("DDATA/gw/冷机", payload_of(&data, 2));
+    let values = "g/gw/冷机 @now trim=20 count=30";
+    assert_eq!(said, [values, "unknown-alias", REBIRTH_ASKED]);
+    let twice = [double("温度", 7, 1.0), double("温度", 7, 2.0)];
+    let said = ear.hear_bytes("DBIRTH/gw/冷机", payload_of(&twice, 3));
+    assert!(!said.contains(&"name".to_owned()), "one metric is named twice: {said:?}");
+}
+
+#[test]
 fn a_name_that_the_birth_writes_otherwise_still_reaches_its_rule() {
     let said = Ear::born().hear("DDATA/gw/冷机", DDATA_2_NAMED);
     let values = "g/gw/冷机 @4 Motor/Temp=91.5 Other=1.5";

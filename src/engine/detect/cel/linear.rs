@@ -141,8 +141,25 @@ pub(super) fn metric(expr: &Expr) -> Option<String> {
     }
 }
 
+/// What is known of the device, by the name in conditions: `device.class`, `device.labels.floor`.
+pub(super) fn attribute(expr: &Expr) -> Option<String> {
+    match &expr.kind {
+        ExprKind::Member(root, name) if is_name(root, "device") => Some(format!("device.{name}")),
+        ExprKind::Member(labels, name) => Some(format!("{}.{name}", labels_of(labels)?)),
+        ExprKind::Index(labels, index) => match &index.kind {
+            ExprKind::Text(name) => Some(format!("{}.{name}", labels_of(labels)?)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+fn labels_of(expr: &Expr) -> Option<String> {
+    attribute(expr).filter(|name| name == "device.labels")
+}
+
 /// A metric, or a function of its past with written arguments.
-fn varying(expr: &Expr) -> Option<String> {
+pub(super) fn varying(expr: &Expr) -> Option<String> {
     let ExprKind::Call(Some(object), name, arguments) = &expr.kind else { return metric(expr) };
     let arguments = arguments.iter().map(|argument| match &argument.kind {
         ExprKind::Span(span) => Some(span.to_string()),

@@ -16,6 +16,7 @@ mod outline;
 mod parse;
 mod reach;
 mod token;
+mod way;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -32,6 +33,7 @@ pub use evaluate::{Evaluation, Scene, Truth, Unknown};
 pub use gate::{Gate, Side};
 pub(super) use ir::{Learning, LearningKind};
 pub use outline::{Outline, Threshold};
+pub use way::Setting;
 
 /// Longest source of a condition, in bytes.
 pub const SOURCE_BYTES_MAX: usize = 4_096;

@@ -5,7 +5,8 @@ use std::ops::Range as Bytes;
 
 use super::linear::{self, Params};
 use super::parse::{self, Expr, ExprKind};
-use super::reach::{self, Range};
+use super::reach;
+use super::way::{Range, Setting};
 
 /// The tree of a condition.
 #[derive(Debug)]
@@ -55,20 +56,20 @@ impl Outline {
         parse::parse(text).ok().map(|tree| Outline { tree })
     }
 
-    /// Why it can never hold with these parameters; `None` where it may.
-    pub fn never(&self, params: &Params) -> Option<String> {
-        reach::never(&self.tree, params)
+    /// Why it can never hold; `None` where it may.
+    pub fn never(&self, setting: &Setting<'_>) -> Option<String> {
+        reach::never(&self.tree, setting)
     }
 
     /// True when its constants alone make it hold.
-    pub fn always(&self, params: &Params) -> bool {
-        reach::always(&self.tree, params)
+    pub fn always(&self, setting: &Setting<'_>) -> bool {
+        reach::always(&self.tree, setting)
     }
 
     /// Where it holds together with `clear`: what is compared, and its range. Only where a part of
     /// `clear` says nothing but that range.
-    pub fn overlap(&self, clear: &Outline, params: &Params) -> Option<(String, Range)> {
-        reach::overlap(&self.tree, &clear.tree, params)
+    pub fn overlap(&self, clear: &Outline, setting: &Setting<'_>) -> Option<(String, Range)> {
+        reach::overlap(&self.tree, &clear.tree, setting)
     }
 
     /// The threshold that it is, where it is nothing else. `text` is what the outline was made of.
@@ -104,6 +105,21 @@ impl Outline {
             true
         });
         names
+    }
+
+    /// The rules that it asks about with `raised()` and `count_raised()`, and where.
+    pub fn asked(&self) -> Vec<(&str, Bytes<usize>)> {
+        let mut asked = Vec::new();
+        visit(&self.tree, &mut |expr| {
+            if let ExprKind::Call(None, name, arguments) = &expr.kind
+                && ["raised", "count_raised"].contains(&name.as_str())
+                && let Some(Expr { kind: ExprKind::Text(rule), span }) = arguments.first()
+            {
+                asked.push((rule.as_str(), span.clone()));
+            }
+            true
+        });
+        asked
     }
 
     /// The metrics that it reads, and where.
@@ -155,6 +171,7 @@ mod tests {
 
     use super::*;
     use crate::engine::types::document::Scalar;
+    use crate::engine::types::time::TimeSpan;
 
     fn params() -> Params {
         BTreeMap::from([
@@ -164,13 +181,29 @@ mod tests {
         ])
     }
 
+    /// A rule about freezers in Shanghai; the rule `off` is off.
+    fn with_setting<T>(look: impl FnOnce(&Setting<'_>) -> T) -> T {
+        look(&Setting {
+            params: &params(),
+            selector: &[
+                ("class".to_owned(), "freezer".to_owned()),
+                ("site".to_owned(), "sh-*".to_owned()),
+                ("labels.floor".to_owned(), "1".to_owned()),
+            ],
+            off: &BTreeSet::from(["off".to_owned()]),
+            stale_after: TimeSpan::from_secs(600),
+            delay: TimeSpan::from_secs(60),
+        })
+    }
+
     fn never(text: &str) -> bool {
-        Outline::of(text).expect("a condition").never(&params()).is_some()
+        with_setting(|setting| Outline::of(text).expect("a condition").never(setting)).is_some()
     }
 
     fn overlap(when: &str, clear: &str) -> Option<String> {
         let (when, clear) = (Outline::of(when)?, Outline::of(clear)?);
-        when.overlap(&clear, &params()).map(|(name, range)| format!("{name} {range}"))
+        let found = with_setting(|setting| when.overlap(&clear, setting));
+        found.map(|(name, range)| format!("{name} {range}"))
     }
 
     #[test]
@@ -189,8 +222,49 @@ mod tests {
             "params.mode == \"热\"",
             "params.high < 50 || (t >= 3 && t < 3)",
             "1 > 2",
+            "state == \"run\" && state != \"run\"",
+            "mode in [\"a\", \"b\"] && mode == \"c\"",
+            "!(mode in [\"a\", \"b\"]) && mode == \"b\"",
         ] {
             assert!(never(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_device_of_the_rule_can_say_is_told() {
+        for text in [
+            "t.stddev(5m) < 0",
+            "t.count(1h) <= -1 || 0 > t.age()",
+            "device.class == \"pump\"",
+            "device.class != \"freezer\" && t > 1",
+            "device.site in [\"bj-1\", \"bj-2\"]",
+            "device.labels.floor == \"2\" || device.labels[\"floor\"] == \"3\"",
+            "raised(\"off\")",
+            "absent(10m) && t > 1",
+            "absent(\"1h\") && t.avg(5m) > 1",
+            "absent(1h) && state.contains(\"x\")",
+            "t.age() > 600 && t > 1",
+        ] {
+            assert!(never(text), "{text}");
+        }
+        for text in [
+            "t.stddev(5m) <= 0",
+            "t.count(1h) < 1",
+            "t.delta(1h) < 0",
+            "device.class == \"freezer\" && device.site == \"sh-3\"",
+            "device.class != \"pump\" && device.site != \"sh-1\"",
+            "device.region == \"east\"",
+            "!raised(\"off\") && t > 1",
+            "raised(\"on\")",
+            "absent(9m) && t > 1",
+            "absent(1h) || t > 1",
+            "!absent(1h) && t > 1",
+            "absent(1h) && t.age() > 1",
+            "absent(1h) && (offline() ? t > 1 : true)",
+            "t.age() >= 600 && t > 1",
+            "t.age() > 600 && u > 1",
+        ] {
+            assert!(!never(text), "{text}");
         }
     }
 
@@ -225,6 +299,7 @@ mod tests {
             ("t > 80 && p > 1", "t < 85 || p < 1", "t between 80 and 85"),
             ("a > b + 4", "a < b + 6.0", "a - b between 4 and 6"),
             ("t >= 3", "t < 5", "t between 3 and 5"),
+            ("t > 8 || t < 2", "t < 9 && t > 1", "t between 8 and 9"),
         ] {
             assert_eq!(overlap(when, clear).as_deref(), Some(range), "{when} | {clear}");
         }
@@ -236,6 +311,7 @@ mod tests {
             ("t > 80", "t < 75"),
             ("t > 80", "t <= 80"),
             ("n > 3", "n < 4"),
+            ("n > 8 || n < 2", "n <= 8 && n > 1"),
             ("t > 80 || t < 10", "t > 15 && t < 75"),
             ("t > 80", "t < 90 && p < 3"),
             ("t > 80", "p < 3"),

@@ -8,187 +8,126 @@
     reason = "the forms that are looked into are listed; everything else is opaque"
 )]
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::linear::{Params, param, sum};
+use super::linear::{attribute, metric, param, sum, varying};
 use super::parse::{Expr, ExprKind};
+use super::way::{ALTERNATIVES_MAX, Range, Setting, Way, Ways};
 use crate::engine::types::document::Scalar;
-
-/// Alternatives that are followed at most; a condition with more is not looked into.
-const ALTERNATIVES_MAX: usize = 64;
-
-/// The values from `low` to `high`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Range {
-    low: f64,
-    high: f64,
-    low_open: bool,
-    high_open: bool,
-    /// Its ends are written as whole numbers.
-    whole: bool,
-}
-
-impl Range {
-    const ALL: Range = Range {
-        low: f64::NEG_INFINITY,
-        high: f64::INFINITY,
-        low_open: true,
-        high_open: true,
-        whole: true,
-    };
-
-    fn and(self, other: Range) -> Range {
-        let low =
-            if (self.low, self.low_open) > (other.low, other.low_open) { self } else { other };
-        let (a, b) = ((self.high, !self.high_open), (other.high, !other.high_open));
-        let high = if a < b { self } else { other };
-        Range {
-            low: low.low,
-            low_open: low.low_open,
-            high: high.high,
-            high_open: high.high_open,
-            whole: self.whole && other.whole,
-        }
-    }
-
-    fn is_empty(self) -> bool {
-        self.low > self.high || self.low == self.high && (self.low_open || self.high_open)
-    }
-
-    /// More than a point, and more than the gap between two whole numbers.
-    fn is_wide(self) -> bool {
-        let gap = self.low_open && self.high_open && self.high - self.low <= 1.0;
-        self.low < self.high && !(self.whole && gap)
-    }
-}
-
-/// In words: `above 80`, `between 10 and 80`.
-impl fmt::Display for Range {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.low.is_finite(), self.high.is_finite()) {
-            (true, true) => write!(out, "between {} and {}", self.low, self.high),
-            (true, false) => write!(out, "above {}", self.low),
-            (false, true) => write!(out, "below {}", self.high),
-            (false, false) => out.write_str("anything"),
-        }
-    }
-}
-
-/// One way for a condition to hold.
-#[derive(Clone, Debug, Default)]
-struct Way {
-    ranges: BTreeMap<String, Range>,
-    texts: BTreeMap<String, String>,
-    /// There is more to it.
-    opaque: bool,
-}
-
-/// All ways for a condition to hold, and why the others cannot.
-#[derive(Debug)]
-struct Ways {
-    open: Vec<Way>,
-    conflict: Option<String>,
-}
-
-impl Ways {
-    fn of(way: Way) -> Ways {
-        Ways { open: vec![way], conflict: None }
-    }
-
-    fn opaque() -> Ways {
-        Ways::of(Way { opaque: true, ..Way::default() })
-    }
-
-    fn constant(holds: bool) -> Ways {
-        Ways { open: if holds { vec![Way::default()] } else { Vec::new() }, conflict: None }
-    }
-
-    fn or(mut self, other: Ways) -> Option<Ways> {
-        self.open.extend(other.open);
-        self.conflict = self.conflict.or(other.conflict);
-        (self.open.len() <= ALTERNATIVES_MAX).then_some(self)
-    }
-
-    fn and(self, other: &Ways) -> Option<Ways> {
-        let mut both = Ways { open: Vec::new(), conflict: self.conflict };
-        both.conflict = both.conflict.or_else(|| other.conflict.clone());
-        for a in &self.open {
-            for b in &other.open {
-                match a.and(b) {
-                    Ok(way) => both.open.push(way),
-                    Err(conflict) => both.conflict = Some(conflict),
-                }
-            }
-        }
-        (both.open.len() <= ALTERNATIVES_MAX).then_some(both)
-    }
-}
-
-impl Way {
-    fn and(&self, other: &Way) -> Result<Way, String> {
-        let mut both = self.clone();
-        both.opaque |= other.opaque;
-        for (name, range) in &other.ranges {
-            let known = both.ranges.get(name).copied().unwrap_or(Range::ALL);
-            let joined = known.and(*range);
-            if joined.is_empty() {
-                return Err(format!("`{name}` cannot be {known} and {range} at once"));
-            }
-            both.ranges.insert(name.clone(), joined);
-        }
-        for (name, text) in &other.texts {
-            let known = both.texts.insert(name.clone(), text.clone());
-            if let Some(known) = known.filter(|known| known != text) {
-                return Err(format!("`{name}` cannot be \"{known}\" and \"{text}\" at once"));
-            }
-        }
-        Ok(both)
-    }
-}
+use crate::engine::types::time::TimeSpan;
 
 /// Why the condition can never hold; `None` where it may.
-pub(super) fn never(expr: &Expr, params: &Params) -> Option<String> {
-    let ways = ways(expr, params, true)?;
-    let constant = || "it is false whatever the device says".to_owned();
-    ways.open.is_empty().then(|| ways.conflict.unwrap_or_else(constant))
+pub(super) fn never(expr: &Expr, setting: &Setting<'_>) -> Option<String> {
+    let Ways { open, mut conflict } = ways(expr, setting, true)?;
+    for way in open {
+        let barred = way.is_barred(setting)?;
+        conflict = conflict.or(Some(barred));
+    }
+    Some(conflict.unwrap_or_else(|| "it is false whatever the device says".to_owned()))
 }
 
 /// True when nothing that varies can keep it from holding.
-pub(super) fn always(expr: &Expr, params: &Params) -> bool {
-    let free = |way: &Way| way.ranges.is_empty() && way.texts.is_empty() && !way.opaque;
-    ways(expr, params, true).is_some_and(|ways| ways.open.iter().any(free))
+pub(super) fn always(expr: &Expr, setting: &Setting<'_>) -> bool {
+    ways(expr, setting, true).is_some_and(|ways| ways.open.iter().any(Way::is_free))
 }
 
 /// Where both hold at once: what is compared, and its range. Only where the second one says
 /// nothing but that range.
-pub(super) fn overlap(when: &Expr, clear: &Expr, params: &Params) -> Option<(String, Range)> {
-    let (when, clear) = (ways(when, params, true)?, ways(clear, params, true)?);
-    let alone = |way: &Way| {
-        let one = way.ranges.len() == 1 && way.texts.is_empty() && !way.opaque;
-        way.ranges.first_key_value().filter(|_| one).map(|(name, range)| (name.clone(), *range))
-    };
-    clear.open.iter().filter_map(alone).find_map(|(name, range)| {
-        let shared = when.open.iter().filter_map(|way| way.ranges.get(&name));
-        let both = shared.map(|held| held.and(range)).find(|both| both.is_wide())?;
-        Some((name, both))
+pub(super) fn overlap(when: &Expr, clear: &Expr, setting: &Setting<'_>) -> Option<(String, Range)> {
+    let (when, clear) = (ways(when, setting, true)?, ways(clear, setting, true)?);
+    clear.open.iter().filter_map(Way::only_range).find_map(|(name, range)| {
+        let shared = when.open.iter().filter_map(|way| way.ranges.get(name));
+        let shared = shared.map(|held| held.and(range)).filter(|both| both.low < both.high);
+        let shared: Vec<Range> = shared.collect();
+        // A gap between two whole numbers is none, unless there is one at either end: nobody
+        // writes the opposite of a band out.
+        let apart = |a: &&Range| shared.iter().any(|b| a.high <= b.low || b.high <= a.low);
+        let both = shared.iter().find(|both| both.is_wide());
+        Some((name.clone(), *both.or_else(|| shared.iter().find(apart))?))
     })
 }
 
 /// `None` where there are too many.
-fn ways(expr: &Expr, params: &Params, wanted: bool) -> Option<Ways> {
+fn ways(expr: &Expr, setting: &Setting<'_>, wanted: bool) -> Option<Ways> {
     match &expr.kind {
-        ExprKind::Bool(flag) => Some(Ways::constant(*flag == wanted)),
-        ExprKind::Unary("!", inner) => ways(inner, params, !wanted),
+        ExprKind::Unary("!", inner) => ways(inner, setting, !wanted),
         ExprKind::Binary(operator @ ("&&" | "||"), left, right) => {
-            let (left, right) = (ways(left, params, wanted)?, ways(right, params, wanted)?);
+            let (left, right) = (ways(left, setting, wanted)?, ways(right, setting, wanted)?);
             if (*operator == "&&") == wanted { left.and(&right) } else { left.or(right) }
         }
-        ExprKind::Binary(operator, left, right) => compared(operator, left, right, params, wanted),
-        _ => match param(expr).and_then(|name| params.get(name)) {
-            Some(Scalar::Bool(flag)) => Some(Ways::constant(*flag == wanted)),
-            _ => Some(Ways::opaque()),
+        _ => {
+            let mut ways = leaf(expr, setting, wanted);
+            let (mut known, mut counted) = (BTreeSet::new(), BTreeSet::new());
+            note(expr, &mut known, &mut counted);
+            for way in &mut ways.open {
+                way.known.extend(known.iter().cloned());
+                way.counted.extend(counted.iter().cloned());
+            }
+            Some(ways)
+        }
+    }
+}
+
+/// What is neither `&&`, `||` nor `!`.
+fn leaf(expr: &Expr, setting: &Setting<'_>, wanted: bool) -> Ways {
+    match &expr.kind {
+        ExprKind::Bool(flag) => Ways::constant(*flag == wanted),
+        ExprKind::Binary("in", left, right) => member(left, right, setting, wanted),
+        ExprKind::Binary(operator, left, right) => compared(operator, left, right, setting, wanted),
+        ExprKind::Call(None, name, arguments) => match (name.as_str(), arguments.as_slice()) {
+            ("absent", [span]) if wanted => {
+                Ways::of(Way { silent: length(span), opaque: true, ..Way::default() })
+            }
+            ("raised", [rule]) if is_off(rule, setting) => Ways::constant(!wanted),
+            _ => Ways::opaque(),
         },
+        _ => match param(expr).and_then(|name| setting.params.get(name)) {
+            Some(Scalar::Bool(flag)) => Ways::constant(*flag == wanted),
+            _ => Ways::opaque(),
+        },
+    }
+}
+
+fn is_off(rule: &Expr, setting: &Setting<'_>) -> bool {
+    matches!(&rule.kind, ExprKind::Text(id) if setting.off.contains(id))
+}
+
+/// A duration as it is written; the compiler tells what is none.
+fn length(span: &Expr) -> TimeSpan {
+    match &span.kind {
+        ExprKind::Span(span) => *span,
+        ExprKind::Text(text) => TimeSpan::parse(text).unwrap_or(TimeSpan::ZERO),
+        _ => TimeSpan::ZERO,
+    }
+}
+
+/// Notes what must be known for an expression to be, and what in it cannot be below 0.
+fn note(expr: &Expr, known: &mut BTreeSet<String>, counted: &mut BTreeSet<String>) {
+    if let ExprKind::Call(Some(_), name, _) = &expr.kind
+        && ["count", "stddev", "age"].contains(&name.as_str())
+    {
+        counted.extend(varying(expr));
+    }
+    if let Some(metric) = metric(expr) {
+        known.insert(metric);
+        return;
+    }
+    match &expr.kind {
+        // The age of a stale metric is known.
+        ExprKind::Call(Some(_), name, _) if name == "age" => {}
+        ExprKind::Binary("in", left, _) => note(left, known, counted),
+        // Something else may decide.
+        ExprKind::Choice(..) | ExprKind::Binary("&&" | "||", ..) => {}
+        ExprKind::Member(inner, _) | ExprKind::Unary(_, inner) => note(inner, known, counted),
+        ExprKind::Index(left, right) | ExprKind::Binary(_, left, right) => {
+            note(left, known, counted);
+            note(right, known, counted);
+        }
+        ExprKind::Call(object, _, arguments) => {
+            object.iter().for_each(|object| note(object, known, counted));
+            arguments.iter().for_each(|argument| note(argument, known, counted));
+        }
+        _ => {}
     }
 }
 
@@ -196,9 +135,9 @@ fn compared(
     operator: &str,
     left: &Expr,
     right: &Expr,
-    params: &Params,
+    setting: &Setting<'_>,
     wanted: bool,
-) -> Option<Ways> {
+) -> Ways {
     let operator = match (operator, wanted) {
         (operator @ ("<" | "<=" | ">" | ">=" | "==" | "!="), true) => operator,
         ("<", false) => ">=",
@@ -207,23 +146,24 @@ fn compared(
         (">=", false) => "<",
         ("==", false) => "!=",
         ("!=", false) => "==",
-        _ => return Some(Ways::opaque()),
+        _ => return Ways::opaque(),
     };
-    let (Some(left_sum), Some(right_sum)) = (sum(left, params), sum(right, params)) else {
-        return Some(texts(operator, left, right, params));
+    let (Some(left_sum), Some(right_sum)) = (sum(left, setting.params), sum(right, setting.params))
+    else {
+        return texts(operator, left, right, setting);
     };
     let whole = left_sum.whole && right_sum.whole;
     let difference = left_sum.less(right_sum);
     let Some((name, factor)) = difference.normalised() else {
         let constant = difference.constant;
-        return Some(Ways::constant(match operator {
+        return Ways::constant(match operator {
             "<" => constant < 0.0,
             "<=" => constant <= 0.0,
             ">" => constant > 0.0,
             ">=" => constant >= 0.0,
             "==" => constant == 0.0,
             _ => constant != 0.0,
-        }));
+        });
     };
     let bound = -difference.constant / factor;
     let below = |open| Range { high: bound, high_open: open, whole, ..Range::ALL };
@@ -236,29 +176,59 @@ fn compared(
         _ => vec![above(operator.len() == 1)],
     };
     let way = |range| Way { ranges: BTreeMap::from([(name.clone(), range)]), ..Way::default() };
-    Some(Ways { open: ranges.into_iter().map(way).collect(), conflict: None })
+    Ways { open: ranges.into_iter().map(way).collect(), conflict: None }
 }
 
 /// Two texts that are compared, of which one may vary.
-fn texts(operator: &str, left: &Expr, right: &Expr, params: &Params) -> Ways {
-    let text = |expr: &Expr| match &expr.kind {
+fn texts(operator: &str, left: &Expr, right: &Expr, setting: &Setting<'_>) -> Ways {
+    let pair = match (text(left, setting), text(right, setting)) {
+        (Some(left), Some(right)) if operator == "==" => return Ways::constant(left == right),
+        (None, Some(text)) => name(left, setting).zip(Some(text)),
+        (Some(text), None) => name(right, setting).zip(Some(text)),
+        _ => None,
+    };
+    match (pair, operator) {
+        (Some((name, text)), "==") => Ways::of(is_text(&name, text)),
+        (Some((name, text)), "!=") => Ways::of(is_none_of(name, [text])),
+        _ => Ways::opaque(),
+    }
+}
+
+/// `x in ["a", "b"]`.
+fn member(left: &Expr, right: &Expr, setting: &Setting<'_>, wanted: bool) -> Ways {
+    let ExprKind::List(members) = &right.kind else { return Ways::opaque() };
+    let members: Option<Vec<String>> = members.iter().map(|member| text(member, setting)).collect();
+    match (name(left, setting), members) {
+        (Some(name), Some(texts)) if wanted && texts.len() <= ALTERNATIVES_MAX => {
+            let open = texts.into_iter().map(|text| is_text(&name, text)).collect();
+            Ways { open, conflict: None }
+        }
+        (Some(name), Some(texts)) if !wanted => Ways::of(is_none_of(name, texts)),
+        _ => Ways::opaque(),
+    }
+}
+
+fn is_text(name: &str, text: String) -> Way {
+    Way { texts: BTreeMap::from([(name.to_owned(), text)]), ..Way::default() }
+}
+
+fn is_none_of(name: String, texts: impl IntoIterator<Item = String>) -> Way {
+    let texts = texts.into_iter().collect();
+    Way { other_than: BTreeMap::from([(name, texts)]), ..Way::default() }
+}
+
+/// A text that is written here or in a parameter.
+fn text(expr: &Expr, setting: &Setting<'_>) -> Option<String> {
+    match &expr.kind {
         ExprKind::Text(text) => Some(text.clone()),
-        _ => match params.get(param(expr)?)? {
+        _ => match setting.params.get(param(expr)?)? {
             Scalar::Text(text) => Some(text.clone()),
             Scalar::Bool(_) | Scalar::Int(_) | Scalar::Float(_) => None,
         },
-    };
-    let name = |expr: &Expr| sum(expr, params)?.normalised().map(|(name, _)| name);
-    let pair = match (text(left), text(right)) {
-        (Some(left), Some(right)) if operator == "==" => return Ways::constant(left == right),
-        (None, Some(text)) => name(left).zip(Some(text)),
-        (Some(text), None) => name(right).zip(Some(text)),
-        _ => None,
-    };
-    match pair.filter(|_| operator == "==") {
-        Some((name, text)) => {
-            Ways::of(Way { texts: BTreeMap::from([(name, text)]), ..Way::default() })
-        }
-        None => Ways::opaque(),
     }
+}
+
+/// A text that varies, as it is written.
+fn name(expr: &Expr, setting: &Setting<'_>) -> Option<String> {
+    attribute(expr).or_else(|| sum(expr, setting.params)?.normalised().map(|(name, _)| name))
 }
