@@ -44,7 +44,7 @@ impl Past {
     pub fn forget(&mut self, newest: Timestamp, lateness: TimeSpan, room: usize) {
         let until = newest - lateness;
         while let Some(oldest) = self.steps.front().map(|step| step.at)
-            && (oldest < until || self.steps.len() + room > READINGS_MAX)
+            && (oldest <= until || self.steps.len() + room > READINGS_MAX)
         {
             self.steps.pop_front();
             self.floor = self.floor.max(Some(oldest));
