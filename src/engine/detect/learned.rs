@@ -118,10 +118,7 @@ impl RuleMemory {
         if self.when.states.is_empty() && self.clear.states.is_empty() {
             return;
         }
-        let Reading::Good(value) = reading else {
-            return;
-        };
-        if let Some(number) = value.as_number() {
+        if let Some(number) = reading.as_number() {
             self.when.absorb(when, metric, number, frozen);
             self.clear.absorb(when, metric, number, frozen);
         }

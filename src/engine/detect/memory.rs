@@ -139,18 +139,21 @@ impl Slot {
         self.history.as_mut()?.series.as_mut()
     }
 
-    /// Keeps a reading for windows and for the sketch, at its place by time.
-    fn fill(&mut self, at: Timestamp, reading: &Reading, maybe_again: bool) {
-        if let Reading::Good(value) = reading
-            && let Some(number) = value.as_number()
-        {
-            self.recent.get_or_insert_default().push(number);
-            if let Some(series) = self.series_mut() {
-                match maybe_again {
-                    true => series.push_once(at, number),
-                    false => series.push(at, number),
-                }
+    /// Keeps a value for windows, at its place by time.
+    fn push(&mut self, when: When, number: f64) {
+        if let Some(series) = self.series_mut() {
+            match when.maybe_again {
+                true => series.push_once(when.event, number),
+                false => series.push(when.event, number),
             }
+        }
+    }
+
+    /// Keeps a reading for windows and for the sketch.
+    fn keep(&mut self, when: When, reading: &Reading) {
+        if let Some(number) = reading.as_number() {
+            self.recent.get_or_insert_default().push(number);
+            self.push(when, number);
         }
     }
 }
@@ -240,8 +243,9 @@ impl DeviceMemory {
     /// Takes a reading in that was known before.
     pub fn absorb(&mut self, at: Timestamp, metric: MetricId, reading: &Reading) {
         if let Some(slot) = self.slot_mut(metric) {
+            let when = When { event: at, reached: at, lateness: None, maybe_again: false };
             slot.place(at, reading);
-            slot.fill(at, reading, false);
+            slot.keep(when, reading);
         }
     }
 
@@ -260,7 +264,7 @@ impl DeviceMemory {
                 self.past.keep(Step { at: when.reached, metric: *metric, other });
             }
             slot.place(when.event, reading);
-            slot.fill(when.event, reading, when.maybe_again);
+            slot.keep(when, reading);
         }
     }
 
@@ -295,7 +299,7 @@ impl DeviceMemory {
         for (metric, reading) in readings {
             let Some(place) = self.place(*metric) else { continue };
             let Some(slot) = self.slots.get_mut(place) else { continue };
-            slot.fill(when.event, reading, when.maybe_again);
+            slot.keep(when, reading);
             let heard = (when.event, reading.clone());
             let is_newer = |(at, known): &(Timestamp, Reading)| {
                 *at < when.event || *at == when.event && known != reading
@@ -335,13 +339,12 @@ impl DeviceMemory {
         next
     }
 
-    /// Takes a reading in that is history from the start: it never becomes the newest.
-    pub fn recall(&mut self, at: Timestamp, metric: MetricId, reading: &Reading) {
-        if let Some(series) = self.slot_mut(metric).and_then(Slot::series_mut)
-            && let Reading::Good(value) = reading
-            && let Some(number) = value.as_number()
-        {
-            series.push(at, number);
+    /// Keeps a sample for windows alone: it never becomes the newest.
+    pub fn fill(&mut self, when: When, readings: &[(MetricId, Reading)]) {
+        for (metric, reading) in readings {
+            if let (Some(slot), Some(number)) = (self.slot_mut(*metric), reading.as_number()) {
+                slot.push(when, number);
+            }
         }
     }
 

@@ -96,7 +96,8 @@ impl Engine {
     }
 
     /// Takes in what comes too late to be placed: it fills history, and nothing begins at its time.
-    /// What is the newest word on its metric counts from now on.
+    /// What is the newest word on its metric counts from now on: of what was measured before the
+    /// start something newer may have been heard and forgotten.
     pub(super) fn take_too_late(
         &mut self,
         now: Timestamp,
@@ -105,18 +106,21 @@ impl Engine {
         readings: &[(MetricId, Reading)],
         effects: &mut Effects,
     ) {
+        let started = self.started;
         let Some(device) = self.devices.get_mut(id.index()) else {
             return;
         };
-        let is_newest = |(metric, _): &&(MetricId, Reading)| {
-            device.memory.latest(*metric).is_none_or(|(at, _)| at <= when.event)
+        let is_newest = |(metric, _): &(MetricId, Reading)| {
+            let known = device.memory.latest(*metric);
+            when.event >= started && known.is_none_or(|(at, _)| at <= when.event)
         };
-        let newest: Vec<(MetricId, Reading)> = readings.iter().filter(is_newest).cloned().collect();
+        let (newest, others): (Vec<_>, Vec<_>) = readings.iter().cloned().partition(is_newest);
+        device.learn(when, &others);
+        device.memory.fill(when, &others);
+        device.recalled.retain(|metric| others.iter().all(|(heard, _)| heard != metric));
         let mut rules = std::mem::take(&mut self.scratch);
-        device.absorb(when, readings, &mut rules);
-        rules.clear();
+        device.absorb(when, &newest, &mut rules);
         if !newest.is_empty() && !seeded::has(Bug::LateForgotten) {
-            device.concerned(&newest, &mut rules);
             self.look_at(now, id, &rules, when.reached, effects);
         }
         rules.clear();

@@ -159,6 +159,8 @@ pub struct Engine {
     /// Since when it is.
     absence_held_since: Timestamp,
     paths_down: BTreeSet<usize>,
+    /// When this engine began: what was heard before, and changed nothing, is not known.
+    started: Timestamp,
     /// What is raised before then waits until then.
     settles_until: Timestamp,
     /// From when the state is, where it was put back from a backup.
@@ -235,6 +237,7 @@ impl Engine {
             absence_held_until,
             absence_held_since: now,
             paths_down: BTreeSet::new(),
+            started: now,
             settles_until: now,
             restored: None,
             retention: Retention::default(),

@@ -157,9 +157,8 @@ impl Engine {
             return;
         };
         device.heard = device.heard.max(now);
-        for (metric, reading) in readings {
-            device.memory.recall(at, *metric, reading);
-        }
+        let when = When { event: at, reached: at, lateness: None, maybe_again: true };
+        device.memory.fill(when, readings);
         let event = device.clock.at(now);
         self.look_concerned(now, id, readings, event, effects);
     }

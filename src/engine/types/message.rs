@@ -5,8 +5,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::document::Scalar;
-use super::names::{DeviceId, MetricId};
-use super::time::Timestamp;
 
 /// One MQTT message as it was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,17 +104,12 @@ pub enum Reading {
     Bad,
 }
 
-/// What one device reported at one time.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// Who reported.
-    pub device: DeviceId,
-    /// When it was measured (event time; the receive time where the device sends none).
-    pub at: Timestamp,
-    /// When it was received.
-    pub received: Timestamp,
-    /// Sent because it was retained: sets state, starts no timer in the past.
-    pub retained: bool,
-    /// The metrics, each at most once.
-    pub readings: Vec<(MetricId, Reading)>,
+impl Reading {
+    /// A good value as a number for arithmetic and windows.
+    pub fn as_number(&self) -> Option<f64> {
+        match self {
+            Reading::Good(value) => value.as_number(),
+            Reading::Bad => None,
+        }
+    }
 }

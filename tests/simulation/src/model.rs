@@ -58,6 +58,19 @@ impl Device {
     fn time(&self, now: Timestamp) -> Timestamp {
         self.newest.map_or(now, |(event, received)| event + now.since(received))
     }
+
+    /// What is known after a restart: by what each alarm was judged last.
+    fn forget_what_changed_nothing(&mut self, rules: &[Rule]) {
+        self.values.clear();
+        for (id, alarm) in &self.alarms {
+            let rule = rules.iter().find(|rule| rule.id == id.rule);
+            if let (Some(rule), Some(seen)) = (rule, alarm.seen) {
+                let known = self.values.entry(rule.metric).or_insert(seen);
+                *known = if known.0 < seen.0 { seen } else { *known };
+            }
+        }
+        self.recalled = self.values.keys().copied().collect();
+    }
 }
 
 /// What should be.
@@ -88,6 +101,8 @@ pub struct Model {
     storms: Option<Storms>,
     /// Until then all but safety alarms wait, after a start.
     settles_until: Option<Timestamp>,
+    /// When the gateway was started again.
+    started: Option<Timestamp>,
     has_moved: bool,
 }
 
@@ -109,6 +124,7 @@ impl Model {
             waiting: BTreeMap::new(),
             storms: plan.storm.map(Storms::new),
             settles_until: None,
+            started: None,
             has_moved: false,
         }
     }
@@ -163,14 +179,7 @@ impl Model {
         if own.is_some() {
             device.keep_moment(event, values);
         }
-        for (metric, value) in values {
-            let known = device.values.entry(metric).or_insert((event, *value));
-            let is_recalled = own.is_none() && device.recalled.contains(metric);
-            if known.0 <= event || is_recalled {
-                *known = (event, *value);
-            }
-            device.recalled.remove(metric);
-        }
+        device.say(event, values);
         device.newest = Some((event, now));
         self.look_at_rules(name, event, values);
     }
@@ -183,14 +192,16 @@ impl Model {
             storms.restart();
         }
         self.idle.clear();
+        self.started = Some(now);
         self.recall_sources();
         for device in self.devices.values_mut() {
             device.newest = None;
             device.heard.clear();
             device.moments.clear();
             device.alarms.values_mut().for_each(|alarm| alarm.stood.clear());
-            device.recalled = device.values.keys().copied().collect();
-            let decided = device.alarms.values().flat_map(|a| [Some(a.changed_at), a.seen_at]);
+            device.forget_what_changed_nothing(&self.rules);
+            let seen_at = |alarm: &Alarm| alarm.seen.map(|(at, _)| at);
+            let decided = device.alarms.values().flat_map(|a| [Some(a.changed_at), seen_at(a)]);
             device.decided = decided.max().flatten().filter(|at| *at > BEFORE_ALL);
             for shelf in device.alarms.values_mut().filter_map(|alarm| alarm.shelf.as_mut()) {
                 // What ended meanwhile ends now, after the delays that ended meanwhile.
@@ -246,11 +257,11 @@ impl Model {
                 .alarms
                 .iter_mut()
                 .filter(|(id, alarm)| id.rule == rule.id && alarm.is_under_way());
-            let seen_at = device.values.get(rule.metric).map(|(at, _)| *at);
+            let seen = device.values.get(rule.metric).copied();
             under_way.filter(|(_, alarm)| alarm.judged_by != Some(limits(&rule))).for_each(
                 |(_, alarm)| {
                     alarm.judged_by = Some(limits(&rule));
-                    alarm.seen_at = seen_at;
+                    alarm.seen = seen;
                 },
             );
         }
@@ -349,7 +360,7 @@ impl Model {
 
     fn observe(&mut self, rule: &Rule, id: &AlarmId, at: Timestamp, seen: Seen) {
         let Some(device) = self.devices.get_mut(&id.device) else { return };
-        let seen_at = device.values.get(rule.metric).map(|(at, _)| *at);
+        let known = device.values.get(rule.metric).copied();
         if seen.is_none_or(|(when, _)| !when) && !device.alarms.contains_key(id) {
             return;
         }
@@ -370,7 +381,7 @@ impl Model {
             alarm.changed_at = at;
             self.has_moved = true;
             alarm.judged_by = Some(limits(rule));
-            alarm.seen_at = seen_at;
+            alarm.seen = known;
             if happened.is_some() || before.is_some() != alarm.flapping.is_some() {
                 alarm.stood.clear();
             }

@@ -2,6 +2,7 @@
 
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
+use super::Value;
 use crate::rules::{Condition, Rule};
 
 /// So many changes within an hour are too many: the score is 35.53, and 30 begins it.
@@ -53,8 +54,8 @@ pub struct Alarm {
     pub(super) held_since: Option<Timestamp>,
     /// Limits and delays that it was judged by last.
     pub(super) judged_by: Option<Limits>,
-    /// When that was measured by which it was judged last.
-    pub(super) seen_at: Option<Timestamp>,
+    /// What it was judged by last, and when that was measured.
+    pub(super) seen: Option<(Timestamp, Value)>,
     /// When it was raised and returned.
     pub(super) changes: Vec<Timestamp>,
     /// It changes too often, and what it does underneath.
@@ -105,7 +106,7 @@ impl Alarm {
             shelf: None,
             held_since: None,
             judged_by: None,
-            seen_at: None,
+            seen: None,
             changes: Vec::new(),
             flapping: None,
             stood: Vec::new(),

@@ -57,7 +57,7 @@ impl Device {
     }
 
     /// Takes in what is not older than what is known of a metric.
-    fn say(&mut self, at: Timestamp, said: &[(&'static str, Value)]) {
+    pub(super) fn say(&mut self, at: Timestamp, said: &[(&'static str, Value)]) {
         for (metric, value) in said {
             let known = self.values.entry(metric).or_insert((at, *value));
             if known.0 <= at {
@@ -80,13 +80,21 @@ impl Model {
         let Some(device) = self.devices.get_mut(name) else { return };
         let newest = device.newest.map_or(event, |(newest, _)| newest);
         if newest.since(event) > LATENESS {
-            // The newest word on a metric counts from now on.
+            // The newest word on a metric counts from now on; of what was measured before the start
+            // something newer may be forgotten.
+            let started = self.started;
             let is_newest = |(metric, _): &&(&str, Value)| {
-                device.values.get(*metric).is_none_or(|known| known.0 <= event)
+                started.is_none_or(|started| event >= started)
+                    && device.values.get(*metric).is_none_or(|known| known.0 <= event)
             };
             let fresh: Vec<_> = values.iter().filter(is_newest).copied().collect();
             device.keep_moment(newest, &fresh);
-            device.say(event, values);
+            for (metric, value) in &fresh {
+                device.values.insert(metric, (event, *value));
+            }
+            values.iter().for_each(|(metric, _)| {
+                device.recalled.remove(metric);
+            });
             if !fresh.is_empty() {
                 self.look_at_rules(name, newest, &fresh);
             }
@@ -102,14 +110,20 @@ impl Model {
         device.keep_moment(event, values);
         device.say(event, values);
         self.look_at_undone(name, event, values, &undone);
-        for Moment { at, said, after, .. } in later {
-            self.advance(name, at, false);
+        // What was said at one time is heard again as one.
+        for same in later.chunk_by(|a, b| a.at == b.at) {
+            let Some(Moment { at, .. }) = same.first() else { continue };
+            self.advance(name, *at, false);
             let Some(device) = self.devices.get_mut(name) else { return };
-            device.keep_moment(at, &said);
-            for ((metric, _), known) in said.iter().zip(after) {
-                device.know(metric, known);
+            let mut heard = Vec::new();
+            for Moment { at, said, after, .. } in same {
+                device.keep_moment(*at, said);
+                for ((metric, _), known) in said.iter().zip(after) {
+                    device.know(metric, *known);
+                }
+                heard.extend(said.iter().copied());
             }
-            self.look_at_rules(name, at, &said);
+            self.look_at_rules(name, *at, &heard);
         }
         self.look_at_undone(name, newest, &[], &undone);
         let time = self.devices.get(name).map_or(now, |device| device.time(now));
