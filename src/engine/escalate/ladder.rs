@@ -97,7 +97,7 @@ impl Stop {
         ticket.status.is_over()
             || match self {
                 Stop::Acknowledged => ticket.ack.is_some() || ticket.status.is_taken(),
-                Stop::Accepted => ticket.status.is_taken(),
+                Stop::Accepted => ticket.status.is_accepted(),
                 Stop::OnSite => on_site,
                 Stop::Resolved => false,
             }

@@ -183,6 +183,8 @@ impl Engine {
             }
             let severity = (ticket.severity != before).then_some(ticket.severity);
             let text = if step.comment {
+                let is_taken = ticket.ack.is_some() || ticket.status.is_taken();
+                let waited = (waited, is_taken);
                 ticket::comment_escalated(self.speech(), number + 1, waited, ticket.severity)
             } else {
                 String::new()

@@ -127,6 +127,11 @@ impl Engine {
         };
         let Some(episode) = record.episode.clone() else { return };
         let alarm = record.id.clone();
+        if let Some(record) = self.record_mut(id, index)
+            && let Some(episode) = &mut record.episode
+        {
+            episode.returned_at = None;
+        }
         let spec = rule.spec.for_key(&alarm.key);
         let values = self.values(id, &rule);
         if let Some(device) = self.devices.get_mut(id.index()) {

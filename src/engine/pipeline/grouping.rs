@@ -214,6 +214,9 @@ impl Engine {
         let worst = worst.unwrap_or(Severity::Info);
         let names = alarms.iter().skip(1).map(AlarmId::to_string);
         let mut others: Vec<String> = names.take(NAMES_MAX).collect();
+        if let Some(rest) = alarms.len().checked_sub(NAMES_MAX + 1).filter(|rest| *rest > 0) {
+            others.push(ticket::and_more(self.speech(), rest));
+        }
         let mut is_told = false;
         for Waiter { alarm, id, index, rule, episode } in raised {
             let values = self.values(id, &rule);
@@ -223,7 +226,7 @@ impl Engine {
                 episode: episode.number,
                 fingerprint: &episode.fingerprint,
                 raised_at: episode.raised_at,
-                known_at: now,
+                known_at: episode.raised_at,
                 values,
             };
             let others = std::mem::take(&mut others);

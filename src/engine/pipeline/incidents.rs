@@ -68,10 +68,11 @@ impl Engine {
         };
         let last = self.last_of(&group.key).cloned();
         let speech = self.speech();
-        let earlier = last.as_ref().map(|ticket| describe(ticket, speech));
+        let placement = merge::place(last.as_ref(), raised_at);
+        let is_new = matches!(placement, Placement::Open);
+        let earlier = last.as_ref().filter(|_| is_new).map(|ticket| describe(ticket, speech));
         let mut evidence = self.evidence(now, device, rule, &spec, incident, earlier);
         evidence.others.clone_from(&group.others);
-        let placement = merge::place(last.as_ref(), raised_at);
         let moves = entering(placement);
         let entry = match (placement, last) {
             (Placement::Join(_), Some(ticket)) => {

@@ -213,11 +213,8 @@ impl Engine {
             return;
         };
         if ticket.ack.is_none() {
-            ticket.ack = Some(signature.clone());
-            if ticket.status == TicketStatus::New || ticket.status == TicketStatus::Reopened {
-                ticket.status = TicketStatus::Accepted;
-            }
-            self.put_ticket(ticket.clone(), effects);
+            ticket.acknowledge(signature);
+            self.put_ticket(ticket, effects);
         }
         let members: Vec<AlarmId> = self.members.all(id).cloned().collect();
         for alarm in members {
@@ -249,7 +246,7 @@ impl Engine {
         if let (true, Some(mut ticket)) = (changed, ticket)
             && ticket.ack.is_none()
         {
-            ticket.ack = Some(signature.clone());
+            ticket.acknowledge(signature);
             self.put_ticket(ticket, effects);
         }
     }

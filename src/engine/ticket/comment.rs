@@ -106,19 +106,23 @@ pub fn comment_restored(speech: Speech, backup_at: Timestamp) -> String {
 pub fn comment_escalated(
     speech: Speech,
     step: usize,
-    waited: TimeSpan,
+    (waited, is_taken): (TimeSpan, bool),
     severity: Severity,
 ) -> String {
     let severity = severity.say(speech.language);
-    match speech.language {
-        Language::Chinese => {
+    match (speech.language, is_taken) {
+        (Language::Chinese, false) => {
             format!("升级：第 {step} 级，{waited} 内无人受理。严重程度：{severity}。")
         }
-        Language::English => {
-            format!(
-                "Escalated, step {step}: nobody has taken this for {waited}. Severity: {severity}."
-            )
+        (Language::Chinese, true) => {
+            format!("升级：第 {step} 级，已受理，{waited} 后仍未完成。严重程度：{severity}。")
         }
+        (Language::English, false) => format!(
+            "Escalated, step {step}: nobody has taken this for {waited}. Severity: {severity}."
+        ),
+        (Language::English, true) => format!(
+            "Escalated, step {step}: taken, and not done after {waited}. Severity: {severity}."
+        ),
     }
 }
 

@@ -202,6 +202,14 @@ fn warranty(speech: Speech, plate: &Nameplate, at: Timestamp) -> String {
     }
 }
 
+/// Of a list that would be too long, how many are left out.
+pub fn and_more(speech: Speech, rest: usize) -> String {
+    match speech.language {
+        Language::Chinese => format!("另有 {rest} 条"),
+        Language::English => format!("{rest} more"),
+    }
+}
+
 /// The last values as a line of eight heights, from the least to the greatest of them.
 pub fn sparkline(values: &[f64]) -> String {
     const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];

@@ -11,5 +11,5 @@ pub use comment::{
     comment_escalated, comment_joined, comment_left, comment_members, comment_reopened,
     comment_resolved, comment_restored, comment_steady, comment_unsteady, comment_worse, late_note,
 };
-pub use draft::{Evidence, Speech, compose, compose_storm, sparkline};
+pub use draft::{Evidence, Speech, and_more, compose, compose_storm, sparkline};
 pub use template::{TemplateFault, check};

@@ -194,8 +194,13 @@ impl TicketStatus {
         }
     }
 
-    /// True when somebody has taken the ticket: accepted and everything after it.
+    /// True when it is somebody's: assigned, and everything after it.
     pub fn is_taken(self) -> bool {
+        self == TicketStatus::Assigned || self.is_accepted()
+    }
+
+    /// True when somebody has said that he takes it: accepted, and everything after it.
+    pub fn is_accepted(self) -> bool {
         match self {
             TicketStatus::New
             | TicketStatus::Queued
@@ -217,6 +222,16 @@ impl TicketStatus {
             | TicketStatus::Cancelled
             | TicketStatus::Merged
             | TicketStatus::CannotComplete => true,
+        }
+    }
+}
+
+impl TicketRecord {
+    /// Somebody takes it here: of one that nobody had, that is its state too.
+    pub fn acknowledge(&mut self, signature: &Signature) {
+        self.ack = Some(signature.clone());
+        if !self.status.is_taken() {
+            self.status = TicketStatus::Accepted;
         }
     }
 }

@@ -16,6 +16,7 @@ use super::request::{actor, failed, idempotency_key, refuse, unreadable};
 use super::ticket::{Change, NewTicket};
 use super::usage::{Used, door};
 use super::{Change as Told, Desk, webhooks};
+use crate::engine::types::ticket::TicketStatus;
 use crate::engine::types::time::Timestamp;
 use crate::io::clock;
 
@@ -137,11 +138,16 @@ async fn write(desk: &Desk, id: &str, headers: &HeaderMap, change: Change) -> Re
         (Ok(key), Ok(actor)) => (key, actor),
         (Err(refusal), _) | (_, Err(refusal)) => return *refusal,
     };
-    let status = change.status;
+    let (status, is_assigned) =
+        (change.status, change.assignee.as_ref().is_some_and(|to| !to.is_empty()));
     let by = actor.as_deref().unwrap_or("faultgate");
     let written = desk.book.change(key.as_deref(), id, change, by, clock::now()).await;
-    if let (Some(by), Some(status), Ok(_)) = (actor, status, &written) {
-        desk.tell(Told { ticket: id.to_owned(), status, by });
+    if let (Some(by), Ok(written)) = (actor, &written) {
+        // Whom it is given to has it, whatever its state says.
+        let given = is_assigned && !written.ticket.status.is_taken();
+        if let Some(status) = status.or(given.then_some(TicketStatus::Assigned)) {
+            desk.tell(Told { ticket: id.to_owned(), status, by });
+        }
     }
     reply(desk, StatusCode::OK, written)
 }
