@@ -72,7 +72,7 @@ impl Engine {
         let mut evidence = self.evidence(now, device, rule, &spec, incident, earlier);
         evidence.others.clone_from(&group.others);
         let placement = merge::place(last.as_ref(), raised_at);
-        let moves = entering(placement);
+        let moves = entering(placement, self.allowance(self.upstream_of(&spec)));
         let entry = match (placement, last) {
             (Placement::Join(_), Some(ticket)) => {
                 Step::Join(ticket, ticket::comment_joined(speech, &evidence))

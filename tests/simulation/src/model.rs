@@ -9,7 +9,7 @@ use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use crate::devices::Publication;
 use crate::plan::Plan;
 use crate::quiet::Quiet;
-use crate::rules::{Condition, Edition, Rule, rules};
+use crate::rules::{Condition, Files, Rule, rules};
 
 mod alarm;
 mod asks;
@@ -27,6 +27,7 @@ use asks::{Ask, What};
 pub use asks::{Named, Step, Told};
 pub use books::Books;
 use design::Source;
+pub use money::Unpaid;
 use storms::Storms;
 pub use tickets::{Status, Ticket};
 
@@ -77,6 +78,8 @@ pub struct Model {
     pub approved: BTreeSet<String>,
     /// What is spent, where there are budgets.
     pub books: Option<Books>,
+    /// Attempts that wait for money that is there, and when it must be taken.
+    payable: BTreeMap<String, Timestamp>,
     /// What is suppressed by design.
     quiet: Option<Quiet>,
     /// Alarms that may keep others from people.
@@ -92,9 +95,9 @@ pub struct Model {
 
 impl Model {
     /// Before anything has happened.
-    pub fn new(edition: Edition, plan: &Plan) -> Model {
+    pub fn new(in_force: Files, plan: &Plan) -> Model {
         Model {
-            rules: rules(edition),
+            rules: rules(in_force.edition),
             devices: BTreeMap::new(),
             tickets: Vec::new(),
             groups: BTreeMap::new(),
@@ -103,6 +106,7 @@ impl Model {
             idle: BTreeMap::new(),
             approved: BTreeSet::new(),
             books: plan.money.clone().map(Books::new),
+            payable: BTreeMap::new(),
             quiet: plan.quiet.clone(),
             sources: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -188,6 +192,7 @@ impl Model {
             storms.restart();
         }
         self.idle.clear();
+        self.payable.clear();
         self.recall_sources();
         for device in self.devices.values_mut() {
             device.newest = None;
@@ -215,17 +220,23 @@ impl Model {
         }
     }
 
-    /// It was started with these rules.
-    pub fn use_rules(&mut self, edition: Edition) {
-        self.rules = rules(edition);
+    /// It was started with these rules and budgets.
+    pub fn use_files(&mut self, in_force: Files) {
+        self.rules = rules(in_force.edition);
+        if let Some(books) = &mut self.books {
+            books.set_budgets(in_force.budget);
+        }
         self.set_due();
     }
 
-    /// Other rules are in force.
-    pub fn reload(&mut self, now: Timestamp, edition: Edition) {
+    /// Other rules or budgets are in force.
+    pub fn reload(&mut self, now: Timestamp, in_force: Files) {
         self.tick(now);
         self.recall_sources();
-        self.rules = rules(edition);
+        self.rules = rules(in_force.edition);
+        if let Some(books) = &mut self.books {
+            books.set_budgets(in_force.budget);
+        }
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
             let time = self.devices.get(&name).map_or(now, |device| device.time(now));
