@@ -35,6 +35,12 @@ pub enum Bug {
     ShelfEndForgotten,
     /// What is set aside does not count against the budgets.
     InFlightUncounted,
+    /// A further attempt does not ask the budgets.
+    AttemptUnasked,
+    /// An attempt that ended with the process is not booked.
+    CutOffUnbooked,
+    /// An attempt that waits for money is never asked for again.
+    UnpaidForgotten,
     /// A restart forgets which alarms suppress others.
     InhibitForgotten,
     /// What comes late starts no delay and breaks none off.
@@ -45,7 +51,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 18] = [
+    pub const ALL: [(&'static str, Bug); 21] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -61,6 +67,9 @@ impl Bug {
         ("flaps-forgotten", Bug::FlapsForgotten),
         ("shelf-end-forgotten", Bug::ShelfEndForgotten),
         ("in-flight-uncounted", Bug::InFlightUncounted),
+        ("attempt-unasked", Bug::AttemptUnasked),
+        ("cut-off-unbooked", Bug::CutOffUnbooked),
+        ("unpaid-forgotten", Bug::UnpaidForgotten),
         ("inhibit-forgotten", Bug::InhibitForgotten),
         ("late-forgotten", Bug::LateForgotten),
         ("restore-unknown", Bug::RestoreUnknown),

@@ -228,6 +228,11 @@ impl Config {
             upstream: upstream.name.clone(),
             storm: self.storm,
             shelve_max: self.limits.shelve_max,
+            allowances: self
+                .upstreams
+                .iter()
+                .map(|upstream| (upstream.name.clone(), upstream.allowance()))
+                .collect(),
             in_flight_max: self
                 .upstreams
                 .iter()

@@ -106,7 +106,7 @@ impl Rehearsal {
 fn accept(call: &Call) -> Delivered {
     let external = call.external.clone().unwrap_or_else(|| call.key.ticket.to_string());
     let outcome = Outcome::Done { external, found: false };
-    Delivered { key: call.key, attempt: call.attempt, requests: 1, outcome }
+    Delivered { key: call.key, attempt: call.attempt, requests: 1, is_short: false, outcome }
 }
 
 /// `raised`, `returned` or `closed`; `None` for what tests do not tell apart.

@@ -75,6 +75,7 @@ impl Dispatcher {
                     key: call.key,
                     attempt: call.attempt,
                     requests: 0,
+                    is_short: false,
                     outcome: Outcome::Rejected {
                         reason: format!(
                             "there is no upstream `{}` in the configuration",

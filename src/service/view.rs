@@ -110,25 +110,35 @@ pub fn answer(now: Timestamp, question: &Question, sight: &Sight<'_>) -> Json {
                 "quarantined": journal.quarantined(RECORDS_MAX).map(|keys| keys.len()).ok(),
             })
         }
-        Question::Budgets => {
-            let held = engine.held_for_money();
-            let held = held.iter().map(|held| {
-                let episode = held.alarm.episode.as_ref();
-                json!({
-                    "alarm": held.alarm.id, "severity": episode.map(|episode| episode.severity),
-                    "raised_at": episode.map(|episode| episode.raised_at),
-                    "until": held.until, "token": held.token,
-                })
-            });
-            json!({
-                "budgets": engine.standings(), "closed": engine.books_are_closed(),
-                "held": held.collect::<Vec<_>>(),
-            })
-        }
+        Question::Budgets => budgets(engine),
         Question::Audit { since } => kept("audit", journal.audit(*since, RECORDS_MAX)),
         Question::Digest { since } => kept("digest", journal.digest(*since, RECORDS_MAX)),
         Question::Act { .. } => Json::Null,
     }
+}
+
+/// How the budgets stand, and what waits for money: alarms that are held, attempts that are not paid for.
+fn budgets(engine: &Engine) -> Json {
+    let held = engine.held_for_money();
+    let held = held.iter().map(|held| {
+        let episode = held.alarm.episode.as_ref();
+        json!({
+            "alarm": held.alarm.id, "severity": episode.map(|episode| episode.severity),
+            "raised_at": episode.map(|episode| episode.raised_at),
+            "until": held.until, "token": held.token,
+        })
+    });
+    let unpaid = engine.outbox().jobs().filter(|job| !job.funds.owed.is_nothing());
+    let unpaid = unpaid.map(|job| {
+        json!({
+            "ticket": job.key.ticket, "action": job.action.word(), "severity": job.severity,
+            "reason": job.reason(),
+        })
+    });
+    json!({
+        "budgets": engine.standings(), "closed": engine.books_are_closed(),
+        "held": held.collect::<Vec<_>>(), "unpaid": unpaid.collect::<Vec<_>>(),
+    })
 }
 
 /// The answer to an act: done, or why not.

@@ -350,6 +350,7 @@ async fn a_running_gateway_answers_out_of_its_own_ledger() {
         (&budgets["closed"], &budgets["budgets"][0]["spent"]),
         (&Json::Bool(false), &"1.20".into())
     );
+    assert_eq!(budgets["unpaid"], serde_json::json!([]), "no attempt waits for money");
     assert_eq!(json(&ask(&["bill", "invoice", "--format", "json"]))["total"], "1.20");
     let verified = json(&ask(&["ledger", "verify", "--format", "json"]));
     assert_eq!(verified["intact"], true, "{verified}");

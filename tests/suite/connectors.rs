@@ -188,6 +188,26 @@ async fn a_search_that_is_far_behind_is_waited_for_and_newest_tickets_are_looked
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_makes_no_more_requests_than_are_paid_for_and_the_next_one_goes_further() {
+    let fake = Fake::start(|asked| match asked.line.ends_with("page=1") {
+        true => said(200, r#"[{"id": 1, "key": "x"}, {"id": 2, "key": "y"}]"#),
+        false => said(200, r#"[{"id": 3, "key": "k3"}]"#),
+    })
+    .await;
+    let plain = NOTHING_ELSE.replace("once = { by = \"header\" }\n", "");
+    let scan = "[once]\nby = \"scan\"\n[find]\nrequest = { path = \"recent?page={{ page.number }}\" }\nitems = \"/\"\nid = \"/id\"\n\
+                key = \"/key\"\npaging = { style = \"number\", size = 2 }\n";
+    let upstream = connect(&format!("{}{plain}{CREATE}{COMMENT}{scan}", fake.head()));
+    let looked_up = Call { in_doubt: Some(TimeSpan::from_secs(600)), attempt: 2, ..open("k3") };
+    let first = upstream.perform(&Call { requests_max: 1, ..looked_up.clone() }).await;
+    assert!(matches!(first.outcome, Outcome::Held { .. }), "the upstream is well: {first:?}");
+    assert_eq!((first.requests, first.is_short, fake.count("POST ")), (1, true, 0));
+    let second = upstream.perform(&Call { requests_max: 2, ..looked_up }).await;
+    assert!(matches!(second.outcome, Outcome::Done { found: true, .. }), "{second:?}");
+    assert_eq!((second.requests, second.is_short), (2, false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_error_after_the_work_was_done_opens_nothing_twice() {
     let mut done = false;
     let fake = Fake::start(move |asked| match asked.line.starts_with("POST ") {

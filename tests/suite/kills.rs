@@ -3,11 +3,13 @@
 //!
 //! The long proof: `FAULTGATE_KILLS=1000`; every fiftieth start then waits out the default `settle`.
 
+use std::process::Command;
 use std::time::Duration;
 
+use serde_json::Value as Json;
 use tokio::time::Instant;
 
-use crate::gateway::{HOT, Home, publisher};
+use crate::gateway::{HOT, Home, binary, publisher};
 use crate::mosquitto::Mosquitto;
 use crate::real::{Chance, Count, Crm, Load, asked, desk, send};
 
@@ -102,4 +104,29 @@ async fn each_fault_has_one_ticket_and_is_resolved_whenever_the_gateway_is_kille
         kills * FAULTS,
     );
     assert_eq!((count, desk), (Count::all_well(theirs.len()), Count::all_well(ours.len())));
+    gateway.terminate();
+    let (made, perhaps) = booked(&home);
+    let requests = crm.requests();
+    println!("{requests} requests, {made} booked as made, {perhaps} as perhaps made");
+    assert!(made <= requests && requests <= made + perhaps, "what is carried out is booked");
+}
+
+/// Requests to the ticket system in the ledger: those that were made, and those that may have been
+/// made when the process was killed.
+fn booked(home: &Home) -> (usize, usize) {
+    let mut export = Command::new(binary());
+    let export = export.args(["ledger", "export"]).current_dir(home.path()).output().expect("runs");
+    let sum = |state: &str| {
+        let rows = export.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+        let rows = rows.map(|line| serde_json::from_slice::<Json>(line).expect("JSON"));
+        let rows = rows.map(|row| row["data"].clone()).filter(|data| {
+            let is_theirs = data["device"].as_str().is_some_and(|name| name.starts_with("c-"));
+            is_theirs && data["meter"] == "api.call" && data["state"] == state
+        });
+        rows.map(|data| {
+            data["qty"].as_str().and_then(|qty| qty.parse::<usize>().ok()).expect("so many")
+        })
+        .sum()
+    };
+    (sum("committed"), sum("ambiguous"))
 }

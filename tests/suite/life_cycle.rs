@@ -1,7 +1,7 @@
 //! What `alarms.md` promises of an alarm beyond raise and return: flapping, groups, storms,
 //! shelves, and a rise in severity, with what an upstream is told.
 
-use faultgate::engine::types::alarm::{AlarmId, HeldBy};
+use faultgate::engine::types::alarm::{AlarmId, AlarmState, HeldBy};
 use faultgate::engine::types::input::{Input, OperatorAction};
 use faultgate::engine::types::time::TimeSpan;
 
@@ -378,6 +378,25 @@ settle = "1m"
         let opened: Vec<_> = opened.map(|(at, _, _)| at).collect();
         assert_eq!(opened, [0, 260, 500], "restarts: {restarts}");
     }
+}
+
+#[test]
+fn who_takes_a_ticket_takes_no_later_episode_that_has_none() {
+    let per = "[rule.ticket]\nper = \"device\"\n";
+    let wet = "[[rule]]\nid = \"wet\"\nwhen = \"wet > 0\"\n";
+    let mut plant = Plant::new(&format!("{WARM}{per}{wet}{per}"));
+    plant.say(0, FZ, "wet", 1.0);
+    plant.say(10, FZ, "temp_c", -5.0);
+    plant.say(20, FZ, "temp_c", -20.0);
+    let (alarm, span) = (alarm("warm", "冷柜-1"), TimeSpan::from_secs(600));
+    assert_eq!(plant.act(OperatorAction::Shelve { alarm, span, one_shot: false }), None);
+    plant.say(30, FZ, "temp_c", -5.0);
+    assert_eq!(plant.act(OperatorAction::AcknowledgeTicket(plant.ticket(1).id)), None);
+    let taken = plant
+        .engine
+        .alarms()
+        .filter(|alarm| matches!(alarm.state, AlarmState::Acknowledged { .. }));
+    assert_eq!(taken.map(|alarm| alarm.id.rule.as_str()).collect::<Vec<_>>(), ["wet"]);
 }
 
 #[test]

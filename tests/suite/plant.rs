@@ -135,8 +135,13 @@ impl Plant {
                 if self.is_down {
                     self.in_vain += 1;
                     let outcome = Outcome::Later { reason: "503".into(), after: None };
-                    let delivered =
-                        Delivered { key: call.key, attempt: call.attempt, requests: 1, outcome };
+                    let delivered = Delivered {
+                        key: call.key,
+                        attempt: call.attempt,
+                        requests: 1,
+                        is_short: false,
+                        outcome,
+                    };
                     let input = Input::Delivered(delivered);
                     self.engine.step(self.now, input, &mut self.effects);
                     continue;
@@ -151,8 +156,13 @@ impl Plant {
                 let ticket = call.key.ticket.to_string();
                 self.calls.push((self.second(), ticket.clone(), call.action.word(), text));
                 let outcome = Outcome::Done { external: ticket, found: false };
-                let delivered =
-                    Delivered { key: call.key, attempt: call.attempt, requests: 1, outcome };
+                let delivered = Delivered {
+                    key: call.key,
+                    attempt: call.attempt,
+                    requests: 1,
+                    is_short: false,
+                    outcome,
+                };
                 let input = Input::Delivered(delivered);
                 self.engine.step(self.now, input, &mut self.effects);
             }

@@ -52,14 +52,24 @@ pub struct Filed {
 pub struct Crm {
     pub address: String,
     filed: Arc<Mutex<Vec<Filed>>>,
+    requests: Arc<AtomicUsize>,
 }
 
 impl Crm {
     pub async fn start() -> Crm {
         let filed: Arc<Mutex<Vec<Filed>>> = Arc::default();
-        let theirs = Arc::clone(&filed);
-        let fake = Fake::start(move |asked| answer(asked, &mut theirs.lock().expect("a list")));
-        Crm { address: fake.await.address, filed }
+        let requests: Arc<AtomicUsize> = Arc::default();
+        let (theirs, counted) = (Arc::clone(&filed), Arc::clone(&requests));
+        let fake = Fake::start(move |asked| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            answer(asked, &mut theirs.lock().expect("a list"))
+        });
+        Crm { address: fake.await.address, filed, requests }
+    }
+
+    /// How many requests it has carried out.
+    pub fn requests(&self) -> usize {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// The `[[upstream]]` of a gateway that reaches it at `address`.

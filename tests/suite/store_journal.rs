@@ -44,6 +44,7 @@ fn job(ticket: u64, number: u32) -> JobRecord {
             sent: false,
             reason: "timed out".into(),
         },
+        funds: Default::default(),
     }
 }
 

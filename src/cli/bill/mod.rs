@@ -118,6 +118,12 @@ fn budgets(format: Format, globals: &Globals) -> anyhow::Result<ExitCode> {
         })
         .collect();
     print!("{}", table(&["budget", "rung", "spent", "set aside too", "amount", "period"], &rows));
+    let cells = ["ticket", "action", "severity", "reason"];
+    let row = |job: &Json| cells.map(|cell| cut(&text(&job[cell]), 60)).to_vec();
+    let unpaid: Vec<Vec<String>> = all("unpaid").iter().map(row).collect();
+    if !unpaid.is_empty() {
+        print!("{}", table(&["waits for money", "action", "severity", "why"], &unpaid));
+    }
     let held = all("held");
     if held.is_empty() {
         println!("nothing is held");

@@ -14,8 +14,10 @@ use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::TimeSpan;
 use crate::io::clock;
 
-/// Columns of the name of a pool, a rule or an alarm.
+/// Columns of the name of a rule; an alarm has twice as many.
 const NAME_WIDTH_MAX: usize = 30;
+/// Columns of the name of a site: the table fits 100 with it.
+const SITE_WIDTH_MAX: usize = 16;
 
 /// `faultgate report alarms`.
 #[derive(Debug, clap::Args)]
@@ -143,7 +145,7 @@ fn row(name: &str, figures: &Figures, unknown: &str) -> Vec<String> {
         },
     );
     vec![
-        cut(name, NAME_WIDTH_MAX),
+        cut(name, SITE_WIDTH_MAX),
         figures.raised.to_string(),
         format!("{:.2}", figures.per_10_min),
         figures.worst_10_min.to_string(),

@@ -9,9 +9,11 @@ use crate::engine::rating::Usage;
 use crate::engine::types::ledger::{Aggregation, Meter};
 use crate::engine::types::period::Period;
 use crate::engine::types::reported::Reported;
-use crate::engine::types::text::Language;
+use crate::engine::types::text::{Language, cut_chars};
 use crate::engine::types::time::Timestamp;
 
+/// Longest list of counters in a table; JSON has them all.
+const COUNTERS_CHARS_MAX: usize = 48;
 /// What stands before the name of a counter.
 const USAGE: &str = "x-usage-";
 
@@ -162,7 +164,7 @@ pub fn beside_text(
             number(row.ours, unknown),
             number(row.theirs, theirs),
             number(row.difference, "-"),
-            counters.collect::<Vec<_>>().join(", "),
+            cut_chars(&counters.collect::<Vec<_>>().join(", "), COUNTERS_CHARS_MAX).to_owned(),
         ]
     });
     table(&head, &cells.collect::<Vec<_>>())

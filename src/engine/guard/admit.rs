@@ -1,7 +1,7 @@
 //! Budgets against what is spent and what may yet be: reserved before the call, bounded whatever
 //! comes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use chrono_tz::Tz;
@@ -78,6 +78,9 @@ struct Reserved {
     meter: Meter,
     quantity: Decimal,
     watches: Vec<usize>,
+    /// Of an attempt that ended with the process: nobody will ever know, so that it counts as made
+    /// until the period is over.
+    is_lost: bool,
 }
 
 impl Guard {
@@ -195,6 +198,8 @@ impl Guard {
     fn apply(&mut self, at: Timestamp, row: &LedgerRow) {
         match row.state {
             LedgerState::Reserved => self.set_aside(row),
+            LedgerState::Ambiguous if row.meter == Meter::ApiCall => self.lose(at, row),
+            // It stays set aside.
             LedgerState::Ambiguous => {}
             LedgerState::Released => self.give_back(&row.idem),
             LedgerState::Committed => {
@@ -213,14 +218,23 @@ impl Guard {
 
     /// Begins the periods that are due; true when one has begun.
     pub fn roll(&mut self, now: Timestamp) -> bool {
-        let mut rolled = false;
-        for watch in self.watches.iter_mut().filter(|watch| watch.period.end <= now) {
+        let mut rolled = BTreeSet::new();
+        let watches = self.watches.iter_mut().enumerate();
+        for (index, watch) in watches.filter(|(_, watch)| watch.period.end <= now) {
             watch.period = watch.calendar.period(now);
             watch.committed = Quantities::ZERO;
             (watch.rung, watch.told) = (Rung::Green, Rung::Green);
-            rolled = true;
+            rolled.insert(index);
         }
-        rolled
+        for lost in self.reserved.values_mut().filter(|reserved| reserved.is_lost) {
+            for index in lost.watches.extract_if(.., |index| rolled.contains(index)) {
+                if let Some(watch) = self.watches.get_mut(index) {
+                    watch.pending[lost.meter] -= lost.quantity;
+                }
+            }
+        }
+        self.reserved.retain(|_, reserved| !(reserved.is_lost && reserved.watches.is_empty()));
+        !rolled.is_empty()
     }
 
     /// How each budget stands.
@@ -243,9 +257,23 @@ impl Guard {
     }
 
     fn set_aside(&mut self, row: &LedgerRow) {
+        // A start books what is lost before it reads what was set aside for it.
+        if self.reserved.get(&row.idem).is_some_and(|reserved| reserved.is_lost) {
+            return;
+        }
         self.give_back(&row.idem);
-        let reserved = self.pending(row.meter, row.qty, spender_of(row));
+        let reserved = self.pending(row.meter, row.qty, self.covering(spender_of(row)));
         self.reserved.insert(row.idem.clone(), reserved);
+    }
+
+    /// What was lost in an earlier period of a budget counted there.
+    fn lose(&mut self, at: Timestamp, row: &LedgerRow) {
+        self.give_back(&row.idem);
+        let is_in =
+            |index: &usize| self.watches.get(*index).is_some_and(|watch| watch.period.contains(at));
+        let watches = self.covering(spender_of(row)).into_iter().filter(is_in).collect();
+        let reserved = self.pending(row.meter, row.qty, watches);
+        self.reserved.insert(row.idem.clone(), Reserved { is_lost: true, ..reserved });
     }
 
     fn give_back(&mut self, idem: &str) {
@@ -254,11 +282,12 @@ impl Guard {
         }
     }
 
-    /// Keeps back the call that closes an open ticket, so that it is paid for whatever comes. It is
-    /// no row of the ledger: nothing has been decided yet.
-    pub fn keep_closing(&mut self, ticket: TicketId, spender: Spender<'_>) {
+    /// Keeps back the requests that close an open ticket, so that they are paid for whatever comes.
+    /// They are no row of the ledger: nothing has been decided yet.
+    pub fn keep_closing(&mut self, ticket: TicketId, calls: u32, spender: Spender<'_>) {
         if self.is_on() && !self.closings.contains_key(&ticket) {
-            let closing = self.pending(Meter::ApiCall, Decimal::ONE, spender);
+            let watches = self.covering(spender);
+            let closing = self.pending(Meter::ApiCall, Decimal::from(calls), watches);
             self.closings.insert(ticket, closing);
         }
     }
@@ -270,17 +299,16 @@ impl Guard {
         }
     }
 
-    fn pending(&mut self, meter: Meter, quantity: Decimal, spender: Spender<'_>) -> Reserved {
-        let watches = self.covering(spender);
+    fn pending(&mut self, meter: Meter, quantity: Decimal, watches: Vec<usize>) -> Reserved {
         for index in &watches {
             if let Some(watch) = self.watches.get_mut(*index) {
                 watch.pending[meter] += quantity;
             }
         }
-        Reserved { meter, quantity, watches }
+        Reserved { meter, quantity, watches, is_lost: false }
     }
 
-    fn not_pending(&mut self, Reserved { meter, quantity, watches }: Reserved) {
+    fn not_pending(&mut self, Reserved { meter, quantity, watches, .. }: Reserved) {
         for index in watches {
             if let Some(watch) = self.watches.get_mut(index) {
                 watch.pending[meter] -= quantity;

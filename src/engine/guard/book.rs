@@ -2,9 +2,10 @@
 
 use rust_decimal::Decimal;
 
-use crate::engine::types::job::{Action, Delivered, JobRecord, JobState, Outcome};
+use crate::engine::types::job::{Action, Delivered, JobRecord, JobState, Outcome, Owed};
 use crate::engine::types::ledger::{LedgerRow, LedgerState, Meter, Rung};
 use crate::engine::types::severity::Severity;
+use crate::engine::types::tariff::Quantities;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
 use crate::seeded::{self, Bug};
@@ -45,19 +46,29 @@ pub struct Account {
     pub time: Timestamp,
 }
 
-/// The rows that set aside what the next attempt of `job` may cost.
+/// The rows that set aside what of the next attempt of `job` is owed.
 pub fn reserve(
     end: &mut LedgerEnd,
     now: Timestamp,
     job: &JobRecord,
     on: &Account,
 ) -> Vec<LedgerRow> {
-    let mut book = Book { end, now, job, on, rows: Vec::new() };
-    if let Some(meter) = billed_action(&job.action) {
-        book.add(meter, Decimal::ONE, LedgerState::Reserved, None);
-    }
-    book.add(Meter::ApiCall, Decimal::ONE, LedgerState::Reserved, Some(next_attempt(job)));
-    book.rows
+    let (calls, action) = match job.funds.owed {
+        Owed::Nothing => (false, false),
+        Owed::Calls => (true, false),
+        Owed::Whole => (true, true),
+    };
+    attempt(end, now, job, on, (LedgerState::Reserved, calls, action))
+}
+
+/// The rows that set aside what is set aside for the next attempt of a job that waits.
+pub fn set_aside(
+    end: &mut LedgerEnd,
+    now: Timestamp,
+    job: &JobRecord,
+    on: &Account,
+) -> Vec<LedgerRow> {
+    waiting(end, now, job, on, LedgerState::Reserved)
 }
 
 /// The rows that give back what was set aside for a job that is never sent.
@@ -70,12 +81,64 @@ pub fn release(
     if matches!(job.state, JobState::Dead { .. }) {
         return Vec::new();
     }
+    waiting(end, now, job, on, LedgerState::Released)
+}
+
+/// The row of an attempt that ended with the process: it may have made every request that it might.
+pub fn cut_off(
+    end: &mut LedgerEnd,
+    now: Timestamp,
+    job: &JobRecord,
+    on: &Account,
+) -> Vec<LedgerRow> {
+    attempt(end, now, job, on, (LedgerState::Ambiguous, true, false))
+}
+
+fn waiting(
+    end: &mut LedgerEnd,
+    now: Timestamp,
+    job: &JobRecord,
+    on: &Account,
+    state: LedgerState,
+) -> Vec<LedgerRow> {
+    let (calls, action) = match job.funds.owed {
+        Owed::Nothing => (true, true),
+        Owed::Calls => (false, true),
+        Owed::Whole => (false, false),
+    };
+    attempt(end, now, job, on, (state, calls, action))
+}
+
+/// Rows of the requests of the next attempt, and of what the action is billed as.
+fn attempt(
+    end: &mut LedgerEnd,
+    now: Timestamp,
+    job: &JobRecord,
+    on: &Account,
+    (state, calls, action): (LedgerState, bool, bool),
+) -> Vec<LedgerRow> {
     let mut book = Book { end, now, job, on, rows: Vec::new() };
-    if let Some(meter) = billed_action(&job.action) {
-        book.add(meter, Decimal::ONE, LedgerState::Released, None);
+    if let Some(meter) = billed_action(&job.action).filter(|_| action) {
+        book.add(meter, Decimal::ONE, state, None);
     }
-    book.add(Meter::ApiCall, Decimal::ONE, LedgerState::Released, Some(next_attempt(job)));
+    if calls {
+        book.add(Meter::ApiCall, calls_of(job), state, Some(next_attempt(job)));
+    }
     book.rows
+}
+
+fn calls_of(job: &JobRecord) -> Decimal {
+    Decimal::from(job.funds.calls.max(1))
+}
+
+/// What is owed for the next attempt of a job.
+pub fn owed(job: &JobRecord) -> Quantities {
+    let calls = Quantities::ZERO.with(Meter::ApiCall, calls_of(job));
+    match (job.funds.owed, billed_action(&job.action)) {
+        (Owed::Nothing, _) => Quantities::ZERO,
+        (Owed::Whole, Some(meter)) => calls.with(meter, Decimal::ONE),
+        (Owed::Calls, _) | (Owed::Whole, None) => calls,
+    }
 }
 
 fn next_attempt(job: &JobRecord) -> u32 {
@@ -86,8 +149,8 @@ fn next_attempt(job: &JobRecord) -> u32 {
     }
 }
 
-/// The rows that say what came of an attempt: the requests that were made, what became of the
-/// action itself, and the reservation of the next attempt where there is one.
+/// The rows that say what came of an attempt: the requests that were made, and what became of the
+/// action itself.
 pub fn settle(
     end: &mut LedgerEnd,
     now: Timestamp,
@@ -98,7 +161,7 @@ pub fn settle(
     let mut book = Book { end, now, job, on, rows: Vec::new() };
     let requests = Decimal::from(delivered.requests);
     let (state, qty) = if delivered.requests == 0 {
-        (LedgerState::Released, Decimal::ONE)
+        (LedgerState::Released, calls_of(job))
     } else {
         (LedgerState::Committed, requests)
     };
@@ -114,13 +177,6 @@ pub fn settle(
     };
     if let (Some(meter), Some(state)) = (billed_action(&job.action), action) {
         book.add(meter, Decimal::ONE, state, None);
-    }
-    match &delivered.outcome {
-        Outcome::Later { .. } | Outcome::Held { .. } | Outcome::Unknown { .. } => {
-            let next = Some(delivered.attempt.saturating_add(1));
-            book.add(Meter::ApiCall, Decimal::ONE, LedgerState::Reserved, next);
-        }
-        Outcome::Done { .. } | Outcome::Rejected { .. } => {}
     }
     book.rows
 }

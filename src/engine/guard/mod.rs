@@ -12,7 +12,8 @@ mod matrix;
 
 pub use admit::{Admission, Guard, Standing};
 pub use book::{
-    Account, LedgerEnd, Measured, measured, release, reserve, settle, take_back, visit,
+    Account, LedgerEnd, Measured, cut_off, measured, owed, release, reserve, set_aside, settle,
+    take_back, visit,
 };
 pub use budget::{Budget, Scope, Spender, Thresholds, read_budgets};
 pub use matrix::{Course, Verdict, decide};

@@ -65,7 +65,7 @@ impl Engine {
             if let Some(ticket) = self.tickets.get(&job.key.ticket) {
                 // Only what they set aside matters: they are in the ledger already.
                 let mut aside = LedgerEnd::default();
-                open.extend(guard::reserve(&mut aside, now, job, &self.account(ticket)));
+                open.extend(guard::set_aside(&mut aside, now, job, &self.account(ticket)));
             }
         }
         self.guard.restore(open.into_iter());
@@ -148,7 +148,8 @@ impl Engine {
         }
         let spender = Spender::of(facts, &spec.id);
         let rung = self.guard.rung(spender).unwrap_or_default();
-        let admission = self.guard.admission(spender, &entering(placement));
+        let admission =
+            self.guard.admission(spender, &entering(placement, self.allowance(upstream)));
         // A ticket that is there is reopened on any rung, while there is money for it.
         let is_reopened = matches!(placement, Placement::Reopen(_));
         if (rung == Rung::Green || is_reopened) && admission == Admission::Ordinary {

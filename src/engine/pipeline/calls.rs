@@ -7,7 +7,9 @@ use crate::engine::outbox::Fate;
 use crate::engine::ticket;
 use crate::engine::types::decision::{Decision, TicketEvent};
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::job::{Action, Delivered, JobKey, JobRecord, JobState, Outcome};
+use crate::engine::types::job::{
+    Action, Delivered, Funds, JobKey, JobRecord, JobState, Outcome, Owed,
+};
 use crate::engine::types::ledger::LedgerState;
 use crate::engine::types::ticket::{TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
@@ -22,13 +24,26 @@ impl Engine {
         action: Action,
         effects: &mut Effects,
     ) {
+        self.add_paid_job(now, ticket, action, true, effects);
+    }
+
+    /// As [`Engine::add_job`]; what nobody has asked the budgets for (`is_paid` false) asks before it goes.
+    pub(super) fn add_paid_job(
+        &mut self,
+        now: Timestamp,
+        ticket: &mut TicketRecord,
+        action: Action,
+        is_paid: bool,
+        effects: &mut Effects,
+    ) {
         let is_open = matches!(action, Action::Open(_));
         if matches!(action, Action::Comment { .. } | Action::Escalate { .. }) {
             self.confirm_first(now, ticket, effects);
         }
         let number = self.next_effect(ticket, is_open);
         ticket.next_effect = number.saturating_add(1);
-        let job = JobRecord {
+        let calls = self.allowance(&ticket.upstream).of(&action);
+        let mut job = JobRecord {
             key: JobKey { ticket: ticket.id, number },
             upstream: ticket.upstream.clone(),
             fingerprint: ticket.fingerprint.clone(),
@@ -44,11 +59,15 @@ impl Engine {
                 sent: false,
                 reason: String::new(),
             },
+            funds: Funds { calls, owed: Owed::Whole },
         };
-        let account = self.account(ticket);
         self.keep_closing(ticket);
-        let rows = guard::reserve(&mut self.ledger, now, &job, &account);
-        self.book(now, rows, effects);
+        if is_paid {
+            let account = self.account(ticket);
+            let rows = guard::reserve(&mut self.ledger, now, &job, &account);
+            job.funds.owed = Owed::Nothing;
+            self.book(now, rows, effects);
+        }
         store(&job, effects);
         self.outbox.add(job);
     }
@@ -56,6 +75,7 @@ impl Engine {
     /// Has what is to be sent upstream now be sent, once the store knows that it may have been, and
     /// looks at how much waits.
     pub(super) fn take_calls(&mut self, now: Timestamp, effects: &mut Effects) {
+        self.fund_due(now, effects);
         let tickets = &self.tickets;
         let external = |id| tickets.get(&id).and_then(|ticket| ticket.external.clone());
         let calls = self.outbox.take_ready(now, external);
@@ -78,7 +98,7 @@ impl Engine {
         delivered: &Delivered,
         effects: &mut Effects,
     ) {
-        let Some(fate) = self.outbox.delivered(now, delivered) else {
+        let Some(mut fate) = self.outbox.delivered(now, delivered) else {
             return;
         };
         let id = delivered.key.ticket;
@@ -94,15 +114,16 @@ impl Engine {
         for row in rows.iter().filter(|row| row.state == LedgerState::Committed) {
             *ticket.usage.entry(row.meter).or_default() += row.qty;
         }
-        self.book(now, rows, effects);
         let action = job.action.word();
+        self.book(now, rows, effects);
+        if let Fate::Again(job, until) = &mut fate {
+            *until = self.fund_next(now, &ticket, job, (*until, delivered), effects);
+        }
         let event = match (&fate, &delivered.outcome) {
             (
-                Fate::Again(_, until),
-                Outcome::Later { reason, .. }
-                | Outcome::Held { reason, .. }
-                | Outcome::Unknown { reason },
-            ) => TicketEvent::Delayed { action, reason: reason.clone(), until: *until },
+                Fate::Again(job, until),
+                Outcome::Later { .. } | Outcome::Held { .. } | Outcome::Unknown { .. },
+            ) => TicketEvent::Delayed { action, reason: job.reason().to_owned(), until: *until },
             (_, Outcome::Rejected { reason }) => {
                 TicketEvent::DeadLettered { action, reason: reason.clone() }
             }
@@ -224,11 +245,11 @@ impl Engine {
     /// past meanwhile is only told: it must not close a ticket that was reopened since, nor open
     /// one that is over.
     pub(super) fn retry_job(&mut self, now: Timestamp, key: JobKey, effects: &mut Effects) {
-        let Some(ticket) = self.tickets.get(&key.ticket) else {
+        let Some(ticket) = self.tickets.get(&key.ticket).cloned() else {
             return;
         };
         let is_over = ticket.status.is_over();
-        let Some(job) = self.outbox.retry(now, key, |action| match action {
+        let Some(mut job) = self.outbox.retry(now, key, |action| match action {
             Action::Resolve { text } if !is_over => Action::Comment { text },
             Action::Reopen { text } if is_over => Action::Comment { text },
             action @ (Action::Open(_)
@@ -239,9 +260,10 @@ impl Engine {
         }) else {
             return;
         };
-        let account = self.account(ticket);
-        let rows = guard::reserve(&mut self.ledger, now, &job, &account);
-        self.book(now, rows, effects);
+        // Where there is no money, it is asked for with the calls of this turn, and told then.
+        job.funds.owed = Owed::Whole;
+        self.fund(now, &ticket, &mut job, effects);
+        self.outbox.replace(job.clone());
         effects.writes.push(Write::Job(Box::new(job)));
     }
 

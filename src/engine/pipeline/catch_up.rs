@@ -9,7 +9,7 @@ use crate::engine::guard;
 use crate::engine::ticket;
 use crate::engine::types::digest::DigestLine;
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::job::{Action, Draft, JobRecord, JobState};
+use crate::engine::types::job::{Action, Draft, JobRecord, JobState, Owed};
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::{TicketRecord, TicketStatus};
 use crate::engine::types::time::Timestamp;
@@ -144,7 +144,16 @@ impl Engine {
         for job in earlier {
             self.withdraw(now, ticket, job, effects);
         }
-        let job = JobRecord { action, severity: ticket.severity, ..(*last).clone() };
+        let mut job = JobRecord { action, severity: ticket.severity, ..(*last).clone() };
+        let escalates = |action: &Action| matches!(action, Action::Escalate { .. });
+        if escalates(&job.action) != escalates(&last.action) {
+            // It is billed otherwise than what was set aside: that is given back, and asked for anew.
+            let account = self.account(ticket);
+            let rows = guard::release(&mut self.ledger, now, last, &account);
+            self.book(now, rows, effects);
+            job.funds.owed = Owed::Whole;
+            self.fund(now, ticket, &mut job, effects);
+        }
         effects.writes.push(Write::Job(Box::new(job.clone())));
         self.outbox.replace(job);
     }

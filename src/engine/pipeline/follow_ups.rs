@@ -11,7 +11,7 @@ use crate::engine::outbox::Backlog;
 use crate::engine::ticket;
 use crate::engine::types::decision::{Decision, TicketEvent};
 use crate::engine::types::effect::Effects;
-use crate::engine::types::job::Action;
+use crate::engine::types::job::{Action, Allowance};
 use crate::engine::types::ledger::Meter;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::tariff::Quantities;
@@ -19,20 +19,23 @@ use crate::engine::types::ticket::{TicketId, TicketRecord, Untold, Withheld};
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// How often it is looked whether what was folded may go.
-const LOOK_AGAIN: TimeSpan = TimeSpan::from_secs(60);
+pub(super) const LOOK_AGAIN: TimeSpan = TimeSpan::from_secs(60);
 
-/// What it takes to open, join or reopen a ticket, with the call that closes it.
-pub(super) fn entering(placement: Placement) -> Quantities {
-    let calls = Quantities::ZERO.with(Meter::ApiCall, Decimal::TWO);
+/// What it takes at most to open, join or reopen a ticket, with the requests that close it.
+pub(super) fn entering(placement: Placement, allowance: Allowance) -> Quantities {
+    let Allowance { open, follow } = allowance;
+    let calls = |first: u32| {
+        Quantities::ZERO.with(Meter::ApiCall, Decimal::from(first) + Decimal::from(follow))
+    };
     match placement {
-        Placement::Open => calls.with(Meter::TicketCreated, Decimal::ONE),
-        Placement::Reopen(_) => calls,
+        Placement::Open => calls(open).with(Meter::TicketCreated, Decimal::ONE),
+        Placement::Reopen(_) => calls(follow),
         Placement::Join(_) => Quantities::ZERO,
     }
 }
 
-fn following(action: &Action) -> Quantities {
-    let call = Quantities::ZERO.with(Meter::ApiCall, Decimal::ONE);
+fn following(action: &Action, allowance: Allowance) -> Quantities {
+    let call = Quantities::ZERO.with(Meter::ApiCall, Decimal::from(allowance.of(action)));
     match action {
         Action::Escalate { .. } => call.with(Meter::TicketEscalated, Decimal::ONE),
         Action::Open(_)
@@ -84,10 +87,15 @@ impl Engine {
 
     /// True when the budgets hold a comment or an escalation of this ticket.
     fn pays_for(&self, ticket: &TicketRecord, action: &Action) -> bool {
+        self.pays(ticket, &following(action, self.allowance(&ticket.upstream)))
+    }
+
+    /// True when the budgets hold so much more for an open ticket; safety is never held.
+    pub(super) fn pays(&self, ticket: &TicketRecord, moves: &Quantities) -> bool {
         if ticket.safety || !self.guard.is_on() {
             return true;
         }
-        match self.guard.admission(self.account(ticket).spender(), &following(action)) {
+        match self.guard.admission(self.account(ticket).spender(), moves) {
             Admission::Ordinary => true,
             Admission::Reserve | Admission::Blind => ticket.severity == Severity::Critical,
             Admission::Refused => false,
@@ -157,8 +165,8 @@ impl Engine {
         if ticket.status.is_over() && !ticket.is_reopened {
             self.guard.free_closing(ticket.id);
         } else {
-            let account = self.account(ticket);
-            self.guard.keep_closing(ticket.id, account.spender());
+            let (account, calls) = (self.account(ticket), self.allowance(&ticket.upstream).follow);
+            self.guard.keep_closing(ticket.id, calls, account.spender());
         }
     }
 }

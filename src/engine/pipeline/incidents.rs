@@ -73,7 +73,7 @@ impl Engine {
         let earlier = last.as_ref().filter(|_| is_new).map(|ticket| describe(ticket, speech));
         let mut evidence = self.evidence(now, device, rule, &spec, incident, earlier);
         evidence.others.clone_from(&group.others);
-        let moves = entering(placement);
+        let moves = entering(placement, self.allowance(self.upstream_of(&spec)));
         let entry = match (placement, last) {
             (Placement::Join(_), Some(ticket)) => {
                 Step::Join(ticket, ticket::comment_joined(speech, &evidence))

@@ -22,6 +22,7 @@ mod evaluation;
 mod evidence;
 mod flaps;
 mod follow_ups;
+mod funds;
 mod grouping;
 mod incidents;
 mod lanes;
@@ -62,6 +63,7 @@ use super::types::alarm::{AlarmId, AlarmRecord};
 use super::types::decision::Rejection;
 use super::types::effect::Effects;
 use super::types::input::Input;
+use super::types::job::Allowance;
 use super::types::message::Message;
 use super::types::names::{DeviceId, DeviceKind, Names};
 use super::types::restored::Restored;
@@ -102,6 +104,8 @@ pub struct Settings {
     pub storm: StormPolicy,
     /// Longest time for which an alarm may be shelved.
     pub shelve_max: TimeSpan,
+    /// Requests that an attempt may make at first, by upstream; one where nothing is said.
+    pub allowances: BTreeMap<String, Allowance>,
     /// Calls that may be under way at a time, by upstream.
     pub in_flight_max: BTreeMap<String, usize>,
     /// Samples that are older than the newest by less than this are placed by their time; older

@@ -218,7 +218,13 @@ impl Engine {
         }
         let members: Vec<AlarmId> = self.members.all(id).cloned().collect();
         for alarm in members {
-            if let Some((device, index)) = self.find_alarm(&alarm) {
+            // A later episode, which has no ticket yet or another one, is not what they took.
+            let is_theirs = |record: &mut AlarmRecord| {
+                record.episode.as_ref().is_some_and(|episode| episode.ticket == Some(id))
+            };
+            if let Some((device, index)) = self.find_alarm(&alarm)
+                && self.record_mut(device, index).is_some_and(is_theirs)
+            {
                 self.acknowledge(now, device, index, signature, effects);
             }
         }

@@ -89,7 +89,7 @@ impl Engine {
             engine.tickets.insert(ticket.id, ticket);
         }
         for job in stored.jobs {
-            engine.outbox.restore(now, job, engine.restored.is_some());
+            engine.restore_job(now, job, effects);
         }
         for record in stored.alarms {
             engine.restore_alarm(record, resume, now, effects);

@@ -78,7 +78,9 @@ impl Engine {
         let Some(restored) = self.restored else { return };
         if ticket.raised > 0 && !ticket.status.is_over() {
             let text = ticket::comment_restored(self.speech(), restored.backup_at);
-            self.add_job(now, ticket, Action::Reopen { text }, effects);
+            // Nobody has asked the budgets for it.
+            let is_paid = !self.guard.is_on();
+            self.add_paid_job(now, ticket, Action::Reopen { text }, is_paid, effects);
         }
     }
 }

@@ -103,6 +103,73 @@ pub struct JobRecord {
     pub action: Action,
     /// How it stands.
     pub state: JobState,
+    /// What of the next attempt is paid for.
+    #[serde(default)]
+    pub funds: Funds,
+}
+
+impl JobRecord {
+    /// Why it waits, or was given up; empty before the first attempt.
+    pub fn reason(&self) -> &str {
+        match &self.state {
+            JobState::Waiting { reason, .. } | JobState::Dead { reason, .. } => reason,
+        }
+    }
+}
+
+/// What of the next attempt is set aside in the ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Funds {
+    /// Requests that it may make; 0 in records of versions that did not bound them.
+    pub calls: u32,
+    /// What is not set aside: the attempt waits until the budgets pay for it.
+    #[serde(default, skip_serializing_if = "Owed::is_nothing")]
+    pub owed: Owed,
+}
+
+/// What of an attempt is not paid for yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Owed {
+    /// All of it is set aside.
+    #[default]
+    Nothing,
+    /// The requests.
+    Calls,
+    /// The requests, and what the action itself is billed as.
+    Whole,
+}
+
+impl Owed {
+    /// True where the attempt may go.
+    pub fn is_nothing(&self) -> bool {
+        *self == Owed::Nothing
+    }
+}
+
+/// Requests that an attempt at an upstream may make at first, look-ups among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// To open a ticket.
+    pub open: u32,
+    /// To do anything on one that is there.
+    pub follow: u32,
+}
+
+impl Allowance {
+    /// One request does it.
+    pub const ONE: Allowance = Allowance { open: 1, follow: 1 };
+
+    /// For an action.
+    pub fn of(self, action: &Action) -> u32 {
+        match action {
+            Action::Open(_) => self.open,
+            Action::Comment { .. }
+            | Action::Escalate { .. }
+            | Action::Resolve { .. }
+            | Action::Reopen { .. } => self.follow,
+        }
+    }
 }
 
 /// How a job stands. A job that is done leaves the outbox.
@@ -150,6 +217,8 @@ pub struct Call {
     pub idempotency_key: String,
     /// Number of this attempt, from 1.
     pub attempt: u32,
+    /// Requests that it may make: so many are paid for.
+    pub requests_max: u32,
     /// An earlier attempt may have been carried out, so long ago at least: look it up first.
     pub in_doubt: Option<TimeSpan>,
     /// Severity of the ticket: a part of what an upstream takes may be kept for critical ones.
@@ -167,6 +236,8 @@ pub struct Delivered {
     pub attempt: u32,
     /// HTTP requests that the attempt made, look-ups and failures included: each is billable.
     pub requests: u32,
+    /// It ended since it would have taken more requests than it may make.
+    pub is_short: bool,
     /// How it ended.
     pub outcome: Outcome,
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::http_api::{self, Api, Op};
 use crate::engine::types::diagnostic::{Report, Source, did_you_mean};
 use crate::engine::types::document::{Located, Place, Table, read_document};
+use crate::engine::types::job::Allowance;
 use crate::engine::types::time::TimeSpan;
 use crate::io::secret::Secret;
 
@@ -80,6 +81,14 @@ impl UpstreamConfig {
     /// True for this gateway's own desk.
     pub fn is_own_desk(&self) -> bool {
         matches!(self.kind, Kind::Desk) && self.url.is_none()
+    }
+
+    /// Requests that an attempt may make at first.
+    pub fn allowance(&self) -> Allowance {
+        match &self.kind {
+            Kind::Desk => Allowance::ONE,
+            Kind::Http(api) => api.allowance(),
+        }
     }
 
     /// Reads one `[[upstream]]`.

@@ -17,6 +17,9 @@ use crate::io::secret::SecretError;
 
 /// Longest reason that is kept, in characters.
 const REASON_CHARS_MAX: usize = 300;
+/// Why a request is not made.
+pub(super) const SHORT: &str =
+    "it takes more requests than are paid for; the next attempt may make more";
 
 /// Why an upstream cannot be called at all.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,10 @@ pub enum ConnectError {
 pub(super) struct Attempt {
     /// Requests that were made: each of them is billable.
     pub requests: u32,
+    /// Requests that may be made; `None` for those that belong to no ticket.
+    allowed: Option<u32>,
+    /// One more would have been made than may.
+    pub is_short: bool,
     /// A request that changes something was sent.
     wrote: bool,
     /// One such was answered with a success.
@@ -47,6 +54,30 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// An attempt that may make so many requests.
+    pub fn within(allowed: u32) -> Attempt {
+        Attempt { allowed: Some(allowed), ..Attempt::default() }
+    }
+
+    /// What is left of it, for requests whose effects are looked at apart.
+    pub fn aside(&self) -> Attempt {
+        let allowed = self.allowed.map(|allowed| allowed.saturating_sub(self.requests));
+        Attempt { allowed, ..Attempt::default() }
+    }
+
+    /// Takes in the requests that were made aside.
+    pub fn join(&mut self, aside: &Attempt) {
+        self.requests += aside.requests;
+        self.is_short |= aside.is_short;
+    }
+
+    /// True while one more request may be made. To be asked before each.
+    pub fn may_send(&mut self) -> bool {
+        let may = self.allowed.is_none_or(|allowed| self.requests < allowed);
+        self.is_short |= !may;
+        may
+    }
+
     /// A request has left; `writes` for one that changes something.
     pub fn sent(&mut self, writes: bool) {
         self.wrote |= writes;
@@ -109,6 +140,9 @@ impl Http {
         key: Option<&str>,
         body: Option<&Json>,
     ) -> Result<Answer, Outcome> {
+        if !attempt.may_send() {
+            return Err(Outcome::Later { reason: SHORT.to_owned(), after: None });
+        }
         let wait = self.bucket.lock().await.take(clock::monotonic(), 0.0);
         // A timer rounds up to the next millisecond, even for no time at all.
         if !wait.is_zero() {

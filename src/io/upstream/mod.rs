@@ -148,7 +148,7 @@ impl Upstream {
 
     /// Makes one attempt at a call.
     pub async fn perform(&self, call: &Call) -> Delivered {
-        let mut attempt = Attempt::default();
+        let mut attempt = Attempt::within(call.requests_max);
         let ended = match &self.kind {
             Connector::Desk(desk) => desk.perform(call, &mut attempt).await,
             Connector::Http(api) => api.perform(call, &mut attempt).await,
@@ -157,7 +157,17 @@ impl Upstream {
             Ok(outcome) => outcome,
             Err(outcome) => attempt.end(outcome),
         };
-        Delivered { key: call.key, attempt: call.attempt, requests: attempt.requests, outcome }
+        let outcome = match outcome {
+            // The upstream is well.
+            Outcome::Later { reason, after } if attempt.is_short => Outcome::Held { reason, after },
+            other @ (Outcome::Done { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Later { .. }
+            | Outcome::Held { .. }
+            | Outcome::Unknown { .. }) => other,
+        };
+        let Attempt { requests, is_short, .. } = attempt;
+        Delivered { key: call.key, attempt: call.attempt, requests, is_short, outcome }
     }
 }
 

@@ -75,6 +75,7 @@ pub fn hunt(from: u64, count: u64, days: i64, threads: usize, failures_max: usiz
                     found.total.crashes += summary.crashes;
                     found.total.requests += summary.requests;
                     found.total.messages += summary.messages;
+                    found.total.unpaid += summary.unpaid;
                 }
                 Err(why) => {
                     found.failed.push((seed, why));

@@ -12,7 +12,7 @@
 //! | `devices`, `broker`, `net`, `upstream`, `servers`, `disk` | the world |
 //! | `process`, `turns` | the gateway in it |
 //! | `world` | what happens, in its order |
-//! | `rules`, `quiet`, `money`, `model`, `check` | what should be |
+//! | `rules`, `quiet`, `money`, `model`, `check`, `left` | what should be |
 //! | `restored` | a backup from the run, put back after it |
 //! | `hunt` | many seeds, and the story of one that fails |
 
@@ -22,6 +22,7 @@ pub mod check;
 pub mod devices;
 pub mod disk;
 pub mod hunt;
+mod left;
 pub mod model;
 pub mod money;
 pub mod net;

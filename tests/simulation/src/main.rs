@@ -71,8 +71,8 @@ fn simulate() -> anyhow::Result<()> {
     let found = hunt(from, seeds, days, threads, failures);
     let total = &found.total;
     println!(
-        "{} seeds kept every promise: {} messages, {} tickets, {} requests, {} stops of the gateway",
-        found.passed, total.messages, total.tickets, total.requests, total.crashes
+        "{} seeds kept every promise: {} messages, {} tickets, {} requests, {} stops of the gateway, {} attempts that waited for money",
+        found.passed, total.messages, total.tickets, total.requests, total.crashes, total.unpaid
     );
     for (seed, why) in &found.failed {
         println!("seed {seed}: {why}");

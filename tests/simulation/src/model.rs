@@ -9,7 +9,7 @@ use faultgate::engine::types::time::{TimeSpan, Timestamp};
 use crate::devices::Publication;
 use crate::plan::Plan;
 use crate::quiet::Quiet;
-use crate::rules::{Condition, Edition, Rule, rules};
+use crate::rules::{Condition, Files, Rule, rules};
 
 mod alarm;
 mod asks;
@@ -29,6 +29,7 @@ pub use asks::{Named, Step, Told};
 pub use books::Books;
 use design::Source;
 use late::Moment;
+pub use money::Unpaid;
 use storms::Storms;
 pub use tickets::{Status, Ticket};
 
@@ -91,6 +92,8 @@ pub struct Model {
     pub approved: BTreeSet<String>,
     /// What is spent, where there are budgets.
     pub books: Option<Books>,
+    /// Attempts that wait for money that is there, and when it must be taken.
+    payable: BTreeMap<String, Timestamp>,
     /// What is suppressed by design.
     quiet: Option<Quiet>,
     /// Alarms that may keep others from people.
@@ -108,9 +111,9 @@ pub struct Model {
 
 impl Model {
     /// Before anything has happened.
-    pub fn new(edition: Edition, plan: &Plan) -> Model {
+    pub fn new(in_force: Files, plan: &Plan) -> Model {
         Model {
-            rules: rules(edition),
+            rules: rules(in_force.edition),
             devices: BTreeMap::new(),
             tickets: Vec::new(),
             groups: BTreeMap::new(),
@@ -119,6 +122,7 @@ impl Model {
             idle: BTreeMap::new(),
             approved: BTreeSet::new(),
             books: plan.money.clone().map(Books::new),
+            payable: BTreeMap::new(),
             quiet: plan.quiet.clone(),
             sources: BTreeMap::new(),
             waiting: BTreeMap::new(),
@@ -193,6 +197,7 @@ impl Model {
         }
         self.idle.clear();
         self.started = Some(now);
+        self.payable.clear();
         self.recall_sources();
         for device in self.devices.values_mut() {
             device.newest = None;
@@ -223,19 +228,25 @@ impl Model {
         }
     }
 
-    /// It was started with these rules.
-    pub fn use_rules(&mut self, edition: Edition) {
-        self.rules = rules(edition);
+    /// It was started with these rules and budgets.
+    pub fn use_files(&mut self, in_force: Files) {
+        self.rules = rules(in_force.edition);
+        if let Some(books) = &mut self.books {
+            books.set_budgets(in_force.budget);
+        }
         self.set_due();
     }
 
-    /// Other rules are in force.
-    pub fn reload(&mut self, now: Timestamp, edition: Edition) {
+    /// Other rules or budgets are in force.
+    pub fn reload(&mut self, now: Timestamp, in_force: Files) {
         self.tick(now);
         self.recall_sources();
-        self.rules = rules(edition);
         for alarm in self.devices.values_mut().flat_map(|device| device.alarms.values_mut()) {
             alarm.stood.clear();
+        }
+        self.rules = rules(in_force.edition);
+        if let Some(books) = &mut self.books {
+            books.set_budgets(in_force.budget);
         }
         let names: Vec<String> = self.devices.keys().cloned().collect();
         for name in names {
@@ -396,9 +407,11 @@ impl Model {
             }
             Some(Happened::RaisedAgain) => self.ask(id, at, What::Enter { shelved }),
             Some(Happened::Returned) => {
-                alarm.held_since = None;
                 alarm.shelf = alarm.shelf.filter(|shelf| !shelf.one_shot);
-                if !rule.latch {
+                if rule.latch {
+                    alarm.held_since = None;
+                } else {
+                    // It may have been released before, in the same turn: a period began.
                     self.ask(id, at, What::Leave);
                 }
             }

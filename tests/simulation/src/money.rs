@@ -22,6 +22,8 @@ pub struct Money {
     zone: &'static str,
     /// When a month begins in the run, if one does.
     pub turns_at: Timestamp,
+    /// When all is well again the budgets are lifted at once, not only when all that has its money is done.
+    pub is_lifted_early: bool,
 }
 
 /// What so many of something cost.
@@ -114,7 +116,15 @@ impl Money {
         }
         let (zone, hours) = chance.one(&ZONES).copied().unwrap_or(ZONES[0]);
         let turns_at = start + TimeSpan::from_secs(hours * 3_600);
-        Money { tickets, calls, base, budgets, zone, turns_at }
+        let is_lifted_early = chance.percent(30);
+        Money { tickets, calls, base, budgets, zone, turns_at, is_lifted_early }
+    }
+
+    /// The same with budgets of so many percent.
+    pub fn holding(&self, percent: i64) -> Money {
+        let mut money = self.clone();
+        money.budgets.iter_mut().for_each(|budget| budget.amount = budget.amount * percent / 100);
+        money
     }
 
     /// The files of the operator: the plan, the budgets.

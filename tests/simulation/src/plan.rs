@@ -121,6 +121,8 @@ pub enum Trouble {
     },
     /// The rules are changed.
     Reload(Edition),
+    /// The budgets are set to so many percent of what they were meant to hold.
+    Budgets(i64),
     /// An operator does something.
     Operator(Act),
     /// Somebody changes a ticket in an upstream.
@@ -207,6 +209,10 @@ impl Plan {
             let at = START + chance.secs(days * 43_200, days * 86_400 - 60);
             faults.push(Fault { number: count + 1, at, what: Trouble::Reload(Edition::Slower) });
         }
+        let money = Chance::of(seed, "has money", 0).percent(45).then(|| Money::of(seed, START));
+        if money.is_some() {
+            faults.extend(budget_changes(seed, count + 2, days));
+        }
         faults.sort_by_key(|fault| fault.at);
         Plan {
             seed,
@@ -223,7 +229,7 @@ impl Plan {
                 0 => TimeSpan::from_secs(15),
                 _ => TimeSpan::ZERO,
             },
-            money: Chance::of(seed, "has money", 0).percent(45).then(|| Money::of(seed, START)),
+            money,
             quiet: Chance::of(seed, "has quiet", 0)
                 .percent(50)
                 .then(|| Quiet::of(seed, START, days)),
@@ -234,6 +240,18 @@ impl Plan {
     pub fn with(&self, kept: &[Fault]) -> Plan {
         Plan { faults: kept.to_vec(), ..self.clone() }
     }
+}
+
+/// Budgets that are raised and lowered, in some runs.
+fn budget_changes(seed: u64, first: usize, days: i64) -> Vec<Fault> {
+    let mut chance = Chance::of(seed, "budget changes", 0);
+    let count = if chance.percent(50) { 1 + chance.below(3) } else { 0 };
+    let change = |number| {
+        let at = START + chance.secs(3_600, days * 86_400 - 60);
+        let percent = *chance.one(&[30, 50, 70, 100, 130, 200]).unwrap_or(&100);
+        Fault { number: first + number, at, what: Trouble::Budgets(percent) }
+    };
+    (0..count).map(change).collect()
 }
 
 fn trouble(chance: &mut Chance) -> Trouble {

@@ -14,7 +14,7 @@ use faultgate::engine::policy::{self, Policy};
 use faultgate::engine::types::diagnostic::{Report, Source};
 use faultgate::engine::types::document::{Place, read_document};
 use faultgate::engine::types::effect::{Effects, Write};
-use faultgate::engine::types::job::{Call, Delivered};
+use faultgate::engine::types::job::{Allowance, Call, Delivered};
 use faultgate::engine::types::ledger::LedgerRow;
 use faultgate::engine::types::text::Language;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
@@ -27,15 +27,16 @@ use faultgate::service::turn::{self, World};
 
 use crate::broker::{Ack, Delivery};
 use crate::disk::{Fuse, Shared, SimStore};
-use crate::money::Money;
 use crate::net::Net;
 use crate::plan::{Plan, Storm};
 use crate::quiet::Quiet;
-use crate::rules::{self, Edition};
+use crate::rules::{self, Files};
 use crate::upstream::{KEY_FIELD, QUEUE};
 
-/// Names of the upstreams.
-pub const UPSTREAMS: [&str; 2] = ["desk", "rt"];
+/// The upstreams: names and kinds.
+pub const UPSTREAMS: [(&str, &str); 2] = [("desk", "desk"), ("rt", "request-tracker")];
+/// Requests that an attempt may make at first, at most.
+pub const ALLOWED: Allowance = Allowance { open: 12, follow: 6 };
 /// Names of the sources.
 const SOURCES: [&str; 2] = ["plant", "hall"];
 /// Attempts at a commit before it is said that nothing goes on.
@@ -106,23 +107,33 @@ pub fn settings(plan: &Plan) -> anyhow::Result<Settings> {
     settings.closed_max = plan.closed_max.unwrap_or(settings.closed_max);
     // What was decided is sent as it was decided.
     settings.catch_up_after = TimeSpan::from_secs(365 * 86_400);
-    settings.in_flight_max = UPSTREAMS.map(|name| (name.to_owned(), 3)).into();
+    settings.in_flight_max = UPSTREAMS.map(|(name, _)| (name.to_owned(), 3)).into();
+    for (name, kind) in UPSTREAMS {
+        let allowance = upstream_config(name, kind)?.allowance();
+        anyhow::ensure!(
+            allowance.open <= ALLOWED.open && allowance.follow <= ALLOWED.follow,
+            "{name}: {allowance:?}"
+        );
+        settings.allowances.insert(name.to_owned(), allowance);
+    }
     Ok(settings)
 }
 
-/// The rules of an edition, and what they may cost, compiled.
+/// What an operator has in force, compiled.
 ///
 /// # Errors
-/// Rules that have errors.
-pub fn policy(edition: Edition, plan: &Plan) -> anyhow::Result<Policy> {
+/// Files that have errors.
+pub fn policy(in_force: Files, plan: &Plan) -> anyhow::Result<Policy> {
     let report = Report::default();
     let files = ["rules.toml", "plan.toml", "budgets.toml"];
     let quiet = plan.quiet.as_ref().map(Quiet::text).unwrap_or_default();
-    let texts = [rules::text(edition) + &quiet].into_iter();
-    let texts = texts.chain(plan.money.iter().flat_map(Money::texts));
+    let texts = [rules::text(in_force.edition) + &quiet].into_iter();
+    let texts =
+        texts.chain(plan.money.iter().flat_map(|money| money.holding(in_force.budget).texts()));
     let sources = files.into_iter().zip(texts);
     let sources = sources.map(|(file, text)| Source { file: file.to_owned(), text });
-    let policy = policy::compile(&sources.collect::<Vec<_>>(), &UPSTREAMS, &report);
+    let policy =
+        policy::compile(&sources.collect::<Vec<_>>(), &UPSTREAMS.map(|(name, _)| name), &report);
     policy.with_context(|| format!("rules: {:#?}", report.into_sorted()))
 }
 
@@ -182,9 +193,7 @@ impl Process {
         let mut engine = Engine::restore(settings, policy, snapshot, begins, &mut effects);
         rebook(&mut engine, &journal, begins)?;
         let mut upstreams = BTreeMap::new();
-        for (number, (name, kind)) in
-            UPSTREAMS.into_iter().zip(["desk", "request-tracker"]).enumerate()
-        {
+        for (number, (name, kind)) in UPSTREAMS.into_iter().enumerate() {
             let upstream = Upstream::over(net.to(number), &upstream_config(name, kind)?, "")?;
             upstreams.insert(name.to_owned(), Arc::new(upstream));
         }

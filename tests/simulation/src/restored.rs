@@ -63,6 +63,7 @@ impl World {
         let changed =
             tickets.filter(|ticket| backup.done.get(&ticket.key) != Some(&ticket.effects.len()));
         self.changed_since = Some(changed.map(|ticket| ticket.key.clone()).collect());
+        self.put_budgets_back();
         self.start()?;
         let mut last: BTreeMap<(&str, &str), usize> = BTreeMap::new();
         for (number, said) in self.plan.publications.iter().enumerate() {
@@ -112,7 +113,11 @@ impl World {
             );
             open.extend(is_open.then_some(key));
         }
-        for server in self.servers.iter().filter(|server| UPSTREAMS.contains(&server.name)) {
+        for server in self
+            .servers
+            .iter()
+            .filter(|server| UPSTREAMS.iter().any(|(name, _)| *name == server.name))
+        {
             let left = server.tickets.iter().filter(|ticket| !ticket.is_over);
             for ticket in left.filter(|ticket| !open.contains(ticket.key.as_str())) {
                 ensure!(

@@ -66,6 +66,22 @@ pub enum Edition {
     Slower,
 }
 
+/// What an operator has in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The rules.
+    pub edition: Edition,
+    /// What the budgets hold, in percent of what they were meant to.
+    pub budget: i64,
+}
+
+impl Files {
+    /// What a run begins with.
+    pub const FIRST: Files = Files { edition: Edition::First, budget: 100 };
+    /// Percent at which no budget holds anything back.
+    pub const LIFTED: i64 = 1_000_000;
+}
+
 /// How long the first alarm of a site waits for others.
 pub const GROUP_WAIT: TimeSpan = TimeSpan::from_secs(30);
 

@@ -59,8 +59,8 @@ impl World {
         };
         if is_kept {
             self.told.drain(..told.min(self.told.len()));
-            if let Some(edition) = reload {
-                self.edition = edition;
+            if let Some(in_force) = reload {
+                self.in_force = in_force;
                 self.reload = None;
             }
             if ended.wrote || !ended.is_committed {
@@ -78,6 +78,7 @@ impl World {
         if self.changed_since.is_none() {
             self.model.nothing_is_forgotten(now)?;
             check::held(self)?;
+            check::unpaid(self)?;
         }
         // Where neither has done anything there is nothing to compare.
         if self.changed_since.is_none() && (self.model.has_moved() || ended.wrote) {
@@ -98,13 +99,13 @@ impl World {
         process: &mut Process,
     ) -> anyhow::Result<Vec<crate::broker::Ack>> {
         let mut known = Known::default();
-        if let Some(edition) = self.reload {
+        if let Some(in_force) = self.reload {
             process.engine.step(now, Input::Tick, &mut process.effects);
             self.model.tick(now);
             self.compare(now, process, &mut known)?;
-            process.reload(now, process::policy(edition, &self.plan)?)?;
-            self.model.reload(now, edition);
-            self.tell("gateway", || format!("takes in the rules {edition:?}"));
+            process.reload(now, process::policy(in_force, &self.plan)?)?;
+            self.model.reload(now, in_force);
+            self.tell("gateway", || format!("takes in {in_force:?}"));
             self.compare(now, process, &mut known)?;
         }
         for one in &self.told.clone() {
@@ -158,7 +159,7 @@ impl World {
         }
         *known = Known { decisions: effects.decisions.len(), writes: effects.writes.len() };
         match self.changed_since {
-            None => self.model.settle(&Step { now, told, rows, refused: &self.refused }),
+            None => self.model.settle(&Step { now, told, rows }),
             Some(_) => Ok(()),
         }
     }

@@ -18,10 +18,11 @@ use crate::net::{Arrived, Begun, Net};
 use crate::plan::{Act, Outage, Plan, SOURCES, UPSTREAMS};
 use crate::process::{self, Process};
 use crate::restored::Backup;
-use crate::rules::Edition;
+use crate::rules::Files;
 use crate::story::Story;
 use crate::upstream::{Server, System};
 
+mod rest;
 mod troubles;
 
 /// How often the gateway takes a turn when nothing happens.
@@ -77,6 +78,8 @@ pub struct Summary {
     pub messages: usize,
     /// Tickets that the gateway has let go.
     pub gone: usize,
+    /// Attempts that waited for money when all else was done.
+    pub unpaid: usize,
 }
 
 /// Everything.
@@ -96,12 +99,14 @@ pub struct World {
     pub(crate) net: Net,
     pub(crate) process: Option<Process>,
     pub(crate) life: u64,
-    pub(crate) edition: Edition,
-    pub(crate) reload: Option<Edition>,
+    pub(crate) in_force: Files,
+    pub(crate) reload: Option<Files>,
     pub(crate) acts: Vec<(usize, Act)>,
     pub(crate) told: Vec<Told>,
     /// Effects that an upstream has refused: what was sent again later is out of its order.
     pub(crate) refused: BTreeSet<String>,
+    /// Requests that the gateway began.
+    pub(crate) begun: u64,
     queue: BTreeMap<(Timestamp, u64), Event>,
     events: u64,
     wall_ahead: TimeSpan,
@@ -125,7 +130,7 @@ impl World {
         World {
             story,
             now: plan.start,
-            model: Model::new(Edition::First, &plan),
+            model: Model::new(Files::FIRST, &plan),
             seen: BTreeSet::new(),
             seen_lately: Vec::new(),
             brokers: (0..SOURCES).map(Broker::new).collect(),
@@ -139,11 +144,12 @@ impl World {
             net: Net::default(),
             process: None,
             life: 0,
-            edition: Edition::First,
+            in_force: Files::FIRST,
             reload: None,
             acts: Vec::new(),
             told: Vec::new(),
             refused: BTreeSet::new(),
+            begun: 0,
             queue: BTreeMap::new(),
             events: 0,
             wall_ahead: TimeSpan::ZERO,
@@ -182,6 +188,9 @@ impl World {
             self.net.set_time(at.since(self.plan.start).to_std());
             self.take(event)?;
             if self.healed && at > self.rests_at && self.is_quiet() {
+                if self.lifts_budgets()? {
+                    continue;
+                }
                 let Some(backup) = self.backup.take() else { return self.finish() };
                 self.finish()?;
                 self.put_back(backup)?;
@@ -207,18 +216,6 @@ impl World {
             self.summary.gone = self.model.tickets.len().saturating_sub(kept);
         }
         Ok(self.summary.clone())
-    }
-
-    fn is_quiet(&self) -> bool {
-        let quiet = self.process.as_ref().is_some_and(|process| {
-            let outbox = process.engine.outbox();
-            outbox.jobs().next().is_none()
-                && process.calls() == 0
-                && process.inbox.is_empty()
-                && process.results.is_empty()
-                && process.effects.writes.is_empty()
-        });
-        quiet && self.brokers.iter().all(Broker::is_empty) && self.told.is_empty()
     }
 
     pub(crate) fn at(&mut self, at: Timestamp, event: Event) {
@@ -340,6 +337,9 @@ impl World {
         self.healed = true;
         self.fuse.replace();
         self.outages.fill(None);
+        if self.plan.money.as_ref().is_some_and(|money| money.is_lifted_early) {
+            self.lift();
+        }
         self.disk.borrow_mut().errors_left = 0;
         for source in 0..self.brokers.len() {
             self.connect(source);
@@ -349,10 +349,9 @@ impl World {
     }
 
     pub(crate) fn start(&mut self) -> anyhow::Result<()> {
-        // Rules that were changed meanwhile are those it starts with.
-        let edition = self.reload.take().unwrap_or(self.edition);
-        self.edition = edition;
-        let policy = process::policy(edition, &self.plan)?;
+        // What was changed meanwhile is what it starts with.
+        self.in_force = self.reload.take().unwrap_or(self.in_force);
+        let policy = process::policy(self.in_force, &self.plan)?;
         let wall = self.wall();
         let settings = process::settings(&self.plan)?;
         let (disk, net, fuse) = (&self.disk, &self.net, &self.fuse);
@@ -363,7 +362,7 @@ impl World {
             return Ok(());
         };
         self.model.restart(process.turned_at, resume, process.settles_until);
-        self.model.use_rules(edition);
+        self.model.use_files(self.in_force);
         self.tell("gateway", || {
             let again = if resume { "" } else { "; delays begin again" };
             format!("starts; its clock says {}{again}", process.turned_at)
@@ -421,6 +420,7 @@ impl World {
         for (number, begun) in self.net.begun() {
             match begun {
                 Begun::Request(upstream, request) => {
+                    self.begun += 1;
                     let mut chance = Chance::of(self.plan.seed, "way", number as usize);
                     let event = Event::Arrive { life, number, upstream, request };
                     self.after(chance.millis(1, 150), event);

@@ -40,6 +40,7 @@ fn settings() -> Settings {
         upstream: "desk".to_owned(),
         storm: Default::default(),
         shelve_max: TimeSpan::from_secs(DAY),
+        allowances: BTreeMap::new(),
         in_flight_max: BTreeMap::new(),
         lateness: TimeSpan::from_secs(10),
         restart_grace: TimeSpan::ZERO,
@@ -92,6 +93,7 @@ fn job(ticket: u64, state: JobState) -> JobRecord {
         created_at: days_ago(900),
         action: Action::Resolve { text: String::new() },
         state,
+        funds: Default::default(),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::engine::types::job::Outcome;
 use crate::engine::types::time::TimeSpan;
 use crate::io::clock;
 use crate::io::upstream::UpstreamConfig;
-use crate::io::upstream::http::{Attempt, ConnectError, reason};
+use crate::io::upstream::http::{Attempt, ConnectError, SHORT, reason};
 use crate::io::upstream::wire::{self, Wire, WireError};
 
 /// Secrets shorter than this are too common to be looked for in texts.
@@ -362,6 +362,9 @@ impl Caller {
 
     /// Sends a request as it is.
     pub async fn execute(&self, op: Op, request: &Request, attempt: &mut Attempt) -> Sent {
+        if !attempt.may_send() {
+            return Sent::Not(SHORT.to_owned());
+        }
         let Ok(method) = Method::from_bytes(request.method.as_bytes()) else {
             return Sent::Not(format!("`{}` is not a method", request.method));
         };

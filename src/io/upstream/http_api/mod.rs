@@ -37,11 +37,11 @@ use tokio::sync::Mutex;
 use super::config::UpstreamConfig;
 use super::http::{Attempt, ConnectError};
 use super::wire::Wire;
-use crate::engine::types::job::Outcome;
+use crate::engine::types::job::{Allowance, Outcome};
 use crate::engine::types::ticket::TicketStatus;
 use call::{About, Caller, Failure};
 use proof::Proof;
-use spec::Once;
+use spec::{Auth, Once, Operation, Step};
 
 pub use changes::Watch;
 pub use check::check;
@@ -116,6 +116,34 @@ impl Api {
             None => Once::Local,
             Some(said) => said,
         }
+    }
+
+    /// Requests that an attempt may make at first: what an ordinary one makes, with every look-up once
+    /// and a new session. Pages past the first and changes that meet another one take a further attempt.
+    pub fn allowance(&self) -> Allowance {
+        let of =
+            |op: Op| self.operations.get(&op).map_or(0, |operation| self.requests_of(operation));
+        let session = match &self.auth {
+            Some(Auth::OAuth2 { .. } | Auth::Login { .. }) => 2,
+            Some(Auth::Key { .. } | Auth::Basic { .. }) | None => 0,
+        };
+        let once = [Op::Ready, Op::Twin, Op::Rekey, Op::Create, Op::Attach].map(of);
+        // For a key that nobody has, for ours, and twice for a ticket that was opened just now.
+        let open = once.into_iter().sum::<u32>() + 4 * of(Op::Find) + session;
+        let follow = [Op::Comment, Op::Escalate, Op::Resolve, Op::Reopen].map(of);
+        let follow = follow.into_iter().max().unwrap_or(0) + session;
+        Allowance { open: open.max(1), follow: follow.max(1) }
+    }
+
+    fn requests_of(&self, operation: &Operation) -> u32 {
+        let count = |steps: usize| u32::try_from(steps).unwrap_or(u32::MAX);
+        let get = self.operations.get(&Op::Get).map_or(0, |get| count(get.steps.len()));
+        let step = |step: &Step| {
+            let looks = u32::from(step.already.is_some());
+            1 + looks + if step.lock.is_some() { get } else { 0 }
+        };
+        let verify = if operation.verify.is_empty() { 0 } else { get };
+        operation.steps.iter().map(step).sum::<u32>() + verify
     }
 
     /// False where a crash in the wrong moment can double a ticket.

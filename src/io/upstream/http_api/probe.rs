@@ -107,6 +107,7 @@ fn call(key: &str, number: u32, external: Option<&str>, action: Action) -> Call 
         fingerprint: Fingerprint(key.to_owned()),
         idempotency_key: format!("{key}-{number}"),
         attempt: 1,
+        requests_max: u32::MAX,
         in_doubt: None,
         severity: Severity::Info,
         action,

@@ -45,7 +45,7 @@ impl HttpApi {
     ) -> Result<bool, Outcome> {
         let mut proofs = self.proofs.lock().await;
         // Requests of this count, but what they change is not what the call is about.
-        let mut aside = Attempt::default();
+        let mut aside = attempt.aside();
         let name = queue.to_string();
         let proof = match proofs.get(&name) {
             Some(Proof::Found) => Ok(Proof::Found),
@@ -55,7 +55,7 @@ impl HttpApi {
             }
             None => self.canary(queue, about, &mut aside).await,
         };
-        attempt.requests += aside.requests;
+        attempt.join(&aside);
         let proof = proof?;
         let proven = proof == Proof::Found;
         proofs.insert(name, proof);

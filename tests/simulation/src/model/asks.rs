@@ -4,8 +4,6 @@
 //! the middle of a turn, whose timer comes first. So the model takes the gateway's word for the
 //! order and for the ticket, and holds it against what is allowed.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, bail, ensure};
 use faultgate::engine::types::alarm::{AlarmId, HeldBy};
 use faultgate::engine::types::decision::AlarmEvent;
@@ -58,15 +56,13 @@ pub struct Named {
 
 /// What the gateway did in a step.
 #[derive(Debug)]
-pub struct Step<'a> {
+pub struct Step {
     /// When, in its time.
     pub now: Timestamp,
     /// What it decided.
     pub told: Vec<Told>,
     /// What it booked.
     pub rows: Vec<LedgerRow>,
-    /// Effects that an upstream has refused: sent again they have not been paid for.
-    pub refused: &'a BTreeSet<String>,
 }
 
 impl Model {
@@ -74,7 +70,7 @@ impl Model {
     ///
     /// # Errors
     /// What is not allowed, or was left out.
-    pub fn settle(&mut self, step: &Step<'_>) -> anyhow::Result<()> {
+    pub fn settle(&mut self, step: &Step) -> anyhow::Result<()> {
         self.book(step);
         for told in &step.told {
             self.note_storm(step.now, told);
@@ -165,6 +161,8 @@ impl Model {
 
     fn take_over(&mut self, told: &Told) {
         if let Some(ask) = self.take_ask(told, |what| what == What::Leave) {
+            let alarm = self.alarm_mut(&ask.id).filter(|alarm| alarm.episode == ask.episode);
+            alarm.into_iter().for_each(|alarm| alarm.held_since = None);
             self.leave(&ask);
         }
     }

@@ -1,12 +1,31 @@
 //! What budgets may do about tickets: the matrix of `billing.md`, as what is allowed.
 
+use std::collections::BTreeMap;
+
+use anyhow::{Context, ensure};
 use faultgate::engine::types::alarm::AlarmId;
 use faultgate::engine::types::ledger::{LedgerRow, Rung};
+use faultgate::engine::types::severity::Severity;
+use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
 use super::asks::Step;
-use super::books::Pressure;
+use super::books::{Class, Pressure};
 use super::{Model, Status};
+use crate::money::Use;
 use crate::rules::{Per, Rule};
+
+/// An attempt that waits for money.
+#[derive(Clone, Debug)]
+pub struct Unpaid {
+    /// Key of the effect.
+    pub effect: String,
+    /// Key of its ticket.
+    pub ticket: String,
+    /// What it takes.
+    pub owed: Use,
+    /// When the budgets are asked next.
+    pub asks_at: Timestamp,
+}
 
 /// What may be done about a raised alarm whose own ticket is not open.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,34 +42,66 @@ pub(super) struct Allowed {
 
 impl Model {
     /// Takes in what was booked in a step.
-    pub(super) fn book(&mut self, step: &Step<'_>) {
-        let Some(mut books) = self.books.take() else { return };
-        books.take(step.now, &step.rows, |row| self.is_excess(step, row));
-        self.books = Some(books);
+    pub(super) fn book(&mut self, step: &Step) {
+        if let Some(books) = &mut self.books {
+            books.take(step.now, &step.rows);
+        }
     }
 
     /// Holds what was booked against what the budgets hold.
-    pub(super) fn check_books(&mut self, step: &Step<'_>) -> anyhow::Result<()> {
+    pub(super) fn check_books(&mut self, step: &Step) -> anyhow::Result<()> {
         if step.rows.is_empty() {
             return Ok(());
         }
         let Some(mut books) = self.books.take() else { return Ok(()) };
-        let checked = books.check(|row| self.is_excess(step, row));
+        let checked = books.check(|row| self.class(row));
         self.books = Some(books);
         checked
     }
 
-    /// True for what no budget holds back: what is done for safety, what a person has paid for, and
-    /// what an upstream had refused.
-    fn is_excess(&self, step: &Step<'_>, row: &LedgerRow) -> bool {
+    /// No budget holds back what is done for safety, and what a person has paid for: the first
+    /// attempt to open a ticket and to close it.
+    fn class(&self, row: &LedgerRow) -> Class {
         let is_safe = |rule: &str| self.rules.iter().any(|known| known.id == rule && known.safety);
         let ticket = self.tickets.iter().find(|ticket| ticket.key == row.external_ref);
-        let job = row.idem.split('/').next().unwrap_or_default();
-        let is_approved = self.approved.contains(&row.external_ref);
-        is_safe(&row.rule)
-            || ticket.is_some_and(|ticket| ticket.safety)
-            || is_approved && matches!(row.action.as_str(), "open" | "resolve")
-            || step.refused.contains(job)
+        let is_first = row.idem.ends_with("#1") || !row.idem.contains('#');
+        let is_approved = self.approved.contains(&row.external_ref) && is_first;
+        Class {
+            is_excess: is_safe(&row.rule)
+                || ticket.is_some_and(|ticket| ticket.safety)
+                || is_approved && matches!(row.action.as_str(), "open" | "resolve"),
+            is_critical: row.severity == Severity::Critical
+                || ticket.is_some_and(|ticket| ticket.severity == 0),
+        }
+    }
+
+    /// No attempt waits for money that is there, nor one for safety for any money.
+    ///
+    /// # Errors
+    /// One that does.
+    pub fn nothing_waits_in_vain(
+        &mut self,
+        now: Timestamp,
+        unpaid: Vec<Unpaid>,
+    ) -> anyhow::Result<()> {
+        let mut due = BTreeMap::new();
+        for Unpaid { effect, ticket, owed, asks_at } in unpaid {
+            let books = self.books.as_ref();
+            let books = books.with_context(|| format!("{effect} waits, and there is no budget"))?;
+            let ticket = self.tickets.iter().find(|known| known.key == ticket);
+            let ticket = ticket.with_context(|| format!("{effect} is of no ticket"))?;
+            let (site, is_critical) = (self.site_of(&ticket.device), ticket.severity == 0);
+            if ticket.safety || books.must_pay(site, is_critical, owed, self.open_tickets()) {
+                let by = self.payable.get(&effect).copied().unwrap_or(asks_at);
+                ensure!(
+                    now <= by + TimeSpan::from_secs(1),
+                    "{effect} waits for money that was there at {by} (billing)"
+                );
+                due.insert(effect, by);
+            }
+        }
+        self.payable = due;
+        Ok(())
     }
 
     /// What the budgets allow for an alarm of this rule.

@@ -6,6 +6,7 @@ use faultgate::engine::types::time::TimeSpan;
 use super::{CRASH_WITHIN, Event, Told, World};
 use crate::chance::Chance;
 use crate::plan::{Fault, Trouble};
+use crate::rules::Files;
 
 impl World {
     /// Has the fault of this number happen, unless all is well already.
@@ -41,10 +42,12 @@ impl World {
             }
             Trouble::Disk { errors } => self.disk.borrow_mut().errors_left = errors,
             Trouble::Reload(edition) => {
-                if edition > self.edition {
-                    self.reload = Some(edition);
-                    self.turn_within(TimeSpan::ZERO);
+                if edition > self.to_be_in_force().edition {
+                    self.put_in_force(Files { edition, ..self.to_be_in_force() });
                 }
+            }
+            Trouble::Budgets(percent) => {
+                self.put_in_force(Files { budget: percent, ..self.to_be_in_force() });
             }
             Trouble::Operator(act) => {
                 self.acts.push((number, act));
@@ -52,6 +55,26 @@ impl World {
             }
             Trouble::Person { upstream, status } => self.person(number, upstream, status),
         }
+    }
+
+    fn to_be_in_force(&self) -> Files {
+        self.reload.unwrap_or(self.in_force)
+    }
+
+    fn put_in_force(&mut self, files: Files) {
+        self.reload = Some(files);
+        self.turn_within(TimeSpan::ZERO);
+    }
+
+    /// The budgets hold nothing back from now on, if there are any.
+    pub(super) fn lift(&mut self) {
+        self.put_in_force(Files { budget: Files::LIFTED, ..self.to_be_in_force() });
+    }
+
+    /// The budgets hold what they were meant to.
+    pub(crate) fn put_budgets_back(&mut self) {
+        let is_lifted = self.plan.money.as_ref().is_some_and(|money| money.is_lifted_early);
+        self.in_force.budget = if is_lifted { Files::LIFTED } else { Files::FIRST.budget };
     }
 
     /// Somebody changes a ticket that the gateway knows.
