@@ -90,8 +90,10 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let mut sources: Vec<Source> = Vec::new();
     let is_all = args.paths.is_empty();
     sources.extend(loaded.source.filter(|_| is_all || !told.is_empty()));
-    let paths =
-        if is_all { configured(&loaded.parts.gateway, &report) } else { args.paths.clone() };
+    let paths = match is_all {
+        true => configured(&loaded.parts.gateway, &report),
+        false => args.paths.iter().cloned().chain(config::ladders_beside(&args.paths)).collect(),
+    };
     let config = loaded.config.as_ref();
     let mut rules = Vec::new();
     let read = files::read_each(&paths, &report).context("cannot read what is to be checked")?;

@@ -208,11 +208,13 @@ impl Config {
         self.gateway.with_register(rules)
     }
 
-    /// Where the files of a rule set lie: the rule files and folders, and the register of devices.
+    /// Where the files of a rule set lie: the rule files and folders, a folder `ladders` beside
+    /// them, and the register of devices.
     pub fn rule_paths(&self) -> Vec<PathBuf> {
         let gateway = &self.gateway;
         let beside = [&gateway.devices, &gateway.budgets];
-        gateway.rules.iter().chain(beside).chain(&gateway.plan).cloned().collect()
+        let named = gateway.rules.iter().chain(beside).chain(&gateway.plan);
+        named.cloned().chain(ladders_beside(&gateway.rules)).collect()
     }
 
     /// What the engine needs of it.
@@ -256,7 +258,8 @@ impl GatewayConfig {
     /// See [`Config::with_register`].
     pub fn with_register(&self, rules: &[PathBuf]) -> Vec<PathBuf> {
         let beside = [&self.devices, &self.budgets].into_iter().filter(|file| file.exists());
-        rules.iter().chain(beside).chain(&self.plan).cloned().collect()
+        let named = rules.iter().chain(beside).chain(&self.plan);
+        named.cloned().chain(ladders_beside(rules)).collect()
     }
 
     /// Paths in a file are relative to the folder that it lies in.
@@ -333,6 +336,12 @@ fn read(table: &Table<'_>) -> Option<Config> {
 }
 
 const DEFAULT_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+
+/// The folders `ladders` beside rule files and folders.
+pub fn ladders_beside(rules: &[PathBuf]) -> BTreeSet<PathBuf> {
+    let beside = rules.iter().map(|rules| rules.with_file_name("ladders"));
+    beside.filter(|folder| folder.is_dir()).collect()
+}
 
 fn default_gateway() -> GatewayConfig {
     GatewayConfig {

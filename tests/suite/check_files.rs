@@ -155,3 +155,38 @@ fn a_symbolic_link_that_leads_back_up_is_walked_once() {
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
     assert!(shown.starts_with("2 files checked: 0 errors"), "{shown}");
 }
+
+#[test]
+fn ladders_lie_beside_the_rules() {
+    let rule = "[[rule]]\nid = \"a\"\nwhen = \"t > 8\"\nticket = { ladder = \"field\" }\n";
+    let ladder = "[[ladder]]\nid = \"field\"\n[[ladder.step]]\nafter = \"5m\"\nticket = { comment = true }\n";
+    let files: [(&str, &[u8]); 2] =
+        [("rules/a.toml", rule.as_bytes()), ("ladders/field.toml", ladder.as_bytes())];
+    let beside = folder(&files);
+    assert_eq!(check(beside.path(), &["rules"]), (Some(0), Vec::new()));
+    let alone = folder(&files[..1]);
+    let (code, found) = check(alone.path(), &["rules"]);
+    assert_eq!((code, found.len()), (Some(1), 1), "{found:?}");
+}
+
+#[test]
+fn a_weekday_is_named() {
+    let window = |cron: &str| {
+        format!(
+            "[[maintenance]]\nmatch = {{ site = \"a\" }}\nschedule = {{ cron = \"{cron}\", duration = \"1h\" }}\n"
+        )
+    };
+    for (cron, findings) in [
+        ("0 2 * * SUN", 0),
+        ("0 2 * * MON-FRI", 0),
+        ("0 2 * * MON#2", 0),
+        ("0 2 1 * *", 0),
+        ("0 2 * * 0", 1),
+        ("0 2 * * 1-5", 1),
+        ("30 0 2 * * 7", 1),
+    ] {
+        let folder = folder(&[("rules/w.toml", window(cron).as_bytes())]);
+        let (_, found) = check(folder.path(), &["rules"]);
+        assert_eq!(found.len(), findings, "{cron}: {found:?}");
+    }
+}

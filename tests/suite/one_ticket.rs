@@ -64,6 +64,34 @@ async fn nobody_takes_a_ticket_and_it_is_escalated_until_somebody_does() {
     assert_eq!(alarms["alarms"][0]["state"], "acknowledged");
 }
 
+/// A dispatcher gives it to somebody, in words or by name alone: it is his, and stays his.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_is_assigned_in_the_ticket_system_is_taken() {
+    let rules = format!(
+        "{HOT}[rule.ticket]\nladder = \"field\"\n[[ladder]]\nid = \"field\"\n[[ladder.step]]\nafter = \"4s\"\n\
+         ticket = {{ comment = true, assign = \"boss\" }}\n"
+    );
+    let home = Home::new(&rules, "");
+    let gateway = home.start();
+    gateway.publish(&[report("m-1", "{\"temp_c\": 90}"), report("m-2", "{\"temp_c\": 90}")]).await;
+    gateway.desk_until(|tickets| tickets.len() == 2).await;
+    let client = faultgate::io::upstream::plain_client().expect("a client");
+    for (id, body) in [
+        ("1", serde_json::json!({ "assignee": "李工" })),
+        ("2", serde_json::json!({ "status": "assigned", "assignee": "李工" })),
+    ] {
+        let url = format!("http://{}/desk/api/v1/tickets/{id}", gateway.http);
+        let answer = client.patch(url).header("x-actor", "boss").json(&body).send().await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(5)).await;
+    let tickets = gateway.desk().await;
+    assert!(tickets.iter().all(|ticket| ticket["assignee"] == "李工"), "{tickets:?}");
+    let alarms = gateway.get("/api/v1/alarms").await;
+    let alarms = alarms["alarms"].as_array().expect("a list");
+    assert!(alarms.iter().all(|alarm| alarm["state"] == "acknowledged"), "{alarms:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_devices_say_the_moment_the_gateway_is_ready_is_not_lost() {
     let home = Home::new(HOT, "");

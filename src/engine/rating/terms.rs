@@ -3,11 +3,10 @@
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use croner::Cron;
-use croner::parser::CronParser;
 use rust_decimal::Decimal;
 
 use super::read::amount;
-use crate::engine::types::calendar::read_zone;
+use crate::engine::types::calendar::{read_cron, read_zone};
 use crate::engine::types::document::{Located, OneOf, Table, Word};
 use crate::engine::types::ledger::Aggregation;
 use crate::engine::types::period::{Calendar, PeriodUnit};
@@ -151,15 +150,7 @@ pub(super) fn read_period(table: &Table<'_>) -> Option<Calendar> {
 }
 
 pub(super) fn read_close(table: &Table<'_>) -> Option<Close> {
-    let cron = table.optional::<Located<String>>("cron").and_then(|text| {
-        let parsed = CronParser::new().parse(&text.value);
-        if let Err(error) = &parsed {
-            let message = format!("`plan.close.cron`: \"{}\": {error}", text.value);
-            let hint = "write minute, hour, day, month, weekday: \"5 0 1 * *\"";
-            table.place().error(text.span, "wrong-value", message, hint);
-        }
-        parsed.ok().map(Box::new)
-    });
+    let cron = read_cron(table, "cron").map(|cron| Box::new(cron.value));
     Some(Close { cron, grace: table.or("grace", TimeSpan::ZERO) })
 }
 

@@ -3,9 +3,8 @@
 use chrono::{DateTime, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
-use croner::parser::CronParser;
 
-use crate::engine::types::calendar::read_zone;
+use crate::engine::types::calendar::{read_cron, read_zone};
 use crate::engine::types::device::DeviceFacts;
 use crate::engine::types::document::{Located, Table};
 use crate::engine::types::selector::Selector;
@@ -85,17 +84,8 @@ fn read_schedule(table: &Table<'_>) -> Option<Window> {
         }
         return Some(Window::Once { from, to });
     }
-    let cron = table.required::<Located<String>>("cron");
     let lasts = table.required::<Located<TimeSpan>>("duration");
-    let cron = cron.and_then(|text| {
-        let parsed = CronParser::new().parse(&text.value);
-        if let Err(error) = &parsed {
-            let message = format!("`cron`: \"{}\": {error}", text.value);
-            let hint = "minute, hour, day of month, month, day of week: \"0 2 * * SUN\"";
-            table.place().error(text.span.clone(), "wrong-value", message, hint);
-        }
-        parsed.ok().map(|cron| (cron, text.span))
-    });
+    let cron = read_cron(table, "cron");
     let lasts = lasts.filter(|lasts| {
         let right = lasts.value > TimeSpan::ZERO;
         if !right {
@@ -104,7 +94,7 @@ fn read_schedule(table: &Table<'_>) -> Option<Window> {
         }
         right
     });
-    let ((cron, span), lasts) = (cron?, lasts?.value);
+    let (Located { value: cron, span }, lasts) = (cron?, lasts?.value);
     if cron.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, true).is_err() {
         let message = "`cron`: the window never comes: no year has such a day";
         let hint = "for example \"0 2 28 2 *\" for 28 February, or \"0 2 L * *\" for the last day of a month";

@@ -2,6 +2,8 @@
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
+use croner::Cron;
+use croner::parser::CronParser;
 use toml::Spanned;
 use toml::de::DeValue;
 
@@ -41,6 +43,39 @@ pub fn read_zone(table: &Table<'_>, key: &'static str) -> Option<Tz> {
         table.place().error(named.span, "wrong-value", message, hint);
     }
     zone
+}
+
+/// Reads when something comes again under `key`: five fields, or six with seconds first; weekdays
+/// by name, since a number means another day to other programs.
+pub fn read_cron(table: &Table<'_>, key: &'static str) -> Option<Located<Cron>> {
+    let text = table.optional::<Located<String>>(key)?;
+    let tell = |message: String, hint: &str| {
+        table.place().error(text.span.clone(), "wrong-value", message, hint);
+    };
+    match CronParser::new().parse(&text.value) {
+        Ok(_) if names_weekday_by_number(&text.value) => {
+            let message = format!("`{key}`: \"{}\" has a number for a weekday", text.value);
+            let hint = "write SUN, MON, TUE, WED, THU, FRI or SAT: 1 is Sunday to some programs and Monday to others";
+            tell(message, hint);
+            None
+        }
+        Ok(cron) => Some(Located { value: cron, span: text.span }),
+        Err(error) => {
+            let message = format!("`{key}`: \"{}\": {error}", text.value);
+            tell(message, "minute, hour, day of month, month, weekday: \"0 2 * * SUN\"");
+            None
+        }
+    }
+}
+
+/// The second Monday (`MON#2`) and every second day (`*/2`) are no numbers of weekdays.
+fn names_weekday_by_number(cron: &str) -> bool {
+    let weekdays = cron.split_whitespace().nth_back(0).filter(|_| cron.contains(' '));
+    let mut days = weekdays.into_iter().flat_map(|field| field.split([',', '-']));
+    days.any(|day| {
+        let name = day.split(['#', '/']).next().unwrap_or(day);
+        name.contains(|letter: char| letter.is_ascii_digit())
+    })
 }
 
 fn written(value: &Spanned<DeValue<'_>>) -> Option<String> {
