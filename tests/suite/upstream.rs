@@ -50,6 +50,7 @@ pub fn draft(title: &str, queue: Option<&str>) -> Action {
         rule: "hot".into(),
         site: "上海-1".into(),
         raised_at: Timestamp::from_millis(1_767_225_600_000),
+        plot: None,
     }))
 }
 
