@@ -39,6 +39,7 @@ mod mqtt_traps;
 mod one_ticket;
 mod outage;
 mod plant;
+mod plots;
 mod proxy;
 mod real;
 mod recordings;

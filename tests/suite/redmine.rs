@@ -7,6 +7,7 @@ use faultgate::engine::types::time::TimeSpan;
 use serde_json::{Value as Json, json};
 
 use crate::gateway::{HOT, Home, report};
+use crate::plots::{open_with_plot, size_of};
 use crate::proxy::{Fate, Proxy};
 use crate::upstream::{System, call, connect, draft, holds, opened, padded};
 
@@ -87,6 +88,35 @@ async fn a_real_redmine_keeps_the_contract_from_a_file_alone() {
     let issue = &issue["issue"];
     assert_eq!(issue["description"].as_str().map(str::len), Some(60_000));
     assert_eq!(issue["attachments"][0]["filesize"], 90_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plot_is_attached_to_a_real_redmine_and_a_refused_upload_stops_no_issue() {
+    let Some(redmine) = Redmine::start() else { return };
+    let proxy = Proxy::start(redmine.server()).await;
+    let upstream = connect(&redmine.toml(&proxy));
+    let (first, _) = opened(&upstream, &open_with_plot(&padded("p", "a"))).await;
+    let issue = redmine.ask(&format!("issues/{first}.json?include=attachments")).await;
+    let files = issue["issue"]["attachments"].as_array().cloned().unwrap_or_default();
+    assert_eq!(files.len(), 1, "{issue:#}");
+    assert_eq!(
+        (&files[0]["filename"], &files[0]["content_type"]),
+        (&"plot.png".into(), &"image/png".into())
+    );
+    let client = faultgate::io::upstream::plain_client().expect("a client");
+    let url = files[0]["content_url"].as_str().expect("an address");
+    let path = url.split_once("/attachments/").expect("a path").1;
+    let url = format!("{}/attachments/{path}", redmine.0.setting("REDMINE_BASE_URL"));
+    let request = client.get(url).header("X-Redmine-API-Key", redmine.0.setting("REDMINE_TOKEN"));
+    let file = request.send().await.expect("an answer").bytes().await.expect("a file");
+    assert_eq!(size_of(&file), (640, 240));
+
+    // The upload is lost on the way: the issue is there, without it.
+    proxy.plan(&[Fate::Lose]);
+    let (second, _) = opened(&upstream, &open_with_plot(&padded("p", "b"))).await;
+    assert_eq!(proxy.left(), 0);
+    let issue = redmine.ask(&format!("issues/{second}.json?include=attachments")).await;
+    assert_eq!(issue["issue"]["attachments"], json!([]), "{issue:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

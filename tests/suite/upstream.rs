@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use base64::Engine as _;
 use faultgate::engine::types::alarm::Fingerprint;
 use faultgate::engine::types::diagnostic::{Report, Source};
 use faultgate::engine::types::document::{Place, read_document};
@@ -15,6 +16,7 @@ use serde_json::Value as Json;
 
 use crate::gateway::{HOT, Home, report};
 use crate::mosquitto::free_port;
+use crate::plots::{open_with_plot, size_of};
 use crate::proxy::{Fate, Proxy};
 
 pub fn connect(toml: &str) -> Upstream {
@@ -51,6 +53,7 @@ pub fn draft(title: &str, queue: Option<&str>) -> Action {
         rule: "hot".into(),
         site: "上海-1".into(),
         raised_at: Timestamp::from_millis(1_767_225_600_000),
+        plot: None,
     }))
 }
 
@@ -362,6 +365,31 @@ async fn a_real_request_tracker_keeps_the_contract() {
     let ticket = gateway.ticket_until(|ticket| ticket["external"].is_string()).await;
     let key = ticket["fingerprint"].as_str().expect("a key");
     assert_eq!(tracker.carrying(key).await, 1, "one ticket carries the fingerprint");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plot_is_attached_to_a_real_request_tracker_once() {
+    let Some(tracker) = Tracker::start() else { return };
+    let proxy = Proxy::start(tracker.server()).await;
+    let upstream = connect(&tracker.toml(&proxy.address));
+    let open = open_with_plot(&padded("p", "a"));
+    upstream.check().await.expect("all is well");
+    proxy.plan(&[Fate::Lose]);
+    let lost = upstream.perform(&open).await.outcome;
+    assert!(matches!(lost, Outcome::Unknown { .. }), "{lost:?}");
+    let again = Call { in_doubt: Some(TimeSpan::ZERO), attempt: 2, ..open };
+    assert_eq!(opened(&upstream, &again).await, ("1".into(), true));
+    assert_eq!(tracker.total().await, 1);
+    let all = tracker.ask("ticket/1/attachments?fields=Filename,ContentType,ContentLength").await;
+    let items = all["items"].as_array().into_iter().flatten();
+    let files: Vec<&Json> = items.filter(|item| item["Filename"] == "plot.png").collect();
+    assert_eq!(files.len(), 1, "{all:#}");
+    assert_eq!(files[0]["ContentType"], "image/png");
+    let id = files[0]["id"].as_str().expect("an id");
+    let content = tracker.ask(&format!("attachment/{id}")).await;
+    let content = content["Content"].as_str().expect("base64").replace(['\n', '\r'], "");
+    let file = base64::engine::general_purpose::STANDARD.decode(content).expect("base64");
+    assert_eq!(size_of(&file), (640, 240));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -131,6 +131,7 @@ token = { credential = "t" }
 severity = { critical = 100 }
 rate = { per_second = 1.5, burst = 3 }
 poll = "30s"
+plots = false
 [[upstream]]
 name = "crm"
 kind = "http"

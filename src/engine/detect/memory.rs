@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use super::cel::Condition;
 use super::past::{Past, Step};
+use super::recent::Recent;
 use super::series::Series;
 use crate::engine::types::message::Reading;
 use crate::engine::types::names::MetricId;
 use crate::engine::types::time::{TimeSpan, Timestamp};
-
-/// Values that a sparkline shows.
-const RECENT: usize = 24;
 
 /// When a sample was measured, and how it stands to what was heard before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +52,7 @@ const NO_SLOT: u32 = u32::MAX;
 struct Slot {
     metric: MetricId,
     latest: Option<(Timestamp, Reading)>,
-    /// For the sketch in the ticket; made with the first value.
+    /// For the sketch and the plot in the ticket; made with the first value.
     recent: Option<Box<Recent>>,
     /// Only where a condition looks back.
     history: Option<Box<History>>,
@@ -68,37 +66,9 @@ struct History {
     series: Option<Series>,
 }
 
-/// The last values. Eight heights are drawn: half the digits do.
-#[derive(Clone, Debug, Default)]
-struct Recent {
-    values: [f32; RECENT],
-    /// Where the next one goes.
-    next: u8,
-    /// How many there are.
-    count: u8,
-}
-
 /// Most bytes that a metric takes on a device, its windows excepted.
 pub(super) const METRIC_BYTES_MAX: usize =
     size_of::<Slot>() + size_of::<Recent>() + size_of::<History>();
-
-impl Recent {
-    fn push(&mut self, number: f64) {
-        let next = usize::from(self.next);
-        if let Some(place) = self.values.get_mut(next) {
-            *place = number as f32;
-        }
-        self.next = ((next + 1) % RECENT) as u8;
-        self.count = self.count.saturating_add(1).min(RECENT as u8);
-    }
-
-    /// Oldest first.
-    fn values(&self) -> impl Iterator<Item = f64> + '_ {
-        let (next, count) = (usize::from(self.next), usize::from(self.count));
-        let all = self.values.iter().cycle().skip(next + RECENT - count).take(count);
-        all.copied().map(f64::from)
-    }
-}
 
 impl Slot {
     fn new(metric: MetricId) -> Slot {
@@ -152,7 +122,7 @@ impl Slot {
     /// Keeps a reading for windows and for the sketch.
     fn keep(&mut self, when: When, reading: &Reading) {
         if let Some(number) = reading.as_number() {
-            self.recent.get_or_insert_default().push(number);
+            self.recent.get_or_insert_default().push(when.event, number, when.maybe_again);
             self.push(when, number);
         }
     }
@@ -381,10 +351,22 @@ impl DeviceMemory {
         self.slot(metric)?.history.as_deref()
     }
 
-    /// The last values of a metric, oldest first.
-    pub fn recent(&self, metric: MetricId) -> Vec<f64> {
+    /// The last values of a metric with their times, oldest first.
+    pub fn recent(&self, metric: MetricId) -> Vec<(Timestamp, f32)> {
         let recent = self.slot(metric).and_then(|slot| slot.recent.as_ref());
-        recent.map(|recent| recent.values().collect()).unwrap_or_default()
+        recent.map(|recent| recent.points()).unwrap_or_default()
+    }
+
+    /// What a plot shows of a metric, oldest first: its last values, or the last `window` of the
+    /// samples that some window reads, where these are more.
+    pub fn shown(&self, metric: MetricId, window: TimeSpan) -> Vec<(Timestamp, f64)> {
+        let recent = self.recent(metric);
+        let series = self.series(metric).and_then(|series| Some((series, series.newest()?)));
+        let samples = series.map(|(series, newest)| series.since(newest - window));
+        match samples {
+            Some(samples) if samples.len() > recent.len() => samples,
+            Some(_) | None => recent.into_iter().map(|(at, value)| (at, value.into())).collect(),
+        }
     }
 
     fn slot(&self, metric: MetricId) -> Option<&Slot> {
@@ -410,6 +392,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::super::cel::CompileScope;
+    use super::super::recent::RECENT;
     use super::*;
     use crate::engine::types::message::Value;
     use crate::engine::types::names::Names;
@@ -424,9 +407,29 @@ mod tests {
             let reading = Reading::Good(Value::Int(value));
             memory.absorb(Timestamp::from_millis(value), metric, &reading);
             let first = (value + 1 - RECENT as i64).max(0);
-            let wanted: Vec<f64> = (first..=value).map(|number| number as f64).collect();
-            assert_eq!(memory.recent(metric), wanted);
+            let wanted: Vec<f32> = (first..=value).map(|number| number as f32).collect();
+            let found = memory.recent(metric);
+            assert_eq!(found.iter().map(|(_, value)| *value).collect::<Vec<_>>(), wanted);
         }
+    }
+
+    #[test]
+    fn a_plot_shows_the_last_window_where_there_is_more_of_it() {
+        let mut metrics = Names::default();
+        let metric = metrics.intern("x");
+        let (rules, params) = (Names::default(), BTreeMap::new());
+        let mut scope = CompileScope { metrics: &mut metrics, rules: &rules, params: &params };
+        let window = Condition::compile("x.avg(10m) > 5", &mut scope).expect("a condition");
+        let mut memory = DeviceMemory::new(&[&window]);
+        for second in 0..200_i64 {
+            let reading = Reading::Good(Value::Int(second));
+            memory.absorb(Timestamp::from_millis(second * 1_000), metric, &reading);
+        }
+        let shown = |seconds| memory.shown(metric, TimeSpan::from_secs(seconds));
+        assert_eq!(shown(50).len(), 51);
+        assert_eq!(shown(50).first(), Some(&(Timestamp::from_millis(149_000), 149.0)));
+        assert_eq!(shown(5).len(), RECENT, "a short window is not all that is known");
+        assert_eq!(shown(600).len(), 200);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod learned;
 mod lint;
 mod memory;
 mod past;
+mod recent;
 mod rule_file;
 mod rule_test;
 mod series;

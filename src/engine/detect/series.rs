@@ -360,6 +360,21 @@ impl Series {
         Part { before, head, whole: self.gone + start..self.gone + end, tail, leaves_first }
     }
 
+    /// The samples from a time on; of a block of which only the figures are kept, its first and last.
+    pub(super) fn since(&self, from: Timestamp) -> Vec<(Timestamp, f64)> {
+        let start = self.blocks.partition_point(|block| block.summary.last_at < from);
+        let mut samples = Vec::new();
+        for block in self.blocks.range(start..) {
+            let Summary { first_at, first, last_at, last, .. } = block.summary;
+            match block.samples.as_slice() {
+                [] => samples.extend([(first_at, first), (last_at, last)]),
+                all => samples.extend_from_slice(all),
+            }
+        }
+        samples.retain(|(at, _)| *at >= from);
+        samples
+    }
+
     /// How many blocks there are, and how many samples one by one.
     #[cfg(test)]
     pub(super) fn sizes(&self) -> (usize, usize) {

@@ -3,7 +3,7 @@
 use super::Engine;
 use super::devices::Device;
 use crate::engine::detect::Rule;
-use crate::engine::ticket::{self, Evidence};
+use crate::engine::ticket::Evidence;
 use crate::engine::types::alarm::{AlarmId, Fingerprint};
 use crate::engine::types::message::{Reading, Value};
 use crate::engine::types::names::{DeviceId, MetricId};
@@ -59,7 +59,7 @@ impl Engine {
             episode: incident.episode,
             raised_at: incident.raised_at,
             now,
-            sparkline: sparkline(device, rule),
+            sparkline: self.sparkline(device, rule),
             values: incident.values,
             siblings: self.siblings(device, rule),
             others: Vec::new(),
@@ -87,9 +87,4 @@ impl Engine {
         let names = others.map(|raised| self.policy.rule_names.text(*raised).to_owned());
         names.take(SIBLINGS_MAX).collect()
     }
-}
-
-fn sparkline(device: &Device, rule: &Rule) -> String {
-    let metric = rule.when.metrics().first();
-    metric.map(|metric| ticket::sparkline(&device.memory.recent(*metric))).unwrap_or_default()
 }

@@ -86,7 +86,8 @@ impl Engine {
                     Some(storm) => ticket::compose_storm(speech, &evidence, storm),
                     None => ticket::compose(speech, &evidence),
                 };
-                Step::Open(Box::new(Draft { severity: group.worst, ..draft }))
+                let plot = self.plot(device, rule, raised_at);
+                Step::Open(Box::new(Draft { severity: group.worst, plot, ..draft }))
             }
         };
         let (mut ticket, action, event) = match entry {

@@ -33,6 +33,7 @@ mod near_miss;
 mod paths;
 mod peers;
 mod people;
+mod plots;
 mod profile;
 mod readers;
 mod redelivery;

@@ -101,6 +101,7 @@ pub fn compose(speech: Speech, evidence: &Evidence<'_>) -> Draft {
         rule: rule.id.clone(),
         site: evidence.device.site.clone(),
         raised_at: evidence.raised_at,
+        plot: None,
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::alarm::Fingerprint;
+use super::plot::Plot;
 use super::severity::Severity;
 use super::ticket::TicketId;
 use super::time::{TimeSpan, Timestamp};
@@ -82,6 +83,9 @@ pub struct Draft {
     pub site: String,
     /// Event time of the fault.
     pub raised_at: Timestamp,
+    /// The values before it, to be drawn; `None` where there are too few.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plot: Option<Plot>,
 }
 
 /// One job of the outbox.
@@ -276,4 +280,21 @@ pub enum Outcome {
         /// What went wrong.
         reason: String,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_was_stored_before_there_were_plots_is_read() {
+        let stored = r#"{"do":"open","title":"t","body":"b","severity":"major","safety":false,"queue":null,
+            "device":"d","rule":"r","site":"s","raised_at":"2026-01-31T08:00:00Z"}"#;
+        let action: Action = serde_json::from_str(stored).expect("read");
+        let Action::Open(draft) = &action else { panic!("{action:?}") };
+        assert_eq!(draft.plot, None);
+        let text = serde_json::to_string(&action).expect("written");
+        assert!(!text.contains("plot"), "{text}");
+        assert_eq!(serde_json::from_str::<Action>(&text).ok(), Some(action));
+    }
 }

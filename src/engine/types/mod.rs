@@ -22,6 +22,7 @@ pub mod message;
 pub mod metering;
 pub mod names;
 pub mod period;
+pub mod plot;
 pub mod question;
 pub mod reported;
 pub mod restored;

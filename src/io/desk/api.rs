@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::attachments::{self, ATTACHMENT_BYTES_MAX};
-use super::book::{BookError, Filter, Written};
+use super::book::{ATTACHMENTS_MAX, BookError, Filter, Written};
 use super::request::{actor, failed, idempotency_key, refuse, unreadable};
-use super::ticket::{Change, NewTicket};
+use super::ticket::{Change, NewFile, NewTicket};
 use super::usage::{Used, door};
 use super::{Change as Told, Desk, webhooks};
 use crate::engine::types::ticket::TicketStatus;
@@ -101,8 +101,15 @@ async fn open(
     if let Some(refusal) = new.refusal() {
         return refuse(StatusCode::UNPROCESSABLE_ENTITY, "external_key", &refusal);
     }
+    let wrong = |file: &NewFile| attachments::refusal(&file.name, &file.content);
+    let many = format!("a ticket has at most {ATTACHMENTS_MAX} attachments");
+    let many = (new.attachments.len() > ATTACHMENTS_MAX).then_some(many.as_str());
+    if let Some(message) = new.attachments.iter().find_map(wrong).or(many) {
+        return refuse(StatusCode::UNPROCESSABLE_ENTITY, "attachment", message);
+    }
+    let bytes = new.attachments.iter().map(|file| file.content.len() as u64).sum();
     let written = desk.book.open_ticket(key.as_deref(), new, clock::now()).await;
-    reply(&desk, StatusCode::CREATED, written)
+    reply(&desk, StatusCode::CREATED, bytes, written)
 }
 
 async fn comment(
@@ -149,12 +156,19 @@ async fn write(desk: &Desk, id: &str, headers: &HeaderMap, change: Change) -> Re
             desk.tell(Told { ticket: id.to_owned(), status, by });
         }
     }
-    reply(desk, StatusCode::OK, written)
+    reply(desk, StatusCode::OK, 0, written)
 }
 
 /// The ticket in short, and whether the request was a repeat. The answer stays small however long
 /// the ticket's history is: a client that cuts it could not tell what has become of its request.
-fn reply(desk: &Desk, fresh: StatusCode, written: Result<Written, BookError>) -> Response {
+///
+/// `bytes` are attached by it unless it was.
+fn reply(
+    desk: &Desk,
+    fresh: StatusCode,
+    bytes: u64,
+    written: Result<Written, BookError>,
+) -> Response {
     let (ticket, replayed) = match written {
         Ok(Written { ticket, replayed, .. }) => (ticket, replayed),
         Err(error) => return failed(&error),
@@ -166,6 +180,7 @@ fn reply(desk: &Desk, fresh: StatusCode, written: Result<Written, BookError>) ->
     let headers = [("idempotent-replayed", if replayed { "true" } else { "false" })];
     let mut answer = (status, headers, Json(body)).into_response();
     let tickets = u64::from(status == StatusCode::CREATED);
-    answer.extensions_mut().insert(Used { tickets, ..Used::default() });
+    let attached = if replayed { 0 } else { bytes };
+    answer.extensions_mut().insert(Used { tickets, attached });
     answer
 }

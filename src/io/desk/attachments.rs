@@ -46,8 +46,7 @@ pub(super) async fn attach(
         }
         Err(wrong) => return refuse(wrong.status(), "body", &wrong.body_text()),
     };
-    if content.is_empty() || !is_name(&name) || name.contains(['/', '\\']) {
-        let message = "an attachment has content, and a `name` of 1 to 200 bytes without a path";
+    if let Some(message) = refusal(&name, &content) {
         return refuse(StatusCode::UNPROCESSABLE_ENTITY, "attachment", message);
     }
     let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -71,6 +70,12 @@ pub(super) async fn attach(
         }
         Err(error) => failed(&error),
     }
+}
+
+/// Why a file cannot be attached, if so.
+pub(super) fn refusal(name: &str, content: &[u8]) -> Option<&'static str> {
+    let is_wrong = content.is_empty() || !is_name(name) || name.contains(['/', '\\']);
+    is_wrong.then_some("an attachment has content, and a `name` of 1 to 200 bytes without a path")
 }
 
 /// The attachments of a ticket, without their content.

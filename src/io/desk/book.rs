@@ -13,13 +13,13 @@ use super::hook::{Event, Hooks, News};
 use super::layout::{
     Kept, USED, Used, bring_up, content_key, external_key, put, read, request_key, ticket_key,
 };
-use super::ticket::{Attachment, Change, NewTicket, Ticket};
+use super::ticket::{Attachment, Change, NewFile, NewTicket, Ticket};
 use crate::engine::types::ticket::TicketStatus;
 use crate::engine::types::time::Timestamp;
 use crate::io::store::{Batch, Store, StoreError, StoreOptions};
 
 /// Attachments of one ticket.
-const ATTACHMENTS_MAX: usize = 50;
+pub(super) const ATTACHMENTS_MAX: usize = 50;
 
 /// Tickets, in the store; in memory is what they are looked for by.
 #[derive(Debug)]
@@ -134,7 +134,7 @@ impl Book {
     pub async fn open_ticket(
         &self,
         key: Option<&str>,
-        new: NewTicket,
+        mut new: NewTicket,
         at: Timestamp,
     ) -> Result<Written, BookError> {
         let mut shelf = self.shelf.lock().await;
@@ -147,10 +147,19 @@ impl Book {
             return Ok(Written { ticket, replayed: true, attachment: None });
         }
         let id = shelf.used.tickets + 1;
-        let kept = Kept { ticket: Ticket::new(id, new, at), history: Default::default() };
+        let files = std::mem::take(&mut new.attachments);
+        let mut kept = Kept { ticket: Ticket::new(id, new, at), history: Default::default() };
         let external_key = external_key(&kept.ticket.external_key);
-        let batch = vec![(external_key, Some(id.to_string().into_bytes()))];
-        let used = Used { tickets: id, ..shelf.used };
+        let mut batch = vec![(external_key, Some(id.to_string().into_bytes()))];
+        let mut used = Used { tickets: id, ..shelf.used };
+        for (number, file) in (1..).zip(files) {
+            let NewFile { name, content_type, content } = file;
+            let (bytes, by) = (content.len() as u64, "faultgate".to_owned());
+            let file = Attachment { number, name, content_type, bytes, by, at };
+            kept.ticket.attachments.push(file);
+            used.attached += bytes;
+            batch.push((content_key(id, number), Some(content)));
+        }
         let done = Done { ticket: id, attachment: None };
         let news = News { event: Event::Opened, ticket: &kept.ticket, entry: None, at };
         self.write(&mut shelf, Request { key, done, used }, &kept, &news, batch).await?;

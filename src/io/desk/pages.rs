@@ -10,6 +10,7 @@ use axum::routing::get;
 use minijinja::{Environment, context};
 use serde::Deserialize;
 
+use super::attachments;
 use super::book::{BookError, Filter, WholeTicket};
 use super::ticket::{Change, Ticket};
 use super::{Change as Told, Desk};
@@ -24,6 +25,7 @@ pub(super) fn router(desk: Desk) -> Router {
     Router::new()
         .route("/desk", get(list))
         .route("/desk/tickets/{id}", get(show).post(act))
+        .route("/desk/tickets/{id}/attachments/{number}", get(attachments::fetch))
         .with_state(desk)
 }
 
@@ -93,11 +95,26 @@ async fn show(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderM
             }
         })
         .collect();
+    let files: Vec<minijinja::Value> = ticket
+        .attachments
+        .iter()
+        .map(|file| {
+            context! {
+                number => file.number,
+                name => file.name.as_str(),
+                bytes => file.bytes,
+                shown => file.content_type == "image/png",
+            }
+        })
+        .collect();
     let body = ticket.body.as_str();
     let key = ticket.external_key.as_str();
     page(
         "ticket.html",
-        context! { zh => zh, t => row(&ticket, zh), body => body, key => key, history => history },
+        context! {
+            zh => zh, t => row(&ticket, zh), body => body, key => key, history => history,
+            files => files,
+        },
     )
 }
 
@@ -179,6 +196,8 @@ mod tests {
                 "ticket.html",
                 context! { zh => false, t => t, body => hostile, key => "k", history => [
                     context! { at => "", by => hostile, what => hostile, text => hostile },
+                ], files => [
+                    context! { number => 1, name => hostile, bytes => 5, shown => true },
                 ] },
             ),
         ] {

@@ -1,5 +1,9 @@
 //! A ticket of the desk.
 
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -88,6 +92,32 @@ pub struct NewTicket {
     pub site: String,
     #[serde(default)]
     pub raised_at: Option<Timestamp>,
+    /// Files that it begins with.
+    #[serde(default)]
+    pub attachments: Vec<NewFile>,
+}
+
+/// A file in the request that opens a ticket.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewFile {
+    pub name: String,
+    #[serde(default = "any_type")]
+    pub content_type: String,
+    /// In base64.
+    #[serde(deserialize_with = "read_base64")]
+    pub content: Vec<u8>,
+}
+
+fn any_type() -> String {
+    "application/octet-stream".to_owned()
+}
+
+fn read_base64<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+    let text = Cow::<str>::deserialize(from)?;
+    STANDARD.decode(text.as_bytes()).map_err(|error| {
+        serde::de::Error::custom(format!("`content` of an attachment is no base64: {error}"))
+    })
 }
 
 fn major() -> Severity {

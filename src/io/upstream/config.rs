@@ -27,6 +27,8 @@ pub struct UpstreamConfig {
     pub max_in_flight: usize,
     /// How often to look what people did there; `None` where the system tells by itself.
     pub poll: Option<TimeSpan>,
+    /// New tickets get a plot of the last values.
+    pub plots: bool,
 }
 
 /// Which system.
@@ -75,6 +77,7 @@ impl UpstreamConfig {
             rate: Rate { per_second: 20_000.0, burst: 20_000.0 },
             max_in_flight: MAX_IN_FLIGHT,
             poll: None,
+            plots: true,
         }
     }
 
@@ -117,6 +120,7 @@ impl UpstreamConfig {
         let poll = read_poll(table, kind.as_ref());
         let config = UpstreamConfig {
             poll,
+            plots: table.or("plots", true),
             rate: rate.unwrap_or(default),
             max_in_flight: in_flight as usize,
             name: name?,

@@ -1,21 +1,25 @@
 //! Our own desk, over its API. It keeps idempotency keys for ever: no look-up is needed.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use reqwest::Method;
 use serde_json::{Value as Json, json};
 
 use super::http::{Answer, Attempt, Http};
-use super::known_ticket;
+use super::{known_ticket, plot};
 use crate::engine::types::job::{Action, Call, Draft, Outcome};
 
 /// A client of a desk.
 #[derive(Debug)]
 pub(super) struct DeskClient {
     http: Http,
+    plots: bool,
 }
 
 impl DeskClient {
-    pub fn new(http: Http) -> DeskClient {
-        DeskClient { http }
+    /// `plots`: new tickets get theirs.
+    pub fn new(http: Http, plots: bool) -> DeskClient {
+        DeskClient { http, plots }
     }
 
     pub async fn perform(&self, call: &Call, attempt: &mut Attempt) -> Result<Outcome, Outcome> {
@@ -51,7 +55,7 @@ impl DeskClient {
         draft: &Draft,
         attempt: &mut Attempt,
     ) -> Result<Outcome, Outcome> {
-        let body = json!({
+        let mut body = json!({
             "external_key": call.fingerprint.0,
             "title": draft.title,
             "body": draft.body,
@@ -63,6 +67,12 @@ impl DeskClient {
             "site": draft.site,
             "raised_at": draft.raised_at,
         });
+        let plot = draft.plot.as_ref().filter(|_| self.plots);
+        if let Some(content) = plot.and_then(plot::png) {
+            let content = STANDARD.encode(content);
+            body["attachments"] =
+                json!([{ "name": plot::NAME, "content_type": plot::KIND, "content": content }]);
+        }
         self.done(call, attempt, Method::POST, "tickets", &body).await
     }
 

@@ -9,6 +9,7 @@ mod desk;
 mod hooks;
 mod http;
 mod http_api;
+mod plot;
 mod reported;
 mod wire;
 
@@ -86,7 +87,8 @@ impl Upstream {
             Kind::Desk => {
                 let url = config.url.as_deref().unwrap_or(own);
                 let base = format!("{url}desk/api/v1/");
-                Connector::Desk(DeskClient::new(Http::new(wire, &base, config.rate)?))
+                let http = Http::new(wire, &base, config.rate)?;
+                Connector::Desk(DeskClient::new(http, config.plots))
             }
             Kind::Http(api) => Connector::Http(Box::new(HttpApi::new(wire, config, api)?)),
         };

@@ -10,6 +10,7 @@ mod fold;
 mod functions;
 mod gate;
 mod ir;
+mod limits;
 mod linear;
 mod operand;
 mod outline;

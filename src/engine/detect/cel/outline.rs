@@ -97,6 +97,11 @@ impl Outline {
         })
     }
 
+    /// Goes through its parts; `enter` says whether to look into one.
+    pub(super) fn visit<'e>(&'e self, enter: &mut impl FnMut(&'e Expr) -> bool) {
+        visit(&self.tree, enter);
+    }
+
     /// The parameters that it reads.
     pub fn params(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();

@@ -211,7 +211,7 @@ impl Checker<'_> {
         let file = File {
             name: "全文.txt".to_owned(),
             kind: "text/plain".to_owned(),
-            content: "第一行\n\"2\"".to_owned(),
+            content: "第一行\n\"2\"".into(),
         };
         for sample in samples(self.api, op, names) {
             let mut all = self.constants.clone();
@@ -222,6 +222,12 @@ impl Checker<'_> {
                     Ok(false) => continue,
                     Err(fault) => return self.fault(when, &fault),
                 }
+            }
+            let no_file = all.get("plot").is_some_and(Value::is_none);
+            if op == Op::Create && step.body == Body::File && no_file {
+                let hint = "add `when = \"plot\"`: there is a file only where there is a plot";
+                let message = "a step of `create` sends a file that may not be there";
+                return self.place.error(self.span(&step.path), "upstream", message, hint);
             }
             if let Err(slip) = compose(&base, step, &all, Some(&file)) {
                 return self.slip(&slip);
@@ -370,6 +376,16 @@ impl Checker<'_> {
             None => span,
         }
     }
+}
+
+/// True when `create` has a use for the plot of a ticket: it need not be drawn otherwise.
+pub(super) fn asks_for_plot(api: &Api) -> bool {
+    let steps = api.operations.get(&Op::Create).into_iter().flat_map(|create| &create.steps);
+    let mut steps = steps;
+    steps.any(|step| {
+        let named = |template: &&Template| template.text.contains("plot");
+        step.body == Body::File || templates_of(step).iter().any(named)
+    })
 }
 
 /// What a step renders.

@@ -1,5 +1,7 @@
 //! Opening a ticket once.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use minijinja::Value;
 
 use super::HttpApi;
@@ -13,6 +15,7 @@ use crate::engine::types::severity::Severity;
 use crate::engine::types::text::{cut_bytes, cut_chars};
 use crate::engine::types::time::TimeSpan;
 use crate::io::upstream::http::Attempt;
+use crate::io::upstream::plot;
 
 impl HttpApi {
     /// Opens a ticket, or finds the one that an earlier attempt has opened.
@@ -30,6 +33,8 @@ impl HttpApi {
         let (title, _) = cut(&draft.title, self.api.limits.title);
         let (body, rest) = cut(&draft.body, self.api.limits.body);
         let mut names = self.names_of_draft(call, draft, &queue, title, body);
+        let plot = self.drawn(draft);
+        names.insert("plot".to_owned(), plot_names(plot.as_ref()));
         let proven = self.guard(&queue, about, attempt).await?;
         if let Some(age) = call.in_doubt
             && matches!(self.once, Once::Search | Once::Scan)
@@ -43,8 +48,9 @@ impl HttpApi {
                 self.no_lost_twin(&names, about, attempt).await?;
             }
         }
+        let file = About { file: plot.as_ref(), ..about };
         let answer =
-            match self.run(Op::Create, &mut names, about, call.in_doubt.is_some(), attempt).await {
+            match self.run(Op::Create, &mut names, file, call.in_doubt.is_some(), attempt).await {
                 Ok(answer) => answer,
                 Err(Failure::Duplicate { answer, reason }) => {
                     return self.adopt(key, &queue, &names, &answer, &reason, attempt).await;
@@ -57,6 +63,13 @@ impl HttpApi {
         self.confirm(&queue, &external, key, about, attempt).await?;
         self.attach_rest(call, draft, rest, &external, attempt).await?;
         Ok(Outcome::Done { external, found: false })
+    }
+
+    /// The plot of a ticket, where `create` asks for it.
+    fn drawn(&self, draft: &Draft) -> Option<File> {
+        let plot = draft.plot.as_ref().filter(|_| self.plots)?;
+        let (name, kind) = (plot::NAME.to_owned(), plot::KIND.to_owned());
+        Some(File { name, kind, content: plot::png(plot)? })
     }
 
     fn opened_id(&self, answer: Option<&Answer>, names: &Names) -> Option<String> {
@@ -126,7 +139,7 @@ impl HttpApi {
         let file = File {
             name: format!("faultgate-{}.txt", call.fingerprint.0),
             kind: "text/plain; charset=utf-8".to_owned(),
-            content: draft.body.clone(),
+            content: draft.body.clone().into_bytes(),
         };
         let mut names = self.names_of_call(call, ticket);
         names.insert(
@@ -134,7 +147,7 @@ impl HttpApi {
             Value::from_pairs([
                 ("name", Value::from(file.name.as_str())),
                 ("type", Value::from(file.kind.as_str())),
-                ("content", Value::from(file.content.as_str())),
+                ("content", Value::from(draft.body.as_str())),
                 ("size", Value::from(file.content.len())),
             ]),
         );
@@ -196,6 +209,17 @@ impl HttpApi {
         names.insert("ticket".to_owned(), Value::from(ticket));
         names
     }
+}
+
+/// What `create` names of the plot; none where there is none.
+fn plot_names(plot: Option<&File>) -> Value {
+    let Some(File { name, kind, content }) = plot else { return Value::from(()) };
+    Value::from_pairs([
+        ("name", Value::from(name.as_str())),
+        ("type", Value::from(kind.as_str())),
+        ("base64", Value::from(STANDARD.encode(content))),
+        ("size", Value::from(content.len())),
+    ])
 }
 
 fn key_names(call: &Call) -> Names {

@@ -63,6 +63,8 @@ pub(super) struct HttpApi {
     name: String,
     api: Arc<Api>,
     once: Once,
+    /// New tickets get a plot.
+    plots: bool,
     caller: Caller,
     /// By queue: whether what is opened there can be found again.
     proofs: Mutex<BTreeMap<String, Proof>>,
@@ -86,6 +88,7 @@ impl HttpApi {
         Ok(HttpApi {
             name: config.name.clone(),
             once: api.once(),
+            plots: config.plots && check::asks_for_plot(api),
             caller: Caller::new(wire, config, api)?,
             hook_secret: webhook::secret(api)?,
             api: Arc::clone(api),

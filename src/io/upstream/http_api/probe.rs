@@ -69,6 +69,7 @@ impl HttpApi {
             rule: "probe".to_owned(),
             site: String::new(),
             raised_at: clock::now(),
+            plot: None,
         };
         let open = call(&key, 1, None, Action::Open(Box::new(draft)));
         let external = match self.perform(&open, attempt).await {

@@ -17,8 +17,8 @@ pub(super) struct File {
     pub name: String,
     /// Type.
     pub kind: String,
-    /// Content, which is text.
-    pub content: String,
+    /// Content.
+    pub content: Vec<u8>,
 }
 
 /// A request that is ready to be authorised, signed and sent.
@@ -133,7 +133,7 @@ fn content<'s>(step: &'s Step, names: &Names, file: Option<&File>) -> Result<Con
         }
         Body::File => Content::Bytes {
             kind: "application/octet-stream".to_owned(),
-            bytes: file.map(|file| file.content.clone().into_bytes()).unwrap_or_default(),
+            bytes: file.map(|file| file.content.clone()).unwrap_or_default(),
         },
     })
 }

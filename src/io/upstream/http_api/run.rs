@@ -40,12 +40,17 @@ impl HttpApi {
                     self.caller.rejected(&format!("`when = \"{}\"`: {}", when.text, fault.message))
                 })?;
                 if !holds {
+                    capture_none(step, names);
                     continue;
                 }
             }
             if let Some(already) = step.already.as_ref().filter(|_| uncertain)
                 && self.was_made(already, names, about, attempt).await?
             {
+                continue;
+            }
+            if step.optional {
+                last = self.try_step(op, step, names, about, attempt).await.or(last);
                 continue;
             }
             let answer = match &step.lock {
@@ -59,16 +64,34 @@ impl HttpApi {
         Ok(last)
     }
 
+    /// Makes a step without which the others do as well. It leaves the ticket as it is, so that its
+    /// end says nothing of what has become of it.
+    async fn try_step(
+        &self,
+        op: Op,
+        step: &Step,
+        names: &mut Names,
+        about: About<'_>,
+        attempt: &mut Attempt,
+    ) -> Option<Answer> {
+        let about = About { reads: true, key: None, ..about };
+        let made = match self.caller.step(op, step, names, about, attempt).await {
+            Ok(answer) => self.capture(step, &answer, names).map(|()| answer),
+            Err(failure) => Err(failure),
+        };
+        made.inspect_err(|failure| {
+            capture_none(step, names);
+            let reason = super::super::why(failure.clone().outcome());
+            tracing::warn!(upstream = self.name, op = op.word(), reason, "A step is left out.");
+        })
+        .ok()
+    }
+
     fn capture(&self, step: &Step, answer: &Answer, names: &mut Names) -> Result<(), Failure> {
         if step.capture.is_empty() {
             return Ok(());
         }
-        let mut got = Vec::new();
-        if let Some(before) = names.get("got") {
-            for key in before.try_iter().into_iter().flatten() {
-                got.push((key.to_string(), before.get_item(&key).unwrap_or_default()));
-            }
-        }
+        let mut got = captured(names);
         for (name, extract) in &step.capture {
             let all = self.with_constants(names);
             let value = extract.first(answer, &all).ok_or_else(|| Outcome::Unknown {
@@ -240,6 +263,20 @@ impl HttpApi {
         all.extend(names.iter().map(|(name, value)| (name.clone(), value.clone())));
         all
     }
+}
+
+/// What was captured so far.
+fn captured(names: &Names) -> Vec<(String, Value)> {
+    let before = names.get("got").cloned().unwrap_or_default();
+    let keys = before.try_iter().into_iter().flatten();
+    keys.map(|key| (key.to_string(), before.get_item(&key).unwrap_or_default())).collect()
+}
+
+/// A step that is left out captures nothing, which later steps may ask.
+fn capture_none(step: &Step, names: &mut Names) {
+    let none = step.capture.keys().map(|name| (name.clone(), Value::from(())));
+    let got = captured(names).into_iter().chain(none);
+    names.insert("got".to_owned(), Value::from_pairs(got));
 }
 
 fn page_names(paging: &Paging, page: u32, cursor: Option<&str>) -> Value {

@@ -237,6 +237,8 @@ pub struct Step {
     pub hint: Option<Template>,
     /// The step is made only if this holds.
     pub when: Option<Template>,
+    /// Its failure is told, and stops nothing: alone it changes no ticket.
+    pub optional: bool,
     /// Finds out whether it was made already.
     pub already: Option<Already>,
     /// Values for later steps.
@@ -335,6 +337,7 @@ impl Step {
             fail_if: Vec::new(),
             hint: None,
             when: None,
+            optional: false,
             already: None,
             capture: BTreeMap::new(),
             lock: None,

@@ -19,7 +19,21 @@ const KEY: [&str; 4] = ["key", "fingerprint", "idempotency_key", "mark"];
 /// The names of an operation, beside `vars`, `secrets`, `key_field`, `url` and `timezone`.
 pub(in super::super) fn known(op: Op) -> Vec<&'static str> {
     let own: &[&str] = match op {
-        Op::Create | Op::Twin => &[
+        Op::Create => &[
+            "title",
+            "body",
+            "severity",
+            "priority",
+            "safety",
+            "queue",
+            "device",
+            "rule",
+            "site",
+            "raised_at",
+            "plot",
+            "page",
+        ],
+        Op::Twin => &[
             "title",
             "body",
             "severity",
@@ -58,15 +72,19 @@ pub(in super::super) fn samples(api: &Api, op: Op, names: &BTreeSet<String>) -> 
     let mut full = full;
     let got = names.iter().filter_map(|name| name.strip_prefix("got."));
     let got: Vec<(&str, Value)> = got.map(|name| (name, Value::from("captured"))).collect();
-    full.insert("got".to_owned(), Value::from_pairs(got));
+    full.insert("got".to_owned(), Value::from_pairs(got.clone()));
     if names.contains("etag") {
         full.insert("etag".to_owned(), Value::from("W/\"1\""));
     }
+    let steps = api.operations.get(&op).into_iter().flat_map(|operation| &operation.steps);
+    let unsure = steps.filter(|step| step.when.is_some() || step.optional);
+    let unsure: BTreeSet<&str> =
+        unsure.flat_map(|step| step.capture.keys()).map(String::as_str).collect();
     let empty = match op {
+        Op::Create => ["plot"].as_slice(),
         Op::Escalate => ["severity", "priority", "assign"].as_slice(),
         Op::Changes => ["cursor"].as_slice(),
-        Op::Create
-        | Op::Find
+        Op::Find
         | Op::Comment
         | Op::Resolve
         | Op::Reopen
@@ -75,9 +93,28 @@ pub(in super::super) fn samples(api: &Api, op: Op, names: &BTreeSet<String>) -> 
         | Op::Ready
         | Op::Twin
         | Op::Rekey
-        | Op::Whoami => return vec![full],
+        | Op::Whoami
+            if unsure.is_empty() =>
+        {
+            return vec![full];
+        }
+        Op::Find
+        | Op::Comment
+        | Op::Resolve
+        | Op::Reopen
+        | Op::Attach
+        | Op::Get
+        | Op::Ready
+        | Op::Twin
+        | Op::Rekey
+        | Op::Whoami => &[],
     };
     let mut sparse = full.clone();
+    let sparse_got = got.into_iter().map(|(name, value)| match unsure.contains(name) {
+        true => (name, Value::from(())),
+        false => (name, value),
+    });
+    sparse.insert("got".to_owned(), Value::from_pairs(sparse_got));
     for name in empty {
         sparse.insert((*name).to_owned(), Value::from(()));
     }
@@ -104,6 +141,12 @@ fn sample(api: &Api, name: &str) -> Value {
             ("offset", Value::from(0)),
             ("size", Value::from(100)),
             ("cursor", Value::from("")),
+        ]),
+        "plot" => Value::from_pairs([
+            ("name", Value::from("plot.png")),
+            ("type", Value::from("image/png")),
+            ("base64", Value::from("iVBORw0KGgo=")),
+            ("size", Value::from(8)),
         ]),
         "file" => Value::from_pairs([
             ("name", Value::from("全文.txt")),

@@ -133,3 +133,17 @@ fn operations_that_need_each_other_and_slips_of_the_hand_are_told() {
         assert!(told.contains(word), "{extra}: {told}");
     }
 }
+
+#[test]
+fn a_file_that_may_not_be_there_is_told_and_what_was_not_captured_is_none() {
+    let text = |when: &str| {
+        format!(
+            "{HEAD}{ALL}[once]\nby = \"key\"\n[create]\nid = \"/id\"\n\
+             [[create.step]]\n{when}optional = true\nrequest = {{ path = \"up\" }}\nfile = true\ncapture = {{ token = \"/t\" }}\n\
+             [[create.step]]\nrequest = {{ path = \"t\" }}\nbody = '{{ \"f\": {{{{ got.token }}}} }}'\n"
+        )
+    };
+    assert_eq!(told(&text("when = \"plot\"\n")), [""; 0]);
+    let told = told(&text(""));
+    assert!(told.len() == 1 && told[0].contains("when = \"plot\""), "{told:#?}");
+}

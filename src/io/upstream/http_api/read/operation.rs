@@ -144,6 +144,7 @@ pub(super) fn read_step(table: &Table<'_>, op: Op) -> Option<Step> {
     step.fail_if = conditions(table, "fail_if");
     step.hint = table.optional("hint");
     step.when = table.optional("when");
+    step.optional = table.or("optional", false);
     step.already = table.table("already", read_already);
     step.capture = table.table("capture", |entry| Some(read_capture(entry))).unwrap_or_default();
     step.lock = table.table("lock", |entry| {
