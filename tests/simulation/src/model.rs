@@ -296,7 +296,7 @@ impl Model {
         if matches!(alarm.state, State::Latched { .. }) {
             alarm.act(|state| match state {
                 State::Latched { rising, .. } => State::Normal { rising },
-                other => other,
+                State::Normal { .. } | State::Raised { .. } => state,
             });
             let at = time.max(alarm.changed_at);
             self.ask(id, at, What::Leave);

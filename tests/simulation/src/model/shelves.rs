@@ -23,7 +23,7 @@ impl Model {
         }
         alarm.act(|state| match state {
             State::Raised { clearing, .. } => State::Raised { taken: false, clearing },
-            other => other,
+            State::Normal { .. } | State::Latched { .. } => state,
         });
         let ticket = self.ticket_of(id, episode);
         let ticket = ticket.and_then(|at| self.tickets.get_mut(at));
