@@ -58,5 +58,6 @@ mod store_crash;
 mod store_disk;
 mod store_journal;
 mod storm;
+mod storm_money;
 mod suggest;
 mod upstream;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value as Json;
 
-use crate::gateway::binary;
+use crate::gateway::{Home, binary};
 
 const RULES: &str = r#"# 冷库
 [[rule]]
@@ -103,4 +103,34 @@ fn short_episodes_get_a_delay_unless_they_are_said_to_be_faults() {
     let told = suggest(folder.path(), "20s");
     let left = told["left"].as_array().expect("a list");
     assert!(left.iter().any(|left| left["rule"] == "door"), "{told:#}");
+}
+
+#[tokio::test]
+async fn the_most_frequent_alarms_of_a_report_come_with_a_change_of_their_rule_as_a_diff() {
+    let home = Home::new(RULES, "");
+    let gateway = home.start();
+    gateway.ready().await;
+    let say =
+        |payload: &str| ("plant/s/cold/库-1/telemetry".to_owned(), payload.as_bytes().to_vec());
+    gateway.publish(&[say("{\"door\": 1}"), say("{\"door\": 0}")]).await;
+    gateway.ticket_until(|ticket| ticket["status"] == "resolved").await;
+    let config = format!("[http]\nlisten = \"{}\"\n", gateway.http);
+    std::fs::write(home.path().join("here.toml"), config).expect("written");
+    record(home.path());
+    let asked = ["-c", "here.toml", "report", "alarms"];
+    let recorded = ["--input", "day.jsonl", "--lasting", "2m"];
+    let as_json = ["--format", "json"];
+    let told = json(home.path(), &[&asked[..], &recorded, &as_json].concat());
+    let top = &told["all"]["top_10"][0];
+    assert_eq!(top["alarm"]["rule"], "door", "{told:#}");
+    assert_eq!(top["proposal"]["raised"], serde_json::json!([24, 0]));
+    let added = " when = \"door == 1\"\n+on_delay = \"30s\"\n";
+    assert!(top["proposal"]["diff"].as_str().is_some_and(|diff| diff.contains(added)), "{top:#}");
+    // Without a recording it is not known what would help.
+    let told = json(home.path(), &[&asked[..], &as_json].concat());
+    assert_eq!(told["all"]["top_10"][0]["proposal"], Json::Null);
+    let mut command = Command::new(binary());
+    command.current_dir(home.path()).args(asked).args(recorded).args(["--language", "zh"]);
+    let text = String::from_utf8(command.output().expect("it runs").stdout).expect("text");
+    assert!(text.contains("door：24 → 0 次告警") && text.contains(added), "{text}");
 }

@@ -1,12 +1,17 @@
 //! `faultgate report alarms`: the figures of ISA-18.2 and EEMUA 191, of all, by site and by rule.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+
+use serde_json::Value as Json;
 
 use super::super::bill::Tongue;
 use super::super::books::Opened;
 use super::super::console::{cut, table};
+use super::super::recordings::{self, CsvArgs, Input};
+use super::super::rules::suggest::{self, Found, Proposal, Search};
 use super::super::{Format, Globals, remote};
-use crate::config;
+use crate::config::{self, Config};
 use crate::engine::figures::{self, Figures, Frequent, Report};
 use crate::engine::types::question::Question;
 use crate::engine::types::text::Language;
@@ -25,6 +30,14 @@ pub struct Args {
     /// Days back from now
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=40))]
     days: u16,
+    /// Recordings; with them each of the most frequent alarms gets a change of its rule, as a diff
+    #[arg(long, num_args = 1.., value_name = "FILE")]
+    input: Vec<PathBuf>,
+    #[command(flatten)]
+    csv: CsvArgs,
+    /// A fault that lasted this long must still be raised
+    #[arg(long, value_name = "DURATION", default_value = "5m", value_parser = TimeSpan::parse)]
+    lasting: TimeSpan,
     /// Language of words; that of the configuration by default
     #[arg(long, value_enum)]
     language: Option<Tongue>,
@@ -46,25 +59,52 @@ pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let now = clock::now();
     let from = now - TimeSpan::from_secs(i64::from(args.days) * 86_400);
     let report = figures::report(&spells, &tickets, from, now);
+    let found = propose(args, &config, &report)?;
+    let proposals = found.as_ref().map(|found| &*found.proposals);
     if args.format == Format::Json {
-        let mut told = serde_json::to_value(&report)?;
-        // Nobody is on duty here: there is no roster.
-        told["operators"] = serde_json::Value::Null;
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        println!("{}", serde_json::to_string_pretty(&as_json(&report, proposals)?)?);
     } else {
-        print!("{}", text(&report, Tongue::or(args.language, config.gateway.language)));
+        print!("{}", text(&report, proposals, Tongue::or(args.language, config.gateway.language)));
     }
-    Ok(ExitCode::SUCCESS)
+    let is_whole = found.is_none_or(|found| recordings::tell_notes(&found.recording));
+    Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn say(language: Language, chinese: &'static str, english: &'static str) -> &'static str {
+/// Looks for changes of the rules of the most frequent alarms; `None` without a recording.
+fn propose(args: &Args, config: &Config, report: &Report) -> anyhow::Result<Option<Found>> {
+    if args.input.is_empty() {
+        return Ok(None);
+    }
+    let top = report.all.iter().flat_map(|all| &all.top_10);
+    let mut rules: Vec<&str> = top.map(|one| one.alarm.rule.as_str()).collect();
+    rules.sort_unstable();
+    rules.dedup();
+    let input = Input { input: args.input.clone(), csv: args.csv.clone() };
+    let search = Search { input: &input, rules: &[], plans: &[], lasting: args.lasting };
+    search.run(config, |old| suggest::raised(old, &rules)).map(Some)
+}
+
+/// The report, each of the most frequent alarms with the change that is proposed.
+fn as_json(report: &Report, proposals: Option<&[Proposal]>) -> anyhow::Result<Json> {
+    let mut told = serde_json::to_value(report)?;
+    // Nobody is on duty here: there is no roster.
+    told["operators"] = Json::Null;
+    for one in told["all"]["top_10"].as_array_mut().into_iter().flatten() {
+        let rule = one["alarm"]["rule"].as_str().unwrap_or_default();
+        let own = proposals.into_iter().flatten().find(|proposal| proposal.rule() == rule);
+        one["proposal"] = own.map(Proposal::as_json).unwrap_or_default();
+    }
+    Ok(told)
+}
+
+fn say<'t>(language: Language, chinese: &'t str, english: &'t str) -> &'t str {
     match language {
         Language::Chinese => chinese,
         Language::English => english,
     }
 }
 
-fn text(report: &Report, language: Language) -> String {
+fn text(report: &Report, proposals: Option<&[Proposal]>, language: Language) -> String {
     let say = |chinese, english| say(language, chinese, english);
     let Some(all) = &report.all else {
         return say("未知：网关尚未记录任何告警\n", "unknown: the gateway has kept no alarm yet\n")
@@ -84,12 +124,34 @@ fn text(report: &Report, language: Language) -> String {
         let rows = all.top_10.iter().map(|one| vec![name(one), one.raised.to_string()]);
         let head = [say("最频繁的告警", "most frequent"), say("次数", "raised")];
         text.push_str(&table(&head, &rows.collect::<Vec<_>>()));
-        text.push_str(say(
-            "`faultgate rules suggest` 可根据录制数据给出死区或延时建议\n",
-            "`faultgate rules suggest` proposes dead-bands and delays from a recording\n",
-        ));
+        text.push_str(&changes(proposals, language));
     }
     text.push_str(&invalid(report, language));
+    text
+}
+
+/// What is proposed for the rules of the most frequent alarms.
+fn changes(proposals: Option<&[Proposal]>, language: Language) -> String {
+    let say = |chinese: &str, english: &str| say(language, chinese, english).to_owned();
+    let Some(proposals) = proposals else {
+        return say(
+            "加上 `--input 录制文件`，即可为它们给出死区或延时的修改建议\n",
+            "`--input RECORDING` proposes dead-bands and delays for them\n",
+        );
+    };
+    let mut text = String::new();
+    for proposal in proposals {
+        let (rule, [before, after]) = (proposal.rule(), proposal.raised);
+        let (faults, later) = proposal.keeps();
+        text.push_str(&say(
+            &format!("{rule}：{before} → {after} 次告警；持续的故障 {faults} 个全部保留，最多晚 {later}\n"),
+            &format!("{rule}: {before} -> {after} alarms; all of {faults} faults that lasted are kept, at most {later} later\n"),
+        ));
+        text.push_str(&proposal.diff);
+    }
+    if text.is_empty() {
+        text = say("没有既减少告警又不漏故障的修改\n", "nothing helps that loses no fault\n");
+    }
     text
 }
 
@@ -204,9 +266,9 @@ mod tests {
     fn nothing_known_is_said_in_both_languages_and_is_not_0() {
         let report = figures::report(&[], &[], Timestamp::EPOCH, Timestamp::EPOCH);
         assert_eq!(
-            text(&report, Language::English),
+            text(&report, None, Language::English),
             "unknown: the gateway has kept no alarm yet\n"
         );
-        assert_eq!(text(&report, Language::Chinese), "未知：网关尚未记录任何告警\n");
+        assert_eq!(text(&report, None, Language::Chinese), "未知：网关尚未记录任何告警\n");
     }
 }

@@ -3,7 +3,7 @@
 mod diff;
 mod history;
 mod rollback;
-mod suggest;
+pub mod suggest;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

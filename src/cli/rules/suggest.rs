@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use device_sim::recording::Recording;
 use serde_json::{Value as Json, json};
 use similar::TextDiff;
 
@@ -42,21 +43,46 @@ pub struct Args {
     format: Format,
 }
 
+/// What to try, and on what.
+pub struct Search<'a> {
+    /// Recordings.
+    pub input: &'a Input,
+    /// Rule files or folders; none for those of the configuration.
+    pub rules: &'a [PathBuf],
+    /// Prices.
+    pub plans: &'a [Plan],
+    /// A fault that lasted this long must still be raised.
+    pub lasting: TimeSpan,
+}
+
+/// What has come of it.
+pub struct Found {
+    old: Outcome,
+    new: Outcome,
+    /// The changes that were proved.
+    pub proposals: Vec<Proposal>,
+    /// Rules that nothing helps, and how often they were raised.
+    left: Vec<(String, u64)>,
+    /// What was read.
+    pub recording: Recording,
+}
+
 /// The recording, and the rules as they are.
 struct Trial<'a> {
-    args: &'a Args,
+    search: &'a Search<'a>,
     config: &'a Config,
-    plans: &'a [Plan],
     sources: Vec<Source>,
     old: Outcome,
 }
 
 /// A change that was proved.
-struct Proposal {
+pub struct Proposal {
     candidate: Candidate,
     file: String,
-    diff: String,
-    raised: [u64; 2],
+    /// The change of the file.
+    pub diff: String,
+    /// Alarms before and after.
+    pub raised: [u64; 2],
     tickets: [u64; 2],
     spells: Vec<Spell>,
     kept: Kept,
@@ -66,32 +92,70 @@ struct Proposal {
 pub fn run(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     let config = super::config(globals)?;
     let plans = args.plan.iter().map(|path| read_plan(path)).collect::<anyhow::Result<Vec<_>>>()?;
-    let paths = if args.rules.is_empty() { &config.gateway.rules } else { &args.rules };
-    let sources = files::read_all(&config.with_register(paths))?;
-    let compile = || rules::compile(&config, sources.clone()).map_err(|no| super::rendered(&no));
-    let RuleSet { policy, .. } = compile()?;
-    let known = compile()?.policy.rules;
-    let (old, recording) = play(&args.input, &config, policy.without_flapping(), &plans)?;
-    let trial = Trial { args, config: &config, plans: &plans, sources, old };
-    let noisy = noisiest(&trial.old, args.top);
-    let looked_at = known.iter().filter(|rule| noisy.iter().any(|(id, _)| *id == rule.spec.id));
-    let looked_at: Vec<&Rule> = looked_at.map(|rule| &**rule).collect();
-    let tried = trial.candidates(&looked_at)?;
-    let chosen = trial.choose(&noisy, tried)?;
-    let (new, chosen) = trial.prove(chosen)?;
-    let proposals: Vec<Proposal> =
-        chosen.into_iter().filter_map(|candidate| trial.proposal(candidate, &new)).collect();
-    let proposed = |id: &str| proposals.iter().any(|proposal| proposal.candidate.rule == id);
-    let left: Vec<&(String, u64)> = noisy.iter().filter(|(id, _)| !proposed(id)).collect();
+    let lasting = args.lasting;
+    let search = Search { input: &args.input, rules: &args.rules, plans: &plans, lasting };
+    let found = search.run(&config, |old| noisiest(old, args.top))?;
     match args.format {
         Format::Json => {
-            let told = as_json(args.lasting, &trial.old, &new, &proposals, &left);
-            println!("{}", serde_json::to_string_pretty(&told)?);
+            println!("{}", serde_json::to_string_pretty(&as_json(lasting, &found))?);
         }
-        Format::Text => print_text(args.lasting, &trial.old, &new, &proposals, &left),
+        Format::Text => print_text(lasting, &found),
     }
-    let is_whole = recordings::tell_notes(&recording);
+    let is_whole = recordings::tell_notes(&found.recording);
     Ok(if is_whole { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+impl Search<'_> {
+    /// Looks for changes of the rules that `noisy` names, with the alarms of each, by what the
+    /// recording comes to under the rules as they are.
+    pub fn run(
+        &self,
+        config: &Config,
+        noisy: impl FnOnce(&Outcome) -> Vec<(String, u64)>,
+    ) -> anyhow::Result<Found> {
+        let paths = if self.rules.is_empty() { &config.gateway.rules } else { self.rules };
+        let sources = files::read_all(&config.with_register(paths))?;
+        let compile = || rules::compile(config, sources.clone()).map_err(|no| super::rendered(&no));
+        let RuleSet { policy, .. } = compile()?;
+        let known = compile()?.policy.rules;
+        let (old, recording) = play(self.input, config, policy.without_flapping(), self.plans)?;
+        let trial = Trial { search: self, config, sources, old };
+        let noisy = noisy(&trial.old);
+        let looked_at = known.iter().filter(|rule| noisy.iter().any(|(id, _)| *id == rule.spec.id));
+        let looked_at: Vec<&Rule> = looked_at.map(|rule| &**rule).collect();
+        let tried = trial.candidates(&looked_at)?;
+        let chosen = trial.choose(&noisy, tried)?;
+        let (new, chosen) = trial.prove(chosen)?;
+        let proposals: Vec<Proposal> =
+            chosen.into_iter().filter_map(|candidate| trial.proposal(candidate, &new)).collect();
+        let proposed = |id: &str| proposals.iter().any(|proposal| proposal.candidate.rule == id);
+        let left = noisy.into_iter().filter(|(id, _)| !proposed(id)).collect();
+        Ok(Found { old: trial.old, new, proposals, left, recording })
+    }
+}
+
+impl Proposal {
+    /// The rule that is changed.
+    pub fn rule(&self) -> &str {
+        &self.candidate.rule
+    }
+
+    /// How many faults that lasted are still raised, and how much later at most.
+    pub fn keeps(&self) -> (usize, TimeSpan) {
+        (self.spells.len(), self.kept.latest())
+    }
+
+    /// With every field.
+    pub fn as_json(&self) -> Json {
+        let Proposal { candidate, file, diff, raised, tickets, spells, kept } = self;
+        json!({
+            "rule": candidate.rule, "file": file, "key": candidate.remedy.key(),
+            "old": candidate.was, "new": candidate.value, "why": candidate.why, "diff": diff,
+            "raised": raised, "tickets": tickets,
+            "lasting": { "faults": spells.len(), "kept": kept.later.len(), "lost": kept.lost,
+                         "latest": kept.latest() },
+        })
+    }
 }
 
 impl Trial<'_> {
@@ -101,7 +165,7 @@ impl Trial<'_> {
             rules.iter().filter_map(|rule| Some((*rule, suggest::threshold(rule)?))).collect();
         let specs: Vec<_> = self.config.sources.iter().map(|source| source.spec.clone()).collect();
         let mut meter = NoiseMeter::new(&specs, thresholds.iter().map(|(_, threshold)| threshold));
-        read_through(&self.args.input, self.config, |recorded| meter.hear(&recorded))?;
+        read_through(self.search.input, self.config, |recorded| meter.hear(&recorded))?;
         let measured: Vec<Option<Noise>> = meter.measured();
         let noise_of = |rule: &Rule| {
             let found = thresholds.iter().zip(&measured).find(|((of, _), _)| of.id == rule.id);
@@ -109,7 +173,7 @@ impl Trial<'_> {
         };
         let all = rules
             .iter()
-            .flat_map(|rule| candidates(rule, noise_of(rule), &self.old, self.args.lasting));
+            .flat_map(|rule| candidates(rule, noise_of(rule), &self.old, self.search.lasting));
         let fits = |candidate: &Candidate| {
             let amended = self.amended([candidate]);
             amended.is_some_and(|sources| rules::compile(self.config, sources).is_ok())
@@ -139,7 +203,7 @@ impl Trial<'_> {
         let sources = self.amended(changes).unwrap_or_else(|| self.sources.clone());
         let set = rules::compile(self.config, sources).map_err(|no| super::rendered(&no))?;
         let policy = set.policy.without_flapping();
-        Ok(play(&self.args.input, self.config, policy, self.plans)?.0)
+        Ok(play(self.search.input, self.config, policy, self.search.plans)?.0)
     }
 
     /// Tries the changes, those of a kind for all rules at once, and takes the best of each rule.
@@ -187,7 +251,7 @@ impl Trial<'_> {
     /// The faults of a rule that lasted, under the old rules.
     fn lasting(&self, rule: &str) -> Vec<Spell> {
         let end = self.old.input.to.unwrap_or(Timestamp::EPOCH);
-        let lasting = self.args.lasting;
+        let lasting = self.search.lasting;
         let all = spells(&self.old.alarms, rule, lasting, end);
         all.into_iter().filter(|spell| spell.length() >= lasting).collect()
     }
@@ -220,39 +284,23 @@ fn figures(outcome: &Outcome, rule: &str) -> (u64, u64) {
         .map_or((0, 0), |(_, raised, opened)| (raised, opened))
 }
 
-fn as_json(
-    lasting: TimeSpan,
-    old: &Outcome,
-    new: &Outcome,
-    proposals: &[Proposal],
-    left: &[&(String, u64)],
-) -> Json {
-    let proposal = |proposal: &Proposal| {
-        let Proposal { candidate, file, diff, raised, tickets, spells, kept } = proposal;
-        json!({
-            "rule": candidate.rule, "file": file, "key": candidate.remedy.key(),
-            "old": candidate.was, "new": candidate.value, "why": candidate.why, "diff": diff,
-            "raised": raised, "tickets": tickets,
-            "lasting": { "faults": spells.len(), "kept": kept.later.len(), "lost": kept.lost,
-                         "latest": kept.latest() },
-        })
-    };
+/// How often these rules were raised.
+pub fn raised(outcome: &Outcome, rules: &[&str]) -> Vec<(String, u64)> {
+    rules.iter().map(|rule| ((*rule).to_owned(), figures(outcome, rule).0)).collect()
+}
+
+fn as_json(lasting: TimeSpan, found: &Found) -> Json {
+    let Found { old, new, proposals, left, .. } = found;
     let left = left.iter().map(|(rule, raised)| json!({ "rule": rule, "raised": raised }));
     json!({
         "input": old.input, "lasting": lasting,
-        "suggestions": proposals.iter().map(proposal).collect::<Vec<_>>(),
+        "suggestions": proposals.iter().map(Proposal::as_json).collect::<Vec<_>>(),
         "left": left.collect::<Vec<_>>(),
         "together": Difference::between(old, new),
     })
 }
 
-fn print_text(
-    lasting: TimeSpan,
-    old: &Outcome,
-    new: &Outcome,
-    proposals: &[Proposal],
-    left: &[&(String, u64)],
-) {
+fn print_text(lasting: TimeSpan, Found { old, new, proposals, left, .. }: &Found) {
     for Proposal { candidate, diff, raised, tickets, spells, kept, .. } in proposals {
         println!(
             "{}: {} -> {} alarms, {} -> {} tickets",

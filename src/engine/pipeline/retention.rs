@@ -2,7 +2,10 @@
 //!
 //! An alarm keeps the number of its last episode for good, and the ticket with the highest number
 //! stays whatever its age: a number that were given a second time would find the old ticket upstream
-//! in place of a new one.
+//! in place of a new one. The last ticket of a group stays as long as an older one of the group does: a
+//! restart would take the older one for the last, and a fault would go on it.
+
+use std::collections::BTreeMap;
 
 use super::{Engine, Timer};
 use crate::engine::types::alarm::{AlarmRecord, AlarmState};
@@ -100,6 +103,7 @@ impl Engine {
         let tickets = self.tickets.range(TicketId(from)..);
         for (looked_at, (id, ticket)) in tickets.enumerate() {
             if looked_at == LOOKED_AT_MAX || gone.len() == most {
+                self.keep_last(&mut gone);
                 return Found { gone, next: Some(id.0) };
             }
             let ended = ended(ticket);
@@ -107,7 +111,24 @@ impl Engine {
                 gone.push((*id, ended));
             }
         }
+        self.keep_last(&mut gone);
         Found { gone, next: None }
+    }
+
+    /// Takes out the last tickets of groups that have an older one which stays. `gone` goes up.
+    fn keep_last(&self, gone: &mut Vec<(TicketId, Timestamp)>) {
+        let Some((end, _)) = gone.last().copied() else { return };
+        let goes = |id: TicketId| gone.binary_search_by_key(&id, |(gone, _)| *gone).is_ok();
+        let groups = gone.iter().filter_map(|(id, _)| Some((&*self.tickets.get(id)?.group, *id)));
+        let lasts = groups.filter(|(group, id)| self.groups.get(*group) == Some(id));
+        let mut lasts: BTreeMap<&str, TicketId> = lasts.collect();
+        let mut stay = Vec::new();
+        for (id, ticket) in self.tickets.range(..end) {
+            if !goes(*id) {
+                stay.extend(lasts.remove(ticket.group.as_str()));
+            }
+        }
+        gone.retain(|(id, _)| !stay.contains(id));
     }
 
     /// How much later than it happened a fault may be told.

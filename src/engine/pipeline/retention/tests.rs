@@ -7,6 +7,7 @@ use serde_json::json;
 use super::super::{Engine, Settings, Snapshot};
 use super::GONE_MAX;
 use crate::engine::decode::{SourceSpec, read_source};
+use crate::engine::merge;
 use crate::engine::policy::{self, Policy};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, Episode};
 use crate::engine::types::device::DeviceFacts;
@@ -221,6 +222,24 @@ fn no_number_is_given_twice_also_after_a_restart() {
     warm(&mut engine, now() + TimeSpan::from_secs(1));
     assert_eq!(numbers(&engine), [2, 3]);
     assert_eq!(pass(&mut engine, 7_200), [2], "now another one has the highest");
+}
+
+#[test]
+fn a_fault_goes_the_same_way_after_a_restart_when_the_last_ticket_of_its_group_is_old() {
+    let of_group = |number, days| TicketRecord {
+        group: merge::group(&Default::default(), &id(), "", "desk"),
+        ..ticket(number, days)
+    };
+    // Somebody has opened the older one again.
+    let open = TicketRecord { status: TicketStatus::Working, ..of_group(1, 901) };
+    let mut engine = with_tickets(vec![open, of_group(2, 900), ticket(3, 1)]);
+    pass(&mut engine, 60);
+    let left: Vec<TicketRecord> = engine.tickets().cloned().collect();
+    let mut again = with_tickets(left);
+    for engine in [&mut engine, &mut again] {
+        warm(engine, now() + TimeSpan::from_secs(61));
+        assert_eq!(engine.tickets().last().map(|ticket| ticket.id.0), Some(4), "one of its own");
+    }
 }
 
 fn warm(engine: &mut Engine, at: Timestamp) {
