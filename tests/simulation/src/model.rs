@@ -382,9 +382,11 @@ impl Model {
             }
             Some(Happened::RaisedAgain) => self.ask(id, at, What::Enter { shelved }),
             Some(Happened::Returned) => {
-                alarm.held_since = None;
                 alarm.shelf = alarm.shelf.filter(|shelf| !shelf.one_shot);
-                if !rule.latch {
+                if rule.latch {
+                    alarm.held_since = None;
+                } else {
+                    // It may have been released before, in the same turn: a period began.
                     self.ask(id, at, What::Leave);
                 }
             }

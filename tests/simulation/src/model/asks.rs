@@ -161,6 +161,8 @@ impl Model {
 
     fn take_over(&mut self, told: &Told) {
         if let Some(ask) = self.take_ask(told, |what| what == What::Leave) {
+            let alarm = self.alarm_mut(&ask.id).filter(|alarm| alarm.episode == ask.episode);
+            alarm.into_iter().for_each(|alarm| alarm.held_since = None);
             self.leave(&ask);
         }
     }
