@@ -1,9 +1,9 @@
 //! What a storm costs: the real gateway with the real desk inside, for each policy of the price list
 //! in `docs/billing.md`: tickets, calls and money, as the running gateway bills them.
 //!
-//! The storm of an hour is told in a minute: where the long one writes a counter every minute, the
-//! short one writes it every second, so that it is written as often. The long proof:
-//! `FAULTGATE_STORM_ALARMS=80000 FAULTGATE_STORM_MINUTES=60 FAULTGATE_STORM_MINUTE_MS=60000`.
+//! What passes for a minute may be shorter; the counter of a merged ticket is then written as often
+//! in all. The long proof tells the hour in three minutes:
+//! `FAULTGATE_STORM_ALARMS=80000 FAULTGATE_STORM_MINUTES=60 FAULTGATE_STORM_MINUTE_MS=3000`.
 
 use std::process::Command;
 use std::time::Duration;
