@@ -310,6 +310,7 @@ fn limits_that_change_around_a_restart_wait_for_the_next_reading() {
         assert_eq!(plant.words().last(), Some(&(70, "tk-1", "resolve")));
     }
 }
+
 #[test]
 fn after_a_restart_nothing_is_sent_until_inhibition_has_seen_all_of_it() {
     let text = r#"

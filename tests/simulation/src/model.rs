@@ -323,17 +323,7 @@ impl Model {
 
     /// Looks at the rules that read one of these values, and at those whose alarm is under way.
     fn look_at_rules(&mut self, name: &str, at: Timestamp, values: &[(&'static str, Value)]) {
-        for index in 0..self.rules.len() {
-            let Some(rule) = self.rules.get(index) else { continue };
-            let reads = values.iter().any(|(metric, _)| *metric == rule.metric);
-            let is_active = self.devices.get(name).is_some_and(|device| {
-                let mut alarms = device.alarms.iter().filter(|(known, _)| known.rule == rule.id);
-                alarms.any(|(_, alarm)| alarm.is_under_way())
-            });
-            if reads || is_active {
-                self.look(name, index, at);
-            }
-        }
+        self.look_at_undone(name, at, values, &[]);
     }
 
     /// Looks at a rule of a device.

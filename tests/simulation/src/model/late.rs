@@ -130,7 +130,8 @@ impl Model {
         self.advance(name, time, false);
     }
 
-    fn look_at_undone(
+    /// Looks at what [`Model::look_at_rules`] looks at, and at the rules of which something was undone.
+    pub(super) fn look_at_undone(
         &mut self,
         name: &str,
         at: Timestamp,
