@@ -6,6 +6,7 @@ pub mod desk;
 pub mod durable;
 pub mod journal;
 pub mod mqtt;
+mod page;
 pub mod rule_history;
 mod schema;
 pub mod secret;

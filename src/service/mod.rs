@@ -299,7 +299,7 @@ fn pages(config: &Config, desk: Desk, journal: &Arc<Journal>, asker: &Asker) -> 
         gateway: config.gateway.id.clone(),
     };
     let books = web::books::router(Arc::clone(journal), asker.clone());
-    desk::router(desk).merge(books).merge(web::backup::router(kept))
+    desk::router(desk, config.gateway.zone).merge(books).merge(web::backup::router(kept))
 }
 
 fn store_options(config: &Config) -> StoreOptions {

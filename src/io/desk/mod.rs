@@ -21,6 +21,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use axum::Router;
+use chrono_tz::Tz;
 use tokio::sync::{broadcast, watch};
 
 use crate::engine::types::ticket::TicketStatus;
@@ -97,7 +98,7 @@ impl Desk {
     }
 }
 
-/// The desk's API and pages.
-pub fn router(desk: Desk) -> Router {
-    api::router(desk.clone()).merge(pages::router(desk))
+/// The desk's API and pages, which have their times in a zone.
+pub fn router(desk: Desk, zone: Tz) -> Router {
+    api::router(desk.clone()).merge(pages::router(desk, zone))
 }

@@ -1,12 +1,13 @@
-//! The desk's pages: a list and a ticket, in the language of the browser.
+//! The desk's pages: a list and a ticket, in the layout of every page.
 
 use std::sync::OnceLock;
 
 use axum::Router;
-use axum::extract::{Form, Path, State};
+use axum::extract::{Form, FromRef, Path, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{Html, IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use chrono_tz::Tz;
 use minijinja::{Environment, context};
 use serde::Deserialize;
 
@@ -16,54 +17,52 @@ use super::ticket::{Change, Ticket};
 use super::{Change as Told, Desk};
 use crate::engine::types::text::Language;
 use crate::engine::types::ticket::TicketStatus;
-use crate::io::clock;
+use crate::io::{clock, page};
 
 /// Tickets on the list.
 const LIST_MAX: usize = 200;
 
-pub(super) fn router(desk: Desk) -> Router {
+pub(super) fn router(desk: Desk, zone: Tz) -> Router {
     Router::new()
         .route("/desk", get(list))
         .route("/desk/tickets/{id}", get(show).post(act))
         .route("/desk/tickets/{id}/attachments/{number}", get(attachments::fetch))
-        .with_state(desk)
+        .with_state(Served { desk, zone: zone.name() })
 }
 
-/// The templates; `.html` names make every value escaped.
-fn templates() -> &'static Environment<'static> {
-    static TEMPLATES: OnceLock<Environment<'static>> = OnceLock::new();
-    TEMPLATES.get_or_init(|| {
-        let mut templates = Environment::new();
-        for (name, source) in [
-            ("frame.html", include_str!("frame.html")),
-            ("list.html", include_str!("list.html")),
-            ("ticket.html", include_str!("ticket.html")),
-        ] {
-            // The templates are part of the binary; every page is rendered in a test.
-            if let Err(error) = templates.add_template(name, source) {
-                tracing::error!(name, %error, "A page of the desk is broken.");
-            }
-        }
-        templates
-    })
+/// What the handlers share.
+#[derive(Clone)]
+struct Served {
+    desk: Desk,
+    /// Of the times on the pages.
+    zone: &'static str,
 }
 
-fn page(name: &str, values: minijinja::Value) -> Response {
-    match templates().get_template(name).and_then(|template| template.render(values)) {
-        Ok(html) => Html(html).into_response(),
-        Err(error) => {
-            tracing::error!(name, %error, "A page of the desk is broken.");
-            StatusCode::INTERNAL_SERVER_ERROR.into_response()
-        }
+impl FromRef<Served> for Desk {
+    fn from_ref(served: &Served) -> Desk {
+        served.desk.clone()
     }
 }
 
-fn is_chinese(headers: &HeaderMap) -> bool {
-    let accepted = headers.get("accept-language").and_then(|value| value.to_str().ok());
-    accepted.is_some_and(|languages| languages.trim_start().to_ascii_lowercase().starts_with("zh"))
+fn page(name: &str, values: minijinja::Value) -> Response {
+    page::render(templates(), name, StatusCode::OK, values)
 }
 
-async fn list(State(desk): State<Desk>, headers: HeaderMap) -> Response {
+fn templates() -> &'static Environment<'static> {
+    static TEMPLATES: OnceLock<Environment<'static>> = OnceLock::new();
+    TEMPLATES.get_or_init(|| {
+        page::templates(&[
+            ("list.html", include_str!("list.html")),
+            ("ticket.html", include_str!("ticket.html")),
+        ])
+    })
+}
+
+fn is_chinese(headers: &HeaderMap) -> bool {
+    page::language(headers) == Language::Chinese
+}
+
+async fn list(State(Served { desk, zone }): State<Served>, headers: HeaderMap) -> Response {
     let zh = is_chinese(&headers);
     let filter = Filter { limit: LIST_MAX, ..Filter::default() };
     let found = desk.book.list(&filter).await;
@@ -73,10 +72,15 @@ async fn list(State(desk): State<Desk>, headers: HeaderMap) -> Response {
         Err(error) => return unavailable(&error),
     };
     let rows: Vec<minijinja::Value> = tickets.iter().map(|ticket| row(ticket, zh)).collect();
-    page("list.html", context! { zh => zh, tickets => rows, created => desk.book.totals().await.0 })
+    let created = desk.book.totals().await.0;
+    page("list.html", context! { zh => zh, zone => zone, tickets => rows, created => created })
 }
 
-async fn show(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderMap) -> Response {
+async fn show(
+    State(Served { desk, zone }): State<Served>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Response {
     let zh = is_chinese(&headers);
     let WholeTicket { ticket, history } = match desk.book.whole(&id) {
         Ok(whole) => whole,
@@ -112,8 +116,8 @@ async fn show(State(desk): State<Desk>, Path(id): Path<String>, headers: HeaderM
     page(
         "ticket.html",
         context! {
-            zh => zh, t => row(&ticket, zh), body => body, key => key, history => history,
-            files => files,
+            zh => zh, zone => zone, t => row(&ticket, zh), body => body, key => key,
+            history => history, files => files,
         },
     )
 }
@@ -132,8 +136,8 @@ fn row(ticket: &Ticket, zh: bool) -> minijinja::Value {
         site => ticket.site.as_str(),
         rule => ticket.rule.as_str(),
         assignee => ticket.assignee.as_str(),
-        created => ticket.created_at.to_chrono().format("%Y-%m-%d %H:%M:%S").to_string(),
-        updated => ticket.updated_at.to_chrono().format("%Y-%m-%d %H:%M:%S").to_string(),
+        created => ticket.created_at.to_string(),
+        updated => ticket.updated_at.to_string(),
     }
 }
 
@@ -153,7 +157,7 @@ async fn act(
     headers: HeaderMap,
     Form(act): Form<Act>,
 ) -> Response {
-    if !is_same_origin(&headers) {
+    if !page::is_same_origin(&headers) {
         return (StatusCode::FORBIDDEN, "the form is from another site").into_response();
     }
     let by = if act.by.trim().is_empty() { "desk" } else { act.by.trim() };
@@ -170,16 +174,6 @@ async fn act(
 
 fn unavailable(error: &BookError) -> Response {
     (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response()
-}
-
-fn is_same_origin(headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match (text("origin"), text("host")) {
-        (Some(origin), Some(host)) => {
-            origin.split_once("://").is_some_and(|(_, from)| from == host)
-        }
-        _ => false,
-    }
 }
 
 #[cfg(test)]
@@ -204,18 +198,5 @@ mod tests {
             let html = templates().get_template(name).expect(name).render(values).expect(name);
             assert!(html.contains("冷柜") && !html.contains("<script>alert"), "{html}");
         }
-    }
-
-    #[test]
-    fn a_form_of_another_site_is_not_taken() {
-        let headers = |origin: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert("host", "127.0.0.1:8080".parse().expect("a header"));
-            headers.insert("origin", origin.parse().expect("a header"));
-            headers
-        };
-        assert!(is_same_origin(&headers("http://127.0.0.1:8080")));
-        assert!(!is_same_origin(&headers("http://evil.example")));
-        assert!(!is_same_origin(&HeaderMap::new()));
     }
 }
