@@ -1,15 +1,21 @@
 //! The figures of ISA-18.2 and EEMUA 191 of what was raised: how many alarms people were shown, and how
 //! many of them were worth it. A function of what was kept; what is not known is unknown, never 0.
 
+mod aim;
+mod rolling;
+
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::types::alarm::AlarmId;
 use super::types::severity::Severity;
 use super::types::spell::Spell;
 use super::types::ticket::{TicketRecord, TicketStatus};
 use super::types::time::{TimeSpan, Timestamp};
+
+pub use aim::Aim;
+pub use rolling::{EPISODES_MAX, Rolling};
 
 /// The time in which alarms are counted.
 const TEN_MINUTES: TimeSpan = TimeSpan::from_secs(600);
@@ -42,7 +48,7 @@ pub struct Report {
 }
 
 /// Figures of one pool.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Figures {
     /// Alarms that people were shown.
     pub raised: usize,
@@ -87,7 +93,7 @@ pub struct Priorities {
 }
 
 /// Tickets of a rule that are over, and how many of them nobody needed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Invalid {
     /// Tickets that are over.
     pub over: usize,
@@ -113,24 +119,37 @@ pub fn report(
     from: Timestamp,
     to: Timestamp,
 ) -> Report {
+    let first = spells.iter().map(|spell| spell.raised_at).min();
+    let report = of_spells(spells.iter(), first, from, to);
+    let invalid = invalid(tickets.iter(), report.from, to);
+    Report { invalid, ..report }
+}
+
+/// The same without tickets, where something is known from `first` on: the episodes of that time may
+/// be gone by now.
+fn of_spells<'a>(
+    spells: impl Iterator<Item = &'a Spell>,
+    first: Option<Timestamp>,
+    from: Timestamp,
+    to: Timestamp,
+) -> Report {
     // One that was raised before is known as well: it may be stale.
-    let known: Vec<&Spell> = spells.iter().filter(|spell| spell.raised_at < to).collect();
-    let first = known.iter().map(|spell| spell.raised_at).min();
+    let first = first.filter(|first| *first < to);
     let from = first.map_or(to, |first| first.max(from));
-    let shown: Vec<&Spell> = known.into_iter().filter(|spell| spell.is_shown()).collect();
+    let known = spells.filter(|spell| spell.raised_at < to);
+    let shown: Vec<&Spell> = known.filter(|spell| spell.is_shown()).collect();
     let mut by_site: BTreeMap<&str, Vec<&Spell>> = BTreeMap::new();
     for spell in &shown {
         by_site.entry(&spell.site).or_default().push(spell);
     }
     let sites = by_site.into_iter();
     let sites = sites.map(|(site, spells)| (site.to_owned(), figures(&spells, from, to)));
-    let invalid = invalid(tickets, from, to);
     Report {
         from,
         to,
         all: first.map(|_| figures(&shown, from, to)),
         sites: sites.collect(),
-        invalid,
+        invalid: BTreeMap::new(),
     }
 }
 
@@ -219,14 +238,18 @@ fn priorities(raised: &[&Spell]) -> Option<Priorities> {
     })
 }
 
-/// Tickets that ended in the time, by rule.
-fn invalid(tickets: &[TicketRecord], from: Timestamp, to: Timestamp) -> BTreeMap<String, Invalid> {
+/// Tickets that were opened in the time and are over, by rule.
+pub fn invalid<'a>(
+    tickets: impl Iterator<Item = &'a TicketRecord>,
+    from: Timestamp,
+    to: Timestamp,
+) -> BTreeMap<String, Invalid> {
     let mut rules: BTreeMap<String, Invalid> = BTreeMap::new();
     let ended = |ticket: &&TicketRecord| {
         let opened = from <= ticket.opened_at && ticket.opened_at < to;
         opened && ticket.status.is_over()
     };
-    for ticket in tickets.iter().filter(ended) {
+    for ticket in tickets.filter(ended) {
         let rule = rules.entry(ticket.rule.clone()).or_default();
         rule.over += 1;
         if ticket.status == TicketStatus::Merged {

@@ -12,7 +12,7 @@ use super::super::recordings::{self, CsvArgs, Input};
 use super::super::rules::suggest::{self, Found, Proposal, Search};
 use super::super::{Format, Globals, remote};
 use crate::config::{self, Config};
-use crate::engine::figures::{self, Figures, Frequent, Report};
+use crate::engine::figures::{self, Aim, Figures, Frequent, Report};
 use crate::engine::types::question::Question;
 use crate::engine::types::text::Language;
 use crate::engine::types::ticket::TicketRecord;
@@ -164,8 +164,7 @@ fn pools(report: &Report, all: &Figures, language: Language) -> String {
         let name = if site.is_empty() { say("（无站点）", "(no site)") } else { site };
         row(name, figures, unknown)
     }));
-    let target = ["", "1 – 2", "≤ 10", "< 1 %", "0", "0", "< 5", "< 5 %", "5/15/80"];
-    let target = std::iter::once(say("目标", "target")).chain(target);
+    let target = [say("目标", "target"), ""].into_iter().chain(Aim::ALL.map(Aim::target));
     rows.push(target.map(str::to_owned).collect());
     let head = match language {
         Language::Chinese => [
@@ -197,27 +196,9 @@ fn pools(report: &Report, all: &Figures, language: Language) -> String {
 }
 
 fn row(name: &str, figures: &Figures, unknown: &str) -> Vec<String> {
-    let percent = |share: Option<f64>| {
-        share.map_or_else(|| unknown.to_owned(), |share| format!("{share:.1} %"))
-    };
-    let priorities = figures.priorities.map_or_else(
-        || unknown.to_owned(),
-        |shares| {
-            format!("{:.0}/{:.0}/{:.0}", shares.critical, shares.major, shares.minor_and_lower)
-        },
-    );
-    vec![
-        cut(name, SITE_WIDTH_MAX),
-        figures.raised.to_string(),
-        format!("{:.2}", figures.per_10_min),
-        figures.worst_10_min.to_string(),
-        percent(Some(figures.flood_percent)),
-        figures.chattering.to_string(),
-        figures.fleeting.to_string(),
-        figures.stale.to_string(),
-        percent(figures.top_10_percent),
-        priorities,
-    ]
+    let value = |aim: Aim| aim.value(figures).unwrap_or_else(|| unknown.to_owned());
+    let head = [cut(name, SITE_WIDTH_MAX), figures.raised.to_string()];
+    head.into_iter().chain(Aim::ALL.map(value)).collect()
 }
 
 /// Tickets that nobody needed, by rule.

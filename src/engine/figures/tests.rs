@@ -1,5 +1,7 @@
 //! The figures of known histories.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::engine::types::alarm::{Fingerprint, HeldBy};
 
@@ -66,4 +68,35 @@ fn what_people_were_not_shown_does_not_count() {
 fn where_nothing_was_kept_the_figures_are_unknown() {
     let report = report(&[], &[], at(0), at(3_600));
     assert_eq!((report.all, report.sites.len()), (None, 0));
+}
+
+#[test]
+fn rolling_figures_are_those_of_a_report_over_the_same_time() {
+    let day = TimeSpan::from_secs(86_400);
+    let mut spells: Vec<Spell> =
+        (0..40).map(|n| spell(&format!("d{}", n % 7), n * 5_000, Some(n * 5_000 + 8))).collect();
+    spells.extend([spell("stays", 1_000, None), spell("new", 190_000, None)]);
+    let mut rolling = Rolling::new(day);
+    for one in &spells {
+        // Each is told when it is raised and when it returns.
+        rolling.take(Arc::new(Spell { returned_at: None, ..one.clone() }));
+        rolling.take(Arc::new(one.clone()));
+    }
+    let now = at(200_000);
+    let told = rolling.report(now);
+    assert_eq!(told, report(&spells, &[], now - day, now));
+    assert_eq!(told.all.map(|all| all.stale), Some(1));
+    let later = rolling.report(at(2_000_000));
+    assert_eq!(later.all.map(|all| (all.raised, all.stale)), Some((0, 2)), "known to be none");
+}
+
+#[test]
+fn a_target_is_met_by_quiet_days_and_missed_by_a_flood() {
+    let met = |figures: &Figures| -> Vec<Option<bool>> {
+        Aim::ALL.iter().map(|aim| aim.is_met(figures)).collect()
+    };
+    assert!(met(&Figures::default()).iter().all(|met| *met != Some(false)));
+    let flood: Vec<Spell> = (0..60).map(|n| spell("d", n * 10, Some(n * 10 + 5))).collect();
+    let missed = met(&of(&flood, 1)).iter().filter(|met| **met == Some(false)).count();
+    assert_eq!(missed, 6, "all but those of age and severity");
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::message::Reading;
 use super::rule::OnRemove;
 use super::severity::Severity;
+use super::text::Language;
 use super::ticket::TicketId;
 use super::time::Timestamp;
 
@@ -149,6 +150,19 @@ impl AlarmState {
             AlarmState::Latched { .. } => "latched",
         }
     }
+
+    /// The words for people.
+    pub fn say(&self, language: Language) -> &'static str {
+        match (language, self) {
+            (Language::English, state) => state.word(),
+            (Language::Chinese, AlarmState::Normal) => "正常",
+            (Language::Chinese, AlarmState::Pending { .. }) => "待触发",
+            (Language::Chinese, AlarmState::Unacknowledged { .. }) => "未确认",
+            (Language::Chinese, AlarmState::Acknowledged { .. }) => "已确认",
+            (Language::Chinese, AlarmState::Returned { .. }) => "已恢复未确认",
+            (Language::Chinese, AlarmState::Latched { .. }) => "已锁存",
+        }
+    }
 }
 
 /// An alarm changes too often: it counts as raised, whatever it does underneath.
@@ -235,6 +249,41 @@ impl HeldBy {
             | HeldBy::OutOfService
             | HeldBy::Budget => true,
             HeldBy::Group | HeldBy::Storm | HeldBy::Shadow => false,
+        }
+    }
+
+    /// True for what keeps an alarm from people altogether.
+    pub fn hides(self) -> bool {
+        match self {
+            HeldBy::Inhibit
+            | HeldBy::Maintenance
+            | HeldBy::Shelved
+            | HeldBy::OutOfService
+            | HeldBy::Shadow => true,
+            HeldBy::Group | HeldBy::Storm | HeldBy::Budget => false,
+        }
+    }
+
+    /// Why there is no ticket of its own, for people.
+    pub fn say(self, language: Language) -> &'static str {
+        let (chinese, english) = match self {
+            HeldBy::Inhibit => ("被上级告警抑制", "an alarm that suppresses it is raised"),
+            HeldBy::Maintenance => ("处于维护窗口", "its device is in a maintenance window"),
+            HeldBy::Shelved => ("已搁置", "it is shelved"),
+            HeldBy::OutOfService => ("已停用", "it is out of service"),
+            HeldBy::Group => (
+                "并入同组工单，或等待同组告警",
+                "it joins the ticket of its group, or waits for it",
+            ),
+            HeldBy::Storm => ("并入告警风暴工单", "it joins the ticket of an alarm storm"),
+            HeldBy::Shadow => ("规则为影子模式", "its rule is in shadow mode"),
+            HeldBy::Budget => {
+                ("预算不足，等待额度", "the budget does not hold a ticket of its own")
+            }
+        };
+        match language {
+            Language::Chinese => chinese,
+            Language::English => english,
         }
     }
 }

@@ -47,15 +47,6 @@ impl Spell {
 
     /// True for one that people were to see: nothing kept it from them.
     pub fn is_shown(&self) -> bool {
-        match self.held_by {
-            None | Some(HeldBy::Group | HeldBy::Storm | HeldBy::Budget) => true,
-            Some(
-                HeldBy::Inhibit
-                | HeldBy::Maintenance
-                | HeldBy::Shelved
-                | HeldBy::OutOfService
-                | HeldBy::Shadow,
-            ) => false,
-        }
+        !self.held_by.is_some_and(HeldBy::hides)
     }
 }
