@@ -213,6 +213,7 @@ async fn show(
 
 fn print_head(speech: Speech, running: &Running, origin: &Origin, plan: &Plan, speed: f64) {
     let entry = |zh: &str, en: &str, value: String| println!("{}", speech.entry(zh, en, &value));
+    entry("告警台", "Console", format!("http://{}/", running.http));
     entry("工单台", "Desk", format!("http://{}/desk", running.http));
     entry("接口", "API", format!("http://{}/api/v1/tickets", running.http));
     if let Some(mqtt) = running.mqtt {

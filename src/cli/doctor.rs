@@ -431,7 +431,7 @@ fn look_at_ledger(books: &Opened, told: &mut Findings) {
 }
 
 fn look_at_dead_letters(globals: &Globals, told: &mut Findings) {
-    match remote::ask(globals, "/api/v1/dead-letters", &Question::DeadLetters) {
+    match remote::ask(globals, "/api/v1/dead-letters", &Question::ALL_DEAD_LETTERS) {
         Ok(answer) => match answer["dead_letters"].as_array().map_or(0, Vec::len) {
             0 => told.ok("outbox", "nothing was refused for good"),
             count => told.warning(

@@ -269,7 +269,8 @@ pub fn devices(args: &DeviceArgs, globals: &Globals) -> anyhow::Result<ExitCode>
 pub fn dead_letters(args: &DeadLetterArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
     match &args.verb {
         DeadLetterVerb::List(list) => {
-            let answer = remote::ask(globals, "/api/v1/dead-letters", &Question::DeadLetters)?;
+            let all = &Question::ALL_DEAD_LETTERS;
+            let answer = remote::ask(globals, "/api/v1/dead-letters", all)?;
             let columns = ["job", "upstream", "action", "since", "reason"];
             print(list, &answer, "dead_letters", &columns, |job| {
                 Some(vec![

@@ -1,11 +1,14 @@
 //! Pages for people, of the desk and of the console: one layout, in the language of the browser,
 //! that needs no script. What devices and people say is text on them, never markup.
 
+use std::collections::BTreeMap;
+
 use axum::http::header::{CONTENT_SECURITY_POLICY, VARY};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Response};
 use chrono_tz::Tz;
 use minijinja::{Environment, Value};
+use serde_json::Value as Json;
 
 use crate::engine::types::text::Language;
 use crate::engine::types::time::{TimeSpan, Timestamp};
@@ -46,6 +49,25 @@ pub fn render(
         Err(error) => {
             tracing::error!(name, %error, "A page is broken.");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        }
+    }
+}
+
+/// JSON as templates have it.
+pub fn value(json: &Json) -> Value {
+    match json {
+        Json::Null => Value::from(()),
+        Json::Bool(flag) => Value::from(*flag),
+        Json::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(whole), _) => Value::from(whole),
+            (None, Some(whole)) => Value::from(whole),
+            (None, None) => Value::from(number.as_f64()),
+        },
+        Json::String(text) => Value::from(text.as_str()),
+        Json::Array(values) => values.iter().map(value).collect(),
+        Json::Object(fields) => {
+            let fields = fields.iter().map(|(name, field)| (name.clone(), value(field)));
+            Value::from(fields.collect::<BTreeMap<String, Value>>())
         }
     }
 }

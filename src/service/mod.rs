@@ -49,6 +49,7 @@ use crate::io::secret::Secret;
 use crate::io::store::{StoreError, StoreOptions};
 use crate::io::telemetry;
 use crate::io::upstream::{self, Upstream};
+use crate::io::web::console::Console;
 use crate::io::web::{self, Asker, Reloader};
 use dispatch::Dispatcher;
 use gateway::{Ended, Gateway, Inlets};
@@ -208,8 +209,7 @@ pub async fn start(
     let options = store_options(config);
     // Opening a store blocks, a large one for seconds.
     let (journal, stored) = block_in_place(|| open_store(config, &rules, options))?;
-    let journal = Arc::new(journal);
-    let alive_at = stored.alive_at;
+    let (journal, alive_at) = (Arc::new(journal), stored.alive_at);
 
     let (listener, http) = web::listen(config.listen)
         .await
@@ -290,7 +290,7 @@ fn open_store(
     Ok((journal, stored))
 }
 
-/// What is served beside the API: the desk, the books, a backup of both.
+/// What is served beside the API: the console, the desk, the books, a backup of both.
 fn pages(config: &Config, desk: Desk, journal: &Arc<Journal>, asker: &Asker) -> axum::Router {
     let kept = web::backup::Kept {
         journal: Arc::clone(journal),
@@ -299,7 +299,10 @@ fn pages(config: &Config, desk: Desk, journal: &Arc<Journal>, asker: &Asker) -> 
         gateway: config.gateway.id.clone(),
     };
     let books = web::books::router(Arc::clone(journal), asker.clone());
-    desk::router(desk, config.gateway.zone).merge(books).merge(web::backup::router(kept))
+    let (own_desk, zone) = (own_desk(config), config.gateway.zone);
+    let console = Console::new(asker.clone(), Arc::clone(journal), &own_desk, zone);
+    let console = web::console::router(console);
+    desk::router(desk, zone).merge(console).merge(books).merge(web::backup::router(kept))
 }
 
 fn store_options(config: &Config) -> StoreOptions {

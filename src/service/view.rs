@@ -1,8 +1,12 @@
 //! The read model: questions about the state, answered between two batches of the loop.
 
+mod alarms;
+mod devices;
+
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
+use crate::engine::figures;
 use crate::engine::pipeline::Engine;
 use crate::engine::types::alarm::{AlarmId, AlarmRecord};
 use crate::engine::types::job::{JobRecord, JobState};
@@ -68,25 +72,21 @@ pub fn answer(now: Timestamp, question: &Question, sight: &Sight<'_>) -> Json {
         Question::Alarms => json!({ "alarms": engine.alarms().collect::<Vec<_>>() }),
         Question::Tickets => json!({ "tickets": engine.tickets().collect::<Vec<_>>() }),
         Question::Devices => {
-            let devices = engine.devices().iter().map(|device| {
-                let raised = device.alarms.iter().filter_map(|alarm| alarm.record.as_ref());
-                let raised = raised.filter(|record| record.state.is_raised()).count();
-                json!({
-                    "id": device.facts.id, "class": device.facts.class, "site": device.facts.site,
-                    "region": device.facts.region, "customer": device.facts.customer,
-                    "labels": device.facts.labels, "offline": device.facts.offline,
-                    "rules": device.rules(), "raised": raised, "samples": device.samples,
-                    "registered": device.registered.is_some(),
-                    "quarantined": engine.is_quarantined(device),
-                    "model": device.nameplate().map(|plate| &plate.model),
-                    "serial": device.nameplate().map(|plate| &plate.serial),
-                })
-            });
+            let devices = engine.devices().iter().map(|device| devices::line(device, engine));
             json!({ "devices": devices.collect::<Vec<_>>() })
         }
-        Question::DeadLetters => {
-            let dead = engine.outbox().jobs().filter(|job| is_dead(job));
-            json!({ "dead_letters": dead.collect::<Vec<_>>() })
+        Question::DeviceList(filter) => devices::list(now, filter, engine),
+        Question::Device(id) => devices::one(now, id, engine),
+        Question::AlarmList(filter) => json!(alarms::list(now, filter, engine)),
+        Question::Alarm(id) => alarms::one(now, id, engine),
+        Question::DeadLetters { skip, most } => {
+            let dead: Vec<&JobRecord> = engine.outbox().jobs().filter(|job| is_dead(job)).collect();
+            let told: Vec<&&JobRecord> = dead.iter().skip(*skip).take(*most).collect();
+            json!({ "dead_letters": told, "found": dead.len(), "now": now })
+        }
+        Question::Invalid { span } => {
+            let newest = engine.newest_tickets().take(TICKETS_LOOKED_AT_MAX);
+            json!({ "now": now, "invalid": figures::invalid(newest, now - *span, now) })
         }
         Question::Explain(id) => explain(now, id, engine),
         Question::Rejected => {
@@ -146,6 +146,8 @@ pub fn acted(refusal: Option<String>) -> Json {
     json!({ "done": refusal.is_none(), "error": refusal })
 }
 
+/// Tickets that figures are made of, the newest: the loop stands still meanwhile.
+const TICKETS_LOOKED_AT_MAX: usize = 20_000;
 /// Most records of the store in one answer.
 const RECORDS_MAX: usize = 1_000;
 
@@ -184,11 +186,22 @@ fn explain(now: Timestamp, id: &str, engine: &Engine) -> Json {
         let Some((rule, device)) = id.split_once('/') else { return Json::Null };
         asked.push(AlarmId { rule: rule.to_owned(), device: device.to_owned(), key: Vec::new() });
     }
+    let told = explained(now, engine, (&asked, &alarms), ticket);
+    let is_nothing = ["alarms", "now", "tickets"]
+        .iter()
+        .all(|part| told[*part].as_array().is_none_or(Vec::is_empty));
+    if is_nothing { Json::Null } else { told }
+}
+
+/// What there is to be told of these alarms, and of one ticket or of theirs.
+fn explained(
+    now: Timestamp,
+    engine: &Engine,
+    (asked, alarms): (&[AlarmId], &[&AlarmRecord]),
+    ticket: Option<&TicketRecord>,
+) -> Json {
     let now_missing: Vec<_> =
         asked.iter().filter_map(|alarm| engine.counterfactual(now, alarm)).collect();
-    if ticket.is_none() && alarms.is_empty() && now_missing.is_empty() {
-        return Json::Null;
-    }
     let tickets: Vec<&TicketRecord> = match ticket {
         Some(ticket) => vec![ticket],
         None => alarms

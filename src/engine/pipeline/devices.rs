@@ -101,6 +101,11 @@ impl Device {
         })
     }
 
+    /// Event time of its newest sample; `None` where it was not heard since the start.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.clock.newest()
+    }
+
     /// What stands on it, where the register knows.
     pub fn nameplate(&self) -> Option<&Nameplate> {
         self.registered.as_ref().map(|registered| &registered.nameplate)

@@ -335,15 +335,34 @@ impl Engine {
         &self.devices
     }
 
-    /// Every alarm that was ever pending or raised and is kept.
-    pub fn alarms(&self) -> impl Iterator<Item = &AlarmRecord> {
-        let live = self.devices.iter().flat_map(|device| device.alarms.iter());
-        live.filter_map(|alarm| alarm.record.as_deref()).chain(self.departed.values())
+    /// One device.
+    pub fn device(&self, id: &str) -> Option<&Device> {
+        self.devices.get(self.names.find(id)?.index())
     }
 
-    /// Every ticket that is kept.
+    /// Every alarm that was ever pending or raised and is kept.
+    pub fn alarms(&self) -> impl Iterator<Item = &AlarmRecord> {
+        self.placed_alarms().map(|(_, record)| record)
+    }
+
+    /// The same, each with its device, where that is known.
+    pub fn placed_alarms(&self) -> impl Iterator<Item = (Option<&Device>, &AlarmRecord)> {
+        let live = self.devices.iter().flat_map(|device| {
+            let records = device.alarms.iter().filter_map(|alarm| alarm.record.as_deref());
+            records.map(move |record| (Some(device), record))
+        });
+        let departed = self.departed.values();
+        live.chain(departed.map(move |record| (self.device(&record.id.device), record)))
+    }
+
+    /// Every ticket that is kept, in the order of their numbers.
     pub fn tickets(&self) -> impl Iterator<Item = &TicketRecord> {
         self.tickets.values()
+    }
+
+    /// The same, the newest first.
+    pub fn newest_tickets(&self) -> impl Iterator<Item = &TicketRecord> {
+        self.tickets.values().rev()
     }
 
     /// One ticket.

@@ -13,9 +13,10 @@ use crate::engine::detect::{DeviceMemory, Rule};
 use crate::engine::policy::Policy;
 use crate::engine::register::UnknownDevices;
 use crate::engine::types::device::DeviceFacts;
-use crate::engine::types::message::Reading;
+use crate::engine::types::message::{Reading, Value};
 use crate::engine::types::names::{MetricId, RuleId};
 use crate::engine::types::rule::{Among, Mode};
+use crate::engine::types::time::Timestamp;
 
 /// The rules that look at a device, by what makes them look. Rules are indexes in the policy.
 #[derive(Debug, Default)]
@@ -113,6 +114,29 @@ pub(super) struct Profiles {
 type Place = (String, String, String, String, BTreeMap<String, String>);
 
 impl Engine {
+    /// The rules that look at a device.
+    pub fn rules_of<'a>(&'a self, device: &'a Device) -> impl Iterator<Item = &'a Rule> {
+        let rules = device.profile.rules.iter();
+        rules.filter_map(move |index| device.profile.rule(&self.policy, *index).map(|rule| &**rule))
+    }
+
+    /// The newest value of each metric of a device that some rule reads, with its event time;
+    /// `None` for one of bad quality.
+    pub fn values_of<'a>(
+        &'a self,
+        device: &'a Device,
+    ) -> impl Iterator<Item = (&'a str, Timestamp, Option<&'a Value>)> {
+        let metrics = &self.policy.metrics;
+        metrics.texts().filter_map(move |name| {
+            let (at, reading) = device.memory.latest(metrics.find(name)?)?;
+            let value = match reading {
+                Reading::Good(value) => Some(value),
+                Reading::Bad => None,
+            };
+            Some((name, at, value))
+        })
+    }
+
     /// The profile of a device.
     pub(super) fn profile_of(&mut self, facts: &DeviceFacts) -> Arc<Profile> {
         if self.standing(&facts.id) == UnknownDevices::Quarantine {

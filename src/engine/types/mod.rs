@@ -18,6 +18,7 @@ pub mod glob;
 pub mod input;
 pub mod job;
 pub mod ledger;
+pub mod listing;
 pub mod message;
 pub mod metering;
 pub mod names;

@@ -1,8 +1,9 @@
 //! What can be asked of a running gateway, by its API, its pages and the command line.
 
-use super::alarm::Signature;
+use super::alarm::{AlarmId, Signature};
 use super::input::OperatorAction;
-use super::time::Timestamp;
+use super::listing::{AlarmFilter, DeviceFilter};
+use super::time::{TimeSpan, Timestamp};
 
 /// A question about the state, or an act of an operator.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,8 +14,26 @@ pub enum Question {
     Tickets,
     /// Every device.
     Devices,
-    /// Every job that was given up.
-    DeadLetters,
+    /// A part of the list of alarms.
+    AlarmList(AlarmFilter),
+    /// Everything about one alarm.
+    Alarm(AlarmId),
+    /// A part of the list of devices.
+    DeviceList(DeviceFilter),
+    /// Everything about one device.
+    Device(String),
+    /// The jobs that were given up.
+    DeadLetters {
+        /// So many are left out.
+        skip: usize,
+        /// So many are told at most.
+        most: usize,
+    },
+    /// How many tickets nobody needed, by rule.
+    Invalid {
+        /// Of those that were opened since so long.
+        span: TimeSpan,
+    },
     /// Everything about one alarm, ticket or episode.
     Explain(String),
     /// The first message of each kind that was refused.
@@ -40,6 +59,11 @@ pub enum Question {
         /// Who and why.
         signer: Signer,
     },
+}
+
+impl Question {
+    /// Every job that was given up.
+    pub const ALL_DEAD_LETTERS: Question = Question::DeadLetters { skip: 0, most: usize::MAX };
 }
 
 /// Who does something, before it is known when.

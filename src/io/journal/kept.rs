@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Journal, read, text};
+use crate::engine::types::alarm::Fingerprint;
+use crate::engine::types::spell::Spell;
 use crate::engine::types::ticket::TicketRecord;
 use crate::engine::types::time::Timestamp;
 use crate::io::store::{Batch, Records, StoreError};
@@ -80,6 +82,41 @@ impl<S: Records> Journal<S> {
             sizes.entry(kind(&key)).or_default().add(&key, &value);
         }
         Ok(Some(sizes))
+    }
+
+    /// Hands every episode of an alarm that is kept to `take`, in the order of their raises; one that
+    /// cannot be read is left out. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn each_spell(&self, mut take: impl FnMut(Spell)) -> Result<(), StoreError> {
+        for found in self.store.scan(Dated::Spell.prefix().as_bytes(), b"") {
+            let (key, value) = found?;
+            if let Ok(spell) = read(&text(&key), &value) {
+                take(spell);
+            }
+        }
+        Ok(())
+    }
+
+    /// These episodes, as far as they are kept, in the order of their raises. Reads the keys of all, and
+    /// the records of no others. Blocks.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn spells_of(&self, wanted: &BTreeSet<Fingerprint>) -> Result<Vec<Spell>, StoreError> {
+        let mut spells = Vec::new();
+        for found in self.store.scan(Dated::Spell.prefix().as_bytes(), b"") {
+            let (key, value) = found?;
+            let key = text(&key);
+            let is_wanted = |(_, fingerprint): (&str, &str)| {
+                wanted.contains(&Fingerprint(fingerprint.to_owned()))
+            };
+            if key.rsplit_once('/').is_some_and(is_wanted) {
+                spells.extend(read::<Spell>(&key, &value).ok());
+            }
+        }
+        Ok(spells)
     }
 
     /// The external keys of the tickets that are kept: what is done to them needs them where they are.

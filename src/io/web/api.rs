@@ -2,7 +2,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Redirect, Response};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -31,7 +31,6 @@ struct Served {
 /// The routes.
 pub(super) fn router(asker: Asker, reloader: Reloader, metrics: PrometheusHandle) -> Router {
     Router::new()
-        .route("/", get(async || Redirect::temporary("/desk")))
         .route("/healthz", get(async || Json(json!({ "alive": true }))))
         .route("/readyz", get(ready))
         .route("/metrics", get(render_metrics))
@@ -39,7 +38,11 @@ pub(super) fn router(asker: Asker, reloader: Reloader, metrics: PrometheusHandle
         .route("/api/v1/alarms", get(async |state| ask(state, Question::Alarms).await))
         .route("/api/v1/tickets", get(async |state| ask(state, Question::Tickets).await))
         .route("/api/v1/devices", get(async |state| ask(state, Question::Devices).await))
-        .route("/api/v1/dead-letters", get(async |state| ask(state, Question::DeadLetters).await))
+        .route("/api/v1/devices/{*id}", get(device))
+        .route(
+            "/api/v1/dead-letters",
+            get(async |state| ask(state, Question::ALL_DEAD_LETTERS).await),
+        )
         .route("/api/v1/budgets", get(async |state| ask(state, Question::Budgets).await))
         .route("/api/v1/budgets/approve/{token}", post(approve))
         .route("/api/v1/rejected", get(async |state| ask(state, Question::Rejected).await))
@@ -145,6 +148,10 @@ async fn render_metrics(State(served): State<Served>) -> Response {
 
 async fn explain(State(served): State<Served>, Path(id): Path<String>) -> Response {
     answer(served.asker.ask(Question::Explain(id)).await)
+}
+
+async fn device(State(served): State<Served>, Path(id): Path<String>) -> Response {
+    answer(served.asker.ask(Question::Device(id)).await)
 }
 
 /// Ready: every part can do its work. The parts are told one by one.

@@ -1,4 +1,4 @@
-//! HTTP: the API, health, metrics and the desk, on one listener.
+//! HTTP: the API, health, metrics, the console and the desk, on one listener.
 //!
 //! The handlers decide nothing: they turn a request into a [`Question`], and the answer of the
 //! gateway's loop into JSON.
@@ -6,6 +6,7 @@
 mod api;
 pub mod backup;
 pub mod books;
+pub mod console;
 mod hosts;
 mod reload;
 
