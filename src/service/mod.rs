@@ -4,6 +4,7 @@ pub mod backtest;
 pub mod billing;
 pub mod cores;
 mod dispatch;
+mod figures;
 mod gateway;
 mod load;
 pub mod observe;
@@ -224,7 +225,7 @@ pub async fn start(
     let pages = pages(config, desk.clone(), &journal, &asker).merge(hooks);
     let hosts = config.hosts.clone();
     let (reloader, reloads) = Reloader::new();
-    let asks = (asker, reloader.clone());
+    let asks = (asker.clone(), reloader.clone());
     tasks.push(tokio::spawn(telemetry::keep_small(metrics.clone(), stopped.clone())));
     tasks.push(tokio::spawn(web::serve(listener, asks, metrics, pages, hosts, stopped.clone())));
     let (taken, policies) = mpsc::channel(1);
@@ -253,6 +254,7 @@ pub async fn start(
     let names: Vec<String> = config.sources.iter().map(|source| source.spec.name.clone()).collect();
     let observer = Observer::new(names.clone());
     let (stories, (inbox, arrivals)) = (observer.stories(), mqtt::inbox());
+    tasks.push(tell_figures(&journal, asker, &observer, &stopped));
     let mut brokers = Brokers::start(config, &inbox, &own_thread.runtime).await?;
     let (hosts, subscribers) = (mem::take(&mut brokers.hosts), mem::take(&mut brokers.external));
     let mqtt = brokers.address();
@@ -378,6 +380,17 @@ fn keep_books(
     let zone = its_config.gateway.zone;
     let reported = reported::run(upstreams.clone(), its_journal, zone, stop.clone());
     [billing, tokio::spawn(retention), tokio::spawn(reported)]
+}
+
+/// Starts what makes figures of the episodes that the loop tells.
+fn tell_figures(
+    journal: &Arc<Journal>,
+    asker: Asker,
+    observer: &Observer,
+    stop: &watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let spells = observer.spells();
+    tokio::spawn(figures::run(Arc::clone(journal), asker, spells, stop.clone()))
 }
 
 /// Name of the upstream that is the desk inside; empty for none.

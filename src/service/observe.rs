@@ -1,6 +1,7 @@
 //! What is told of each decision: one log line, one counter, and whoever listens (`demo`).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use metrics::{Counter, counter, gauge};
 use rust_decimal::prelude::ToPrimitive;
@@ -14,6 +15,7 @@ use crate::engine::types::decision::{AlarmEvent, Decision, Notice, Rejection, Ti
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::ledger::{LedgerState, Meter};
 use crate::engine::types::message::Message;
+use crate::engine::types::spell::Spell;
 use crate::engine::types::text::{cut_bytes, one_line};
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::{TimeSpan, Timestamp};
@@ -21,6 +23,8 @@ use crate::io::mqtt::MqttEvent;
 
 /// At most one log line of a kind of refusal and source in this time; all of them are counted.
 const REFUSAL_LOG_EVERY: TimeSpan = TimeSpan::from_secs(60);
+/// Episodes that whoever makes figures may be behind before it reads the store again.
+const SPELLS_MAX: usize = 4_096;
 /// Stories that a slow listener may miss before it is told that it did.
 const STORIES_MAX: usize = 1_024;
 
@@ -53,6 +57,7 @@ pub struct Observer {
     received: Vec<Counter>,
     refusals: BTreeMap<(usize, Rejection), Timestamp>,
     stories: broadcast::Sender<Story>,
+    spells: broadcast::Sender<Arc<Spell>>,
     load: Load,
 }
 
@@ -60,6 +65,7 @@ impl Observer {
     /// An observer of these sources.
     pub fn new(sources: Vec<String>) -> Observer {
         let (stories, _) = broadcast::channel(STORIES_MAX);
+        let (spells, _) = broadcast::channel(SPELLS_MAX);
         let received = sources.iter().map(
             |source| counter!("faultgate_messages_received_total", "source" => source.clone()),
         );
@@ -68,6 +74,7 @@ impl Observer {
             sources,
             refusals: BTreeMap::new(),
             stories,
+            spells,
             load: Load::default(),
         }
     }
@@ -75,6 +82,11 @@ impl Observer {
     /// What `demo` listens to.
     pub fn stories(&self) -> broadcast::Sender<Story> {
         self.stories.clone()
+    }
+
+    /// The episodes of alarms as they are stored: each raise, return and acknowledgement.
+    pub fn spells(&self) -> broadcast::Receiver<Arc<Spell>> {
+        self.spells.subscribe()
     }
 
     /// A message was taken in.
@@ -153,6 +165,11 @@ impl Observer {
         for write in writes {
             if let Write::TicketGone(_) = write {
                 counter!("faultgate_store_pruned_total", "kind" => "ticket").increment(1);
+            }
+            if let Write::Spell(spell) = write
+                && self.spells.receiver_count() > 0
+            {
+                drop(self.spells.send(Arc::new((**spell).clone())));
             }
             if let Write::Ledger(row) = write
                 && row.state == LedgerState::Committed
