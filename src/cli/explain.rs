@@ -76,7 +76,8 @@ fn rejected(args: &Args, globals: &Globals) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_text(answer: &Json) {
+/// What is told of alarms, tickets and what waits, for people.
+pub(super) fn print_text(answer: &Json) {
     if list(&answer["alarms"]).next().is_none() {
         for now in list(&answer["now"]) {
             println!("alarm {}/{}: never began", s(&now["rule"]), s(&now["device"]));
@@ -151,7 +152,8 @@ fn print_missing(now: &Json) {
     }
 }
 
-fn print_ticket(ticket: &Json) {
+/// A ticket in short.
+pub(super) fn print_ticket(ticket: &Json) {
     println!(
         "ticket {} (upstream {} {}): {}, severity {}, {} alarms",
         s(&ticket["id"]),

@@ -1,12 +1,12 @@
-//! `faultgate alarms|tickets|devices|dead-letters`: lists for people and for programs, and acts.
+//! `faultgate alarms|tickets|devices|dead-letters`: lists for people and for programs, and acts; one of
+//! them in full is `show.rs`.
 
 use std::process::ExitCode;
 
 use serde_json::{Value as Json, json};
 
 use super::console::table;
-use super::remote;
-use super::{Format, Globals};
+use super::{Format, Globals, remote, show};
 use crate::engine::types::question::Question;
 use crate::engine::types::time::Timestamp;
 
@@ -21,6 +21,8 @@ pub struct AlarmArgs {
 enum AlarmVerb {
     /// List alarms
     List(ListArgs),
+    /// Show one alarm in full
+    Show(show::Args),
     /// Take an alarm: the ladder stops
     Ack(AlarmAct),
     /// Let a latched alarm go
@@ -74,11 +76,8 @@ pub struct TicketArgs {
 enum TicketVerb {
     /// List tickets
     List(ListArgs),
-    /// Show one ticket
-    Show {
-        /// The ticket: tk-1
-        id: String,
-    },
+    /// Show one ticket in full
+    Show(show::Args),
     /// Take every alarm of a ticket: the ladder stops
     Ack {
         /// The ticket: tk-1
@@ -100,6 +99,8 @@ pub struct DeviceArgs {
 enum DeviceVerb {
     /// List devices
     List(ListArgs),
+    /// Show one device in full, with its newest values and its alarms
+    Show(show::Args),
 }
 
 /// `faultgate dead-letters`.
@@ -113,6 +114,8 @@ pub struct DeadLetterArgs {
 enum DeadLetterVerb {
     /// List what the upstream refused
     List(ListArgs),
+    /// Show one of them in full, with what it was to say
+    Show(show::Args),
     /// Send it again
     Retry(LetterAct),
     /// Give it up
@@ -198,6 +201,7 @@ pub fn alarms(args: &AlarmArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
                 })
             })
         }
+        AlarmVerb::Show(args) => show::alarm(args, globals),
         AlarmVerb::Ack(act) => alarm_act("ack", act, json!({}), globals),
         AlarmVerb::Reset(act) => alarm_act("reset", act, json!({}), globals),
         AlarmVerb::Shelve { act, span, one_shot } => {
@@ -232,14 +236,7 @@ pub fn tickets(args: &TicketArgs, globals: &Globals) -> anyhow::Result<ExitCode>
                 })
             })
         }
-        TicketVerb::Show { id } => {
-            let path = format!("/api/v1/explain/{id}");
-            let answer = remote::ask(globals, &path, &Question::Explain(id.clone()))?;
-            let ticket = answer["tickets"].get(0);
-            let ticket = ticket.ok_or_else(|| anyhow::anyhow!("there is no ticket {id}"))?;
-            println!("{}", serde_json::to_string_pretty(ticket)?);
-            Ok(ExitCode::SUCCESS)
-        }
+        TicketVerb::Show(args) => show::ticket(args, globals),
         TicketVerb::Ack { id, reason } => {
             remote::act(globals, &format!("/api/v1/tickets/{id}/ack"), &remote::signed(reason))?;
             println!("{id} is taken by {}", remote::who());
@@ -248,9 +245,12 @@ pub fn tickets(args: &TicketArgs, globals: &Globals) -> anyhow::Result<ExitCode>
     }
 }
 
-/// Lists devices.
+/// Lists devices, or shows one.
 pub fn devices(args: &DeviceArgs, globals: &Globals) -> anyhow::Result<ExitCode> {
-    let DeviceVerb::List(list) = &args.verb;
+    let list = match &args.verb {
+        DeviceVerb::List(list) => list,
+        DeviceVerb::Show(args) => return show::device(args, globals),
+    };
     let answer = remote::ask(globals, "/api/v1/devices", &Question::Devices)?;
     let columns = ["device", "class", "site", "rules", "raised", "offline", "register"];
     print(list, &answer, "devices", &columns, |device| {
@@ -274,7 +274,7 @@ pub fn dead_letters(args: &DeadLetterArgs, globals: &Globals) -> anyhow::Result<
             let columns = ["job", "upstream", "action", "since", "reason"];
             print(list, &answer, "dead_letters", &columns, |job| {
                 Some(vec![
-                    format!("{}/{}", text(&job["key"]["ticket"]), job["key"]["number"]),
+                    job_name(job),
                     text(&job["upstream"]),
                     text(&job["action"]["do"]),
                     text(&job["state"]["at"]),
@@ -282,13 +282,14 @@ pub fn dead_letters(args: &DeadLetterArgs, globals: &Globals) -> anyhow::Result<
                 ])
             })
         }
+        DeadLetterVerb::Show(args) => show::dead_letter(args, globals),
         DeadLetterVerb::Retry(act) => letter_act("retry", act, globals),
         DeadLetterVerb::Drop(act) => letter_act("drop", act, globals),
     }
 }
 
 /// How an alarm is kept from people, in a word or two.
-fn shelf(shelf: &Json) -> String {
+pub(super) fn shelf(shelf: &Json) -> String {
     match shelf["kind"].as_str() {
         Some("shelved") => format!("until {}", text(&shelf["until"])),
         Some(_) => "out of service".to_owned(),
@@ -339,7 +340,13 @@ fn print(
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(value: &Json) -> String {
+/// A job as people write it: `tk-1/2`.
+pub(super) fn job_name(job: &Json) -> String {
+    format!("{}/{}", text(&job["key"]["ticket"]), job["key"]["number"])
+}
+
+/// A value as a cell of a table.
+pub(super) fn text(value: &Json) -> String {
     match value {
         Json::Null => "-".to_owned(),
         Json::String(text) => text.clone(),

@@ -23,6 +23,7 @@ mod report;
 mod rules;
 mod run;
 mod schema;
+mod show;
 mod test;
 
 use std::path::PathBuf;
