@@ -15,6 +15,7 @@ mod child;
 mod clock_jumps;
 mod commands;
 mod connectors;
+mod console;
 mod crash;
 mod demo;
 mod desk;
