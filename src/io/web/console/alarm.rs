@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::alarms::{alarm_link, row};
 use super::{Console, Reader, Refusal, Said, ask, back_to, is_foreign, read};
-use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, ShelfKind};
+use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, HistoryEntry, ShelfKind};
 use crate::engine::types::input::OperatorAction;
 use crate::engine::types::listing::AlarmRow;
 use crate::engine::types::question::Question;
@@ -21,6 +21,8 @@ use crate::io::page;
 
 /// Episodes that are shown, the newest.
 const EPISODES_MAX: u32 = 20;
+/// What was known so much later than it happened is told with both times.
+const LATE: TimeSpan = TimeSpan::from_secs(60);
 /// How long an alarm is shelved, unless somebody says otherwise.
 const SHELVED_FOR: &str = "8h";
 
@@ -104,8 +106,8 @@ async fn shown(
     let spells = episodes(console, &line.alarm).await;
     let episodes: Vec<Value> = spells.iter().rev().map(|spell| past(reader, spell)).collect();
     let episode = line.alarm.episode.as_ref();
-    let history = answer["alarms"][0]["history"].as_array();
-    let history: Vec<Value> = history.into_iter().flatten().rev().map(page::value).collect();
+    let history: Vec<HistoryEntry> = read(reader, answer["alarms"][0]["history"].take())?;
+    let history: Vec<Value> = history.iter().rev().map(happened).collect();
     let values = context! {
         refused => refused.map(|(_, why)| why),
         row => row(console, reader, &line, now),
@@ -159,6 +161,12 @@ fn ack(state: &AlarmState) -> Option<Value> {
     };
     let (by, via, reason) = (ack.by.as_str(), ack.via.as_str(), ack.reason.as_str());
     Some(context! { by => by, at => ack.at.to_string(), via => via, reason => reason })
+}
+
+fn happened(entry: &HistoryEntry) -> Value {
+    // What was known within moments of its time has one time on the page.
+    let known = (entry.now.since(entry.at) >= LATE).then(|| entry.now.to_string());
+    context! { at => entry.at.to_string(), known => known, what => entry.what.as_str() }
 }
 
 fn past(reader: Reader, spell: &Spell) -> Value {

@@ -42,7 +42,7 @@ fn pages() -> Vec<(&'static str, Value)> {
         ack => hostile(&["by", "via", "reason"]),
         rule => hostile(&["when", "clear_when", "id"]),
         missing => [HOSTILE],
-        history => [hostile(&["at", "now", "what"])],
+        history => [hostile(&["at", "known", "what"])],
         episodes => [hostile(&["severity", "held"])],
         may => context! { ack => true, shelve => true },
     };
