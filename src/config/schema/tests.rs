@@ -155,6 +155,9 @@ webhook = { secret = { env = "W" }, header = "X", ticket = { header = "T" }, sta
 request = { path = "x" }
 body = "{}"
 id = { header = "Location", pattern = "([0-9]+)$" }
+[upstream.attach]
+request = { path = "x" }
+multipart = [{ name = "a", value = "b" }, { name = "f", filename = "g", type = "h", file = true }]
 [limits]
 max_devices = 5
 max_backlog = 500

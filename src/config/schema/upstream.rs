@@ -97,7 +97,8 @@ const PART: &[Key] = &[
     key("name", Kind::Text, "Name", "名称").required(),
     key("filename", TEMPLATE, "File name", "文件名"),
     key("type", TEMPLATE, "Type", "类型"),
-    key("value", TEMPLATE, "Value", "值").required(),
+    key("value", TEMPLATE, "Value", "值"),
+    key("file", Kind::Bool, "The bytes of the file instead", "改为文件内容"),
 ];
 
 const ALREADY: &[Key] = &[
