@@ -61,3 +61,4 @@ mod storm;
 mod storm_money;
 mod suggest;
 mod upstream;
+mod vendors;

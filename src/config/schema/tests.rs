@@ -500,7 +500,7 @@ fn what_check_refuses_an_editor_underlines() {
         (File::Rules, "[[rule]]\nid = \"a\"\nmatch = { clas = \"x\" }", "/rule/0/match"),
         (File::Rules, "[[rule]]\nwhen = \"t > 1\"", "/rule/0"),
         (File::Gateway, "[broker]\nmax_payload = \"1 MB\"", "/broker/max_payload"),
-        (File::Gateway, "[[upstream]]\nname = \"u\"\nkind = \"jira\"", "/upstream/0/kind"),
+        (File::Gateway, "[[upstream]]\nname = \"u\"\nkind = \"otrs\"", "/upstream/0/kind"),
         (
             File::Plan,
             "[plan]\nid = \"p\"\ncurrency = \"CNY\"\n[[one_off]]\nid = \"a\"\nbucket = \"labour\"\namount = 5",
