@@ -155,6 +155,21 @@ fn a_source_of_every_decoder_is_accepted() {
 }
 
 #[test]
+fn an_upstream_of_every_kind_is_accepted_with_little_more_than_its_address() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = String::new();
+    for kind in ["request-tracker", "redmine", "zammad", "jira", "servicenow", "pagerduty"] {
+        config.push_str(&format!(
+            "[[upstream]]\nname = \"{kind}\"\nkind = \"{kind}\"\nurl = \"https://x.example/\"\n\
+             token = {{ env = \"TOKEN\" }}\npoll = \"10s\"\n"
+        ));
+    }
+    std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
+    let output = run(folder.path(), &["check", "--format", "json"]);
+    assert_eq!((output.status.code(), json(&output)), (Some(0), serde_json::json!([])));
+}
+
+#[test]
 fn rule_tests_pass_and_a_test_that_fails_says_what_happened() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = format!(

@@ -354,6 +354,23 @@ async fn what_people_do_there_is_told_once_and_what_the_gateway_does_is_not() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_several_pages_is_read_to_its_end_at_both_editions_of_jira() {
+    for vendor in VENDORS.iter().filter(|vendor| vendor.kind == "jira") {
+        let served = Served::start(vendor).await;
+        let upstream = served.upstream();
+        for number in 0..45 {
+            let open = call(&padded("l", &number.to_string()), 1, None, draft("一", None));
+            opened(&upstream, &open).await;
+        }
+        served.system().act(Act::Take);
+        let searches = || served.fake.count("POST /rest/api/2/search");
+        let before = searches();
+        let changes = upstream.changes(&mut Watch::since(beginning())).await.expect("changes");
+        assert_eq!((changes.len(), searches() - before), (1, 3), "twenty issues a page");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_opened_where_it_is_not_set_up_and_the_reason_says_what_to_do() {
     for vendor in &VENDORS {
         let served = Served::start(vendor).await;
