@@ -43,7 +43,7 @@ const WRONG_DEVICE: &[u8] = b"[[device]]\nid = \"x\"\nsiet = \"sh-1\"\n";
 #[test]
 fn a_mistake_in_the_configuration_hides_none_of_the_rules_and_devices() {
     let config = "[gateway]\nrules = [\"regeln\"]\nid = 3\n[[upstream]]\nname = \"rt\"\n\
-                  kind = \"jira\"\n";
+                  kind = \"otrs\"\n";
     let routed =
         "[[rule]]\nid = \"b\"\nwhen = \"t > 8 && t < 1\"\nticket = { upstream = \"rt\" }\n";
     let files = [
@@ -55,7 +55,7 @@ fn a_mistake_in_the_configuration_hides_none_of_the_rules_and_devices() {
     let folder = folder(&files);
     let told = [
         "faultgate.toml:3:6 wrong-type",
-        "faultgate.toml:6:8 not-supported",
+        "faultgate.toml:6:8 wrong-value",
         "devices.toml:3:1 unknown-key",
         "regeln/a.toml:3:12 syntax",
     ];

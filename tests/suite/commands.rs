@@ -111,7 +111,7 @@ fn what_a_configuration_asks_for_and_is_not_built_is_refused_by_name() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = "[broker]\nlisten = \"0.0.0.0:1883\"\n[broker.tls]\n[[broker.user]]\nname = \"a\"\n\
                   [[source]]\nname = \"s\"\nurl = \"embedded\"\ntopics = [\"a\"]\ntopic = \"{device}\"\ndecoder = \"modbus\"\n\
-                  [[upstream]]\nname = \"u\"\nkind = \"jira\"\n[telemetry]\n";
+                  [[upstream]]\nname = \"u\"\nkind = \"otrs\"\n[telemetry]\n";
     std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
     std::fs::write(folder.path().join("r.toml"), HOT).expect("written");
     let output = run(folder.path(), &["check", "r.toml", "--format", "json"]);
@@ -119,7 +119,7 @@ fn what_a_configuration_asks_for_and_is_not_built_is_refused_by_name() {
     let all: Vec<&str> =
         found.as_array().expect("a list").iter().filter_map(|d| d["message"].as_str()).collect();
     for word in
-        ["`tls`", "`user`", "can be reached from outside", "`modbus`", "`jira`", "`telemetry`"]
+        ["`tls`", "`user`", "can be reached from outside", "`modbus`", "`otrs`", "`telemetry`"]
     {
         assert!(all.iter().any(|message| message.contains(word)), "{word} in {all:#?}");
     }
@@ -152,6 +152,21 @@ fn a_source_of_every_decoder_is_accepted() {
     std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
     let output = run(folder.path(), &["check", "--format", "json"]);
     assert_eq!(json(&output), serde_json::json!([]));
+}
+
+#[test]
+fn an_upstream_of_every_kind_is_accepted_with_little_more_than_its_address() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = String::new();
+    for kind in ["request-tracker", "redmine", "zammad", "jira", "servicenow", "pagerduty"] {
+        config.push_str(&format!(
+            "[[upstream]]\nname = \"{kind}\"\nkind = \"{kind}\"\nurl = \"https://x.example/\"\n\
+             token = {{ env = \"TOKEN\" }}\npoll = \"10s\"\n"
+        ));
+    }
+    std::fs::write(folder.path().join("faultgate.toml"), config).expect("written");
+    let output = run(folder.path(), &["check", "--format", "json"]);
+    assert_eq!((output.status.code(), json(&output)), (Some(0), serde_json::json!([])));
 }
 
 #[test]

@@ -62,3 +62,4 @@ mod storm;
 mod storm_money;
 mod suggest;
 mod upstream;
+mod vendors;

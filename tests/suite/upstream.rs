@@ -68,16 +68,29 @@ async fn is_done(upstream: &Upstream, call: &Call) {
     assert!(matches!(outcome, Outcome::Done { .. }), "{outcome:?}");
 }
 
-/// The contract. `upstream` goes through the proxy; keys are unique to the run. Returns the effects
-/// of the first ticket that left a comment, which must be there once each.
+/// The contract, at an upstream that is searched. Returns the effects of the first ticket that left
+/// a comment, which must be there once each.
 pub async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) -> Vec<u32> {
+    let effects = holds_whether(true, upstream, proxy, run).await;
+    effects.into_iter().map(|(number, _)| number).collect()
+}
+
+/// The contract. `upstream` goes through the proxy; keys are unique to the run. `found`: a create that
+/// is made again finds the ticket; at other upstreams it is made again and opens nothing. Returns the
+/// effects of the first ticket with what they did.
+pub async fn holds_whether(
+    found: bool,
+    upstream: &Upstream,
+    proxy: &Proxy,
+    run: &str,
+) -> Vec<(u32, &'static str)> {
     let key = padded(run, "a");
     // Opened once, however often it is asked for.
     let open = call(&key, 1, None, draft("冷柜过热 -5 °C", None));
-    let (first, found) = opened(upstream, &open).await;
-    assert!(!found);
+    let (first, before) = opened(upstream, &open).await;
+    assert!(!before);
     let again = Call { in_doubt: Some(TimeSpan::ZERO), attempt: 2, ..open.clone() };
-    assert_eq!(opened(upstream, &again).await, (first.clone(), true));
+    assert_eq!(opened(upstream, &again).await, (first.clone(), found));
 
     // A create that had committed when the connection broke is unknown, and then found.
     let open = call(&padded(run, "b"), 1, None, draft(&"长".repeat(300), None));
@@ -86,15 +99,18 @@ pub async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) -> Vec<u32> {
     assert!(matches!(delivered.outcome, Outcome::Unknown { .. }), "{delivered:?}");
     assert_eq!(delivered.requests, 1, "a request that was lost is billable");
     let again = Call { in_doubt: Some(TimeSpan::ZERO), attempt: 2, ..open };
-    let (second, found) = opened(upstream, &again).await;
-    assert!(found && second != first);
+    let (second, again) = opened(upstream, &again).await;
+    assert!(again == found && second != first);
 
     // The rest of a ticket's life: every action, broken at every step, in both ways.
-    let mut number = 1;
-    for action in [comment, escalate, resolve, reopen] {
+    let (mut number, mut effects) = (1, Vec::new());
+    let actions: [(&str, Told); 4] =
+        [("comment", comment), ("escalate", escalate), ("resolve", resolve), ("reopen", reopen)];
+    for (word, action) in actions {
         for fate in [Fate::Lose, Fate::Refuse] {
             for step in 0.. {
                 number += 1;
+                effects.push((number, word));
                 let call = call(&key, number, Some(&first), action(format!("第 {number} 条\nok")));
                 if !survives(upstream, proxy, &call, step, fate).await {
                     assert!(step > 0, "{call:?} changes nothing");
@@ -103,7 +119,7 @@ pub async fn holds(upstream: &Upstream, proxy: &Proxy, run: &str) -> Vec<u32> {
             }
         }
     }
-    (2..=number).collect()
+    effects
 }
 
 /// Breaks one step of a call, and makes it again until it is done. False when the call has not so
@@ -135,6 +151,9 @@ async fn survives(
 pub fn padded(run: &str, name: &str) -> String {
     format!("{run}{name}{:0>width$}", "", width = 30 - run.len() - name.len())
 }
+
+/// What is done with a text.
+type Told = fn(String) -> Action;
 
 fn comment(text: String) -> Action {
     Action::Comment { text }

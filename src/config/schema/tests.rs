@@ -155,6 +155,9 @@ webhook = { secret = { env = "W" }, header = "X", ticket = { header = "T" }, sta
 request = { path = "x" }
 body = "{}"
 id = { header = "Location", pattern = "([0-9]+)$" }
+[upstream.attach]
+request = { path = "x" }
+multipart = [{ name = "a", value = "b" }, { name = "f", filename = "g", type = "h", file = true }]
 [limits]
 max_devices = 5
 max_backlog = 500
@@ -497,7 +500,7 @@ fn what_check_refuses_an_editor_underlines() {
         (File::Rules, "[[rule]]\nid = \"a\"\nmatch = { clas = \"x\" }", "/rule/0/match"),
         (File::Rules, "[[rule]]\nwhen = \"t > 1\"", "/rule/0"),
         (File::Gateway, "[broker]\nmax_payload = \"1 MB\"", "/broker/max_payload"),
-        (File::Gateway, "[[upstream]]\nname = \"u\"\nkind = \"jira\"", "/upstream/0/kind"),
+        (File::Gateway, "[[upstream]]\nname = \"u\"\nkind = \"otrs\"", "/upstream/0/kind"),
         (
             File::Plan,
             "[plan]\nid = \"p\"\ncurrency = \"CNY\"\n[[one_off]]\nid = \"a\"\nbucket = \"labour\"\namount = 5",

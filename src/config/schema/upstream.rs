@@ -3,14 +3,13 @@
 use super::{Key, Kind, SECRET, key, words};
 use crate::engine::types::severity::Severity;
 use crate::engine::types::ticket::TicketStatus;
-use crate::io::upstream::Op;
 use crate::io::upstream::words::{Algorithm, Class, Confirm, Encoding, Once, PagingStyle};
+use crate::io::upstream::{KINDS, Op};
 
 /// One `[[upstream]]`.
 pub(super) const UPSTREAM: &[Key] = &[
     key("name", Kind::Text, "Name, which rules refer to", "名称，供规则引用").required(),
-    key("kind", Kind::Named(&["desk", "http", "request-tracker", "redmine"]), "What it is", "类型")
-        .required(),
+    key("kind", Kind::Named(&KINDS), "What it is", "类型").required(),
     key("url", Kind::Pattern("^https?://.+$"), "Its address", "地址"),
     key("token", Kind::Secret, "Token of its API", "接口令牌"),
     key("rate", Kind::Table(RATE), "How fast it may be called", "调用速率"),
@@ -97,7 +96,8 @@ const PART: &[Key] = &[
     key("name", Kind::Text, "Name", "名称").required(),
     key("filename", TEMPLATE, "File name", "文件名"),
     key("type", TEMPLATE, "Type", "类型"),
-    key("value", TEMPLATE, "Value", "值").required(),
+    key("value", TEMPLATE, "Value", "值"),
+    key("file", Kind::Bool, "The bytes of the file instead", "改为文件内容"),
 ];
 
 const ALREADY: &[Key] = &[

@@ -41,9 +41,13 @@ pub enum Kind {
 }
 
 /// The systems that are known by name: files as an operator writes them.
-const PROFILES: [(&str, &str); 2] = [
+const PROFILES: [(&str, &str); 6] = [
     ("request-tracker", include_str!("../../../docs/upstreams/request-tracker.toml")),
     ("redmine", include_str!("../../../docs/upstreams/redmine.toml")),
+    ("zammad", include_str!("../../../docs/upstreams/zammad.toml")),
+    ("jira", include_str!("../../../docs/upstreams/jira.toml")),
+    ("servicenow", include_str!("../../../docs/upstreams/servicenow.toml")),
+    ("pagerduty", include_str!("../../../docs/upstreams/pagerduty.toml")),
 ];
 
 /// How fast an upstream may be called.
@@ -60,8 +64,9 @@ const POLL_DEFAULT: TimeSpan = TimeSpan::from_secs(30);
 /// The least of it.
 const POLL_MIN: TimeSpan = TimeSpan::from_secs(1);
 
-const KINDS: [&str; 4] = ["desk", "http", "request-tracker", "redmine"];
-const KINDS_NOT_BUILT: [&str; 4] = ["zammad", "jira", "servicenow", "pagerduty"];
+/// The kinds by name.
+pub const KINDS: [&str; 8] =
+    ["desk", "http", "request-tracker", "redmine", "zammad", "jira", "servicenow", "pagerduty"];
 
 /// Calls at a time where nothing is configured.
 const MAX_IN_FLIGHT: usize = 8;
@@ -156,18 +161,9 @@ fn read_kind(table: &Table<'_>) -> Option<Kind> {
         (other, None) => {
             // Read all the same, so that its other keys are not called unknown.
             http_api::read(table, Api::default());
-            let (code, message) = if KINDS_NOT_BUILT.contains(&other) {
-                ("not-supported", format!("kind `{other}` is not built in"))
-            } else {
-                ("wrong-value", format!("there is no kind `{other}`"))
-            };
-            let hint = match did_you_mean(other, &KINDS) {
-                hint if KINDS_NOT_BUILT.contains(&other) || hint.is_empty() => {
-                    "kind = \"http\" drives any HTTP API: docs/connectors.md".to_owned()
-                }
-                hint => hint,
-            };
-            table.place().error(kind?.span, code, message, hint);
+            let hint = format!("{}; `http` drives any HTTP API", did_you_mean(other, &KINDS));
+            let message = format!("there is no kind `{other}`");
+            table.place().error(kind?.span, "wrong-value", message, hint);
             None
         }
     }

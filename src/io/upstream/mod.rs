@@ -20,7 +20,7 @@ use std::sync::Arc;
 use crate::engine::types::job::{Call, Delivered, Outcome};
 use crate::engine::types::ticket::TicketStatus;
 
-pub use config::{Kind, Rate, UpstreamConfig};
+pub use config::{KINDS, Kind, Rate, UpstreamConfig};
 pub use hooks::router as hooks;
 pub use http::ConnectError;
 pub use http_api::{Api, Finding, HookAnswer, Hooked, Op, Watch, words};

@@ -127,9 +127,8 @@ impl HttpApi {
     ) -> Result<Option<Change>, Outcome> {
         let list = &operation.list;
         let mut all = self.with_constants(&item_names(names, item, None));
-        let Some(ticket) = operation.id.as_ref().and_then(|id| id.first_of_item(item, &all)) else {
-            return Ok(None);
-        };
+        let id = |all: &Names| operation.id.as_ref().and_then(|id| id.first_of_item(item, all));
+        let Some(mut ticket) = id(&all) else { return Ok(None) };
         let updated = list.updated.as_ref().and_then(|place| place.first_of_item(item, &all));
         let distinct = list.distinct.as_ref().and_then(|place| place.first_of_item(item, &all));
         let event = distinct.is_some();
@@ -154,6 +153,8 @@ impl HttpApi {
             let fetched = self.fetch(&of_ticket, about, attempt).await;
             let fetched = fetched.map_err(Failure::outcome)?;
             all = self.with_constants(&item_names(names, item, fetched.as_ref()));
+            // Some systems call a ticket by another name in what they list.
+            ticket = id(&all).unwrap_or(ticket);
         }
         if list.ignore_if.as_ref().is_some_and(|ignore| ignore.holds_of_item(item, &all)) {
             return Ok(None);

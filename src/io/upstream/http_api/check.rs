@@ -14,7 +14,7 @@ use super::call::constants;
 use super::condition::Condition;
 use super::request::{File, Slip, compose};
 use super::sign;
-use super::spec::{Api, Auth, Body, Confirm, Once, Op, Operation, Proof, Step, Text};
+use super::spec::{Api, Auth, Body, Confirm, Once, Op, Operation, PartContent, Proof, Step, Text};
 use super::template::{Fault, Names, Template, is_built_in};
 use super::value::Extract;
 use crate::engine::types::diagnostic::did_you_mean;
@@ -224,7 +224,7 @@ impl Checker<'_> {
                 }
             }
             let no_file = all.get("plot").is_some_and(Value::is_none);
-            if op == Op::Create && step.body == Body::File && no_file {
+            if op == Op::Create && step.sends_file() && no_file {
                 let hint = "add `when = \"plot\"`: there is a file only where there is a plot";
                 let message = "a step of `create` sends a file that may not be there";
                 return self.place.error(self.span(&step.path), "upstream", message, hint);
@@ -384,7 +384,7 @@ pub(super) fn asks_for_plot(api: &Api) -> bool {
     let mut steps = steps;
     steps.any(|step| {
         let named = |template: &&Template| template.text.contains("plot");
-        step.body == Body::File || templates_of(step).iter().any(named)
+        step.sends_file() || templates_of(step).iter().any(named)
     })
 }
 
@@ -403,8 +403,10 @@ fn templates_of(step: &Step) -> Vec<&Template> {
         Body::GraphQl { variables, .. } => all.extend(variables),
         Body::Multipart(parts) => {
             for part in parts {
-                all.push(&part.value);
                 all.extend(part.filename.iter().chain(&part.kind));
+                if let PartContent::Text(text) = &part.content {
+                    all.push(text);
+                }
             }
         }
     }

@@ -42,6 +42,8 @@ impl HttpApi {
         };
         if let Some(status) = status {
             names.insert("status".to_owned(), self.status_to(status));
+            // Where an answer is looked at, `status` is its code.
+            names.insert("wanted".to_owned(), self.status_to(status));
         }
         if let Action::Escalate { severity, assign, .. } = &call.action {
             self.add_escalation(&mut names, *severity, assign.as_deref());

@@ -6,7 +6,7 @@ use reqwest::Url;
 use serde_json::{Map, Value as Json, json};
 
 use super::filters::percent;
-use super::spec::{Body, Carrier, Part, Step};
+use super::spec::{Body, Carrier, Part, PartContent, Step};
 use super::template::{Escape, Fault, Names, Template};
 use crate::engine::types::text::one_line;
 
@@ -125,7 +125,7 @@ fn content<'s>(step: &'s Step, names: &Names, file: Option<&File>) -> Result<Con
             }
             Content::Form(form)
         }
-        Body::Multipart(parts) => multipart(parts, names)?,
+        Body::Multipart(parts) => multipart(parts, names, file)?,
         Body::GraphQl { query, variables } => {
             let variables = variables.as_ref().map(|text| as_json(text, names, step.keep_null));
             let variables = variables.transpose()?.unwrap_or_else(|| json!({}));
@@ -161,7 +161,11 @@ fn without_null(json: Json) -> Json {
     }
 }
 
-fn multipart<'s>(parts: &'s [Part], names: &Names) -> Result<Content, Slip<'s>> {
+fn multipart<'s>(
+    parts: &'s [Part],
+    names: &Names,
+    file: Option<&File>,
+) -> Result<Content, Slip<'s>> {
     let mut rendered = Vec::new();
     for part in parts {
         let optional = |template: &'s Option<Template>| {
@@ -171,23 +175,32 @@ fn multipart<'s>(parts: &'s [Part], names: &Names) -> Result<Content, Slip<'s>> 
             quoted(&part.name),
             optional(&part.filename)?.map(|name| quoted(&name)),
             optional(&part.kind)?.map(|kind| one_line(&kind)),
-            render(&part.value, Escape::Raw, names)?,
+            match &part.content {
+                PartContent::Text(text) => render(text, Escape::Raw, names)?.into_bytes(),
+                PartContent::File => file.map(|file| file.content.clone()).unwrap_or_default(),
+            },
         ));
     }
-    let all: String = rendered.iter().map(|(_, _, _, value)| value.as_str()).collect();
+    let mut all = blake3::Hasher::new();
+    for (_, _, _, value) in &rendered {
+        all.update(value);
+    }
     // Made of the content, so that the content cannot have it.
-    let boundary = format!("faultgate-{}", blake3::hash(all.as_bytes()).to_hex());
-    let mut body = String::new();
+    let boundary = format!("faultgate-{}", all.finalize().to_hex());
+    let mut body = Vec::new();
     for (name, filename, kind, value) in rendered {
         let filename = filename.map(|name| format!("; filename=\"{name}\"")).unwrap_or_default();
         let kind = kind.map(|kind| format!("Content-Type: {kind}\r\n")).unwrap_or_default();
-        body.push_str(&format!(
-            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{filename}\r\n{kind}\r\n{value}\r\n"
-        ));
+        let head = format!(
+            "--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"{filename}\r\n{kind}\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(&value);
+        body.extend_from_slice(b"\r\n");
     }
-    body.push_str(&format!("--{boundary}--\r\n"));
+    body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
     let kind = format!("multipart/form-data; boundary={boundary}");
-    Ok(Content::Bytes { kind, bytes: body.into_bytes() })
+    Ok(Content::Bytes { kind, bytes: body })
 }
 
 /// A text in the quotes of a header of a part (WHATWG HTML, multipart/form-data).
@@ -338,9 +351,16 @@ mod tests {
         let (_, bytes) = request.body().expect("a body");
         assert_eq!(bytes, b"%E6%A0%87%E9%A2%98=%E5%86%B7%E6%9F%9C%20%223%22");
         let part =
-            Part { name: "file".into(), filename: Some(title()), kind: None, value: title() };
-        let step = Step::new("POST", Template::ours("x"), Body::Multipart(vec![part]));
-        let (kind, bytes) = compose_step(&step).body().expect("a body");
+            |content| Part { name: "file".into(), filename: Some(title()), kind: None, content };
+        let parts = vec![part(PartContent::Text(title())), part(PartContent::File)];
+        let step = Step::new("POST", Template::ours("x"), Body::Multipart(parts));
+        assert!(step.sends_file());
+        let file = File { name: "f".into(), kind: "image/png".into(), content: b"\x89PNG".into() };
+        let base = Url::parse("https://x.example/api/").expect("an address");
+        let request = compose(&base, &step, &names(), Some(&file)).expect("composed");
+        let (kind, mut bytes) = request.body().expect("a body");
+        let at = bytes.iter().position(|byte| *byte == 0x89).expect("the bytes of the file");
+        bytes[at] = b'.';
         let text = String::from_utf8(bytes).expect("text");
         let boundary = kind.rsplit('=').next().expect("a boundary");
         assert!(text.starts_with(&format!("--{boundary}\r\n")), "{text}");

@@ -310,8 +310,17 @@ pub struct Part {
     pub filename: Option<Template>,
     /// Type.
     pub kind: Option<Template>,
-    /// Value.
-    pub value: Template,
+    /// What stands in it.
+    pub content: PartContent,
+}
+
+/// What stands in a part.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PartContent {
+    /// A text.
+    Text(Template),
+    /// The bytes of the file that is attached.
+    File,
 }
 
 /// A text that is written in the file, or a secret that is named there.
@@ -324,6 +333,15 @@ pub enum Text {
 }
 
 impl Step {
+    /// True when its body has the bytes of the file that is attached.
+    pub fn sends_file(&self) -> bool {
+        match &self.body {
+            Body::File => true,
+            Body::Multipart(parts) => parts.iter().any(|part| part.content == PartContent::File),
+            Body::None | Body::Text { .. } | Body::Form(_) | Body::GraphQl { .. } => false,
+        }
+    }
+
     /// A step of which nothing else is said.
     pub fn new(method: &str, path: Template, body: Body) -> Step {
         Step {

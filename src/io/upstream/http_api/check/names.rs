@@ -49,7 +49,7 @@ pub(in super::super) fn known(op: Op) -> Vec<&'static str> {
         Op::Find => &["key", "fingerprint", "queue", "page"],
         Op::Comment => &["ticket", "text"],
         Op::Escalate => &["ticket", "text", "severity", "priority", "assign"],
-        Op::Resolve | Op::Reopen => &["ticket", "text", "status"],
+        Op::Resolve | Op::Reopen => &["ticket", "text", "status", "wanted"],
         Op::Attach => &["ticket", "file"],
         Op::Get => &["ticket"],
         Op::Changes => &["since", "cursor", "page", "me"],
@@ -135,7 +135,9 @@ fn sample(api: &Api, name: &str) -> Value {
         "raised_at" | "now" | "since" => Value::from("2026-01-31T08:00:00Z"),
         "cursor" => Value::from(7),
         "assign" => api.people.values().next().map_or(Value::from("li"), scalar_value),
-        "status" => api.set_status.values().next().map_or(Value::from("resolved"), scalar_value),
+        "status" | "wanted" => {
+            api.set_status.values().next().map_or(Value::from("resolved"), scalar_value)
+        }
         "page" => Value::from_pairs([
             ("number", Value::from(1)),
             ("offset", Value::from(0)),

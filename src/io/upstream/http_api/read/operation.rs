@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::spec::{
-    Already, Api, Body, List, Lock, Op, Operation, Paging, PagingStyle, Part, Step,
+    Already, Api, Body, List, Lock, Op, Operation, Paging, PagingStyle, Part, PartContent, Step,
 };
 use super::super::template::Template;
 use super::{codes, conditions, extract, templates};
@@ -187,7 +187,11 @@ fn read_body(table: &Table<'_>) -> Body {
             name: entry.required("name")?,
             filename: entry.optional("filename"),
             kind: entry.optional("type"),
-            value: entry.required("value")?,
+            content: if entry.optional("file") == Some(true) {
+                PartContent::File
+            } else {
+                PartContent::Text(entry.required("value")?)
+            },
         })
     });
     let multipart = (!parts.is_empty()).then_some(Body::Multipart(parts));
