@@ -231,7 +231,7 @@ impl DeviceMemory {
             let Some(slot) = self.slots.get_mut(place) else { continue };
             if when.lateness.is_some() {
                 let other = slot.latest.clone().filter(|_| !recalled.contains(metric));
-                self.past.keep(Step { at: when.reached, metric: *metric, other });
+                self.past.keep(Step::new(when.reached, *metric, other));
             }
             slot.place(when.event, reading);
             slot.keep(when, reading);
@@ -248,13 +248,14 @@ impl DeviceMemory {
     pub fn put_back(&mut self, at: Timestamp) -> usize {
         let first = self.past.first_after(at);
         for number in (first..self.past.len()).rev() {
-            let Some(metric) = self.past.step(number).map(|step| step.metric) else { continue };
-            let previous = self.past.before(number, metric).cloned();
+            let Some(metric) = self.past.step(number).map(Step::metric) else { continue };
+            let previous = self.past.before(number, metric);
             let Some(place) = self.place(metric) else { continue };
             if let (Some(slot), Some(step)) =
                 (self.slots.get_mut(place), self.past.step_mut(number))
             {
-                std::mem::swap(&mut slot.latest, &mut step.other);
+                let latest = std::mem::replace(&mut slot.latest, step.other());
+                step.set_other(latest);
                 if let Some(history) = &mut slot.history {
                     history.previous = previous;
                 }
@@ -276,7 +277,7 @@ impl DeviceMemory {
             };
             if slot.latest.as_ref().is_none_or(is_newer) {
                 let other = slot.replace(heard);
-                self.past.keep(Step { at: when.event, metric: *metric, other });
+                self.past.keep(Step::new(when.event, *metric, other));
             }
         }
         self.past.first_after(when.event)
@@ -292,10 +293,9 @@ impl DeviceMemory {
     pub fn take_again(&mut self, number: usize, readings: &mut Vec<(MetricId, Reading)>) -> usize {
         let mut next = number;
         let Some(at) = self.time_of_step(number) else { return self.past.len() };
-        while let Some(metric) =
-            self.past.step(next).filter(|step| step.at == at).map(|step| step.metric)
+        while let Some(metric) = self.past.step(next).filter(|step| step.at == at).map(Step::metric)
         {
-            let brought = self.past.step_mut(next).and_then(|step| step.other.take());
+            let brought = self.past.step(next).and_then(Step::other);
             next += 1;
             let place = self.place(metric);
             let slot = place.and_then(|place| self.slots.get_mut(place));
@@ -303,7 +303,7 @@ impl DeviceMemory {
             readings.push((metric, brought.1.clone()));
             let other = slot.replace(brought);
             if let Some(step) = self.past.step_mut(next - 1) {
-                step.other = other;
+                step.set_other(other);
             }
         }
         next

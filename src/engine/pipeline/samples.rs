@@ -245,7 +245,8 @@ impl Engine {
         let device = self.devices.get_mut(id.index())?;
         let message = message?;
         let known = device.repeats.find(event, message);
-        if known != Known::Again {
+        // What is older than all that is remembered takes no place of it.
+        if known == Known::New {
             device.repeats.remember(event, message);
         }
         Some(known)
