@@ -139,7 +139,7 @@ async fn change(
     }
 }
 
-/// Applies a change. Who makes it stands in `X-Actor`; without it, it is the gateway.
+/// Applies a change. Who makes it stands in `X-Actor`; a gateway is known by its key without it.
 async fn write(desk: &Desk, id: &str, headers: &HeaderMap, change: Change) -> Response {
     let (key, actor) = match (idempotency_key(headers), actor(headers)) {
         (Ok(key), Ok(actor)) => (key, actor),
@@ -147,9 +147,10 @@ async fn write(desk: &Desk, id: &str, headers: &HeaderMap, change: Change) -> Re
     };
     let (status, is_assigned) =
         (change.status, change.assignee.as_ref().is_some_and(|to| !to.is_empty()));
-    let by = actor.as_deref().unwrap_or("faultgate");
-    let written = desk.book.change(key.as_deref(), id, change, by, clock::now()).await;
-    if let (Some(by), Ok(written)) = (actor, &written) {
+    let is_gateway = actor.is_none() && key.as_deref().is_some_and(is_of_gateway);
+    let by = actor.unwrap_or_else(|| if is_gateway { "faultgate" } else { "api" }.to_owned());
+    let written = desk.book.change(key.as_deref(), id, change, &by, clock::now()).await;
+    if let (false, Ok(written)) = (is_gateway, &written) {
         // Whom it is given to has it, whatever its state says.
         let given = is_assigned && !written.ticket.status.is_taken();
         if let Some(status) = status.or(given.then_some(TicketStatus::Assigned)) {
@@ -157,6 +158,15 @@ async fn write(desk: &Desk, id: &str, headers: &HeaderMap, change: Change) -> Re
         }
     }
     reply(desk, StatusCode::OK, 0, written)
+}
+
+/// True for the key of an effect of a gateway: the fingerprint of an episode and a number.
+fn is_of_gateway(key: &str) -> bool {
+    key.split_once('-').is_some_and(|(fingerprint, number)| {
+        fingerprint.len() == 32
+            && fingerprint.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && number.parse::<u32>().is_ok()
+    })
 }
 
 /// The ticket in short, and whether the request was a repeat. The answer stays small however long

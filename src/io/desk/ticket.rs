@@ -130,6 +130,8 @@ fn major() -> Severity {
 pub struct Change {
     pub status: Option<TicketStatus>,
     pub severity: Option<Severity>,
+    /// Sets the severity where it is lower: nobody's higher one is taken back.
+    pub severity_at_least: Option<Severity>,
     pub assignee: Option<String>,
     pub queue: Option<String>,
     #[serde(default)]
@@ -141,6 +143,7 @@ impl Change {
     pub fn is_comment(&self) -> bool {
         self.status.is_none()
             && self.severity.is_none()
+            && self.severity_at_least.is_none()
             && self.assignee.is_none()
             && self.queue.is_none()
     }
@@ -201,7 +204,8 @@ impl Ticket {
             what.push(format!("status {} → {}", self.status.word(), status.word()));
             self.status = status;
         }
-        if let Some(severity) = change.severity {
+        let raised = change.severity_at_least.filter(|least| *least < self.severity);
+        if let Some(severity) = change.severity.or(raised) {
             what.push(format!("severity {} → {}", self.severity.word(), severity.word()));
             self.severity = severity;
         }
