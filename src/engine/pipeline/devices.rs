@@ -38,6 +38,8 @@ pub struct Device {
     pub(super) learned: Vec<RuleMemory>,
     /// No alarm is due before this event time; none at all without it.
     pub(super) next_due: Option<Timestamp>,
+    /// Index of the source that it was heard on last.
+    heard_on: Option<u16>,
     pub(super) clock: DeviceClock,
     /// When the device was last heard, for `absent`.
     pub(super) heard: Timestamp,
@@ -99,6 +101,16 @@ impl Device {
             self.alarms.push(Alarm::new(rule));
             self.alarms.len() - 1
         })
+    }
+
+    /// Index of the source that it was heard on last; `None` before it was heard since the start.
+    pub(super) fn source(&self) -> Option<usize> {
+        self.heard_on.map(usize::from)
+    }
+
+    /// False for one that was heard on another source.
+    pub(super) fn may_be_of(&self, source: usize) -> bool {
+        self.source().is_none_or(|own| own == source)
     }
 
     /// Event time of its newest sample; `None` where it was not heard since the start.
@@ -205,12 +217,20 @@ impl Engine {
             let id = self.add_device(now, facts);
             let device = self.devices.get(id.index())?;
             effects.writes.push(Write::Device(Box::new(device.facts.clone())));
+            self.note_source(id, source);
             return Some(id);
         };
         if device.is_some_and(|device| device.facts != facts && device.moved_to(&facts)) {
             self.move_device(now, id, facts, effects);
         }
+        self.note_source(id, source);
         Some(id)
+    }
+
+    fn note_source(&mut self, id: DeviceId, source: usize) {
+        if let Some(device) = self.devices.get_mut(id.index()) {
+            device.heard_on = u16::try_from(source).ok();
+        }
     }
 
     /// A device says that it stands somewhere else, or is something else, than before.
@@ -280,6 +300,7 @@ impl Engine {
             recalled: Vec::new(),
             learned: Vec::new(),
             next_due: None,
+            heard_on: None,
             clock: DeviceClock::default(),
             heard: now,
             raised: Vec::new(),

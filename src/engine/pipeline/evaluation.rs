@@ -2,6 +2,7 @@
 //! something else.
 
 use super::devices::Device;
+use super::paths::Paths;
 use super::peers::Peers;
 use crate::engine::detect::{Evaluation, Rule, Scene, Truth as Known, Unknown};
 use crate::engine::lifecycle::Truth;
@@ -30,8 +31,10 @@ impl Seen {
 pub(super) struct Around<'a> {
     /// How many others have what raised.
     pub peers: &'a Peers,
-    /// The path to the device is down, or was until a moment ago.
-    pub absence_held: bool,
+    /// How the paths to the devices stand.
+    pub paths: &'a Paths,
+    /// Gateway time.
+    pub now: Timestamp,
 }
 
 /// Evaluates the conditions of the rule at `index` of the policy. That of the return counts only
@@ -75,7 +78,7 @@ pub(super) fn conditions(
         count_raised: &|rule, among| around.peers.count(rule, among, &device.facts),
         last_message: device.clock.silent_since(device.heard),
         offline: device.facts.offline,
-        absence_held: around.absence_held,
+        absence_held: around.paths.is_held(device.source(), around.now),
     };
     let when = rule.when.evaluate(&scene);
     scene.learned = learned.map_or(&[], |learned| learned.of_clear());

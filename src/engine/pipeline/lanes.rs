@@ -166,8 +166,7 @@ impl Engine {
         if by_device.is_empty() {
             return Vec::new();
         }
-        let absence_held = self.is_absence_held(now);
-        let around = Around { peers: &self.peers, absence_held };
+        let around = Around { peers: &self.peers, paths: &self.paths, now };
         let (policy, settings, decoders) = (&self.policy, &self.settings, &self.decoders);
         let lane = |_| Lane {
             now,
@@ -243,7 +242,7 @@ impl Lane<'_> {
             return Some(Follow::Whole);
         }
         if at.is_some() {
-            if device.repeats.find(event, message) == Known::Again {
+            if device.repeats.find(event, message) != Known::New {
                 return Some(Follow::Whole);
             }
             device.repeats.remember(event, message);

@@ -293,7 +293,7 @@ impl Engine {
 
     /// What lies around every device.
     pub(super) fn around(&self, now: Timestamp) -> Around<'_> {
-        Around { peers: &self.peers, absence_held: self.is_absence_held(now) }
+        Around { peers: &self.peers, paths: &self.paths, now }
     }
 
     /// Moves one alarm on what its conditions say. True when it was raised or returned.
