@@ -240,6 +240,12 @@ const HTTP: &[Key] = &[
         "Address and port, e.g. 127.0.0.1:8080",
         "监听地址与端口，例如 127.0.0.1:8080",
     ),
+    key(
+        "url",
+        Kind::Pattern("^https?://.+$"),
+        "Address of the console as people reach it, for links in tickets; default: `listen`",
+        "控制台对外的地址，用于工单中的链接；默认用 listen",
+    ),
     key("hosts", TEXTS, "Names of a proxy in front", "前置代理的主机名"),
 ];
 

@@ -27,6 +27,8 @@ pub(super) struct Peers {
     /// What some condition counts.
     counted: BTreeSet<(RuleId, Among)>,
     raised: BTreeMap<Place, BTreeSet<DeviceId>>,
+    /// What is raised at each site.
+    sites: BTreeMap<String, BTreeSet<(DeviceId, RuleId)>>,
     askers: BTreeMap<Place, BTreeMap<DeviceId, Vec<usize>>>,
     asks: BTreeMap<DeviceId, Vec<Place>>,
     changed: BTreeSet<Place>,
@@ -48,6 +50,7 @@ impl Peers {
 
     /// A device has, or no longer has, a rule raised.
     pub fn note(&mut self, id: DeviceId, device: &DeviceFacts, rule: RuleId, is_raised: bool) {
+        self.note_site(id, &device.site, rule, is_raised);
         for among in [Among::Site, Among::Region, Among::Class] {
             if !self.counted.contains(&(rule, among)) {
                 continue;
@@ -60,6 +63,23 @@ impl Peers {
             if changed {
                 self.changed.insert(place);
             }
+        }
+    }
+
+    /// What is raised at a site.
+    pub fn at_site(&self, site: &str) -> impl Iterator<Item = (DeviceId, RuleId)> {
+        self.sites.get(site).into_iter().flatten().copied()
+    }
+
+    fn note_site(&mut self, id: DeviceId, site: &str, rule: RuleId, is_raised: bool) {
+        if site.is_empty() {
+            return;
+        }
+        match (self.sites.get_mut(site), is_raised) {
+            (Some(raised), true) => drop(raised.insert((id, rule))),
+            (None, true) => drop(self.sites.insert(site.to_owned(), [(id, rule)].into())),
+            (Some(raised), false) => drop(raised.remove(&(id, rule))),
+            (None, false) => {}
         }
     }
 

@@ -1,6 +1,6 @@
 //! The comments of a ticket's life.
 
-use super::draft::{Evidence, Speech, fault_lines};
+use super::draft::{Evidence, Speech, and_more, fault_lines};
 use crate::engine::types::alarm::AlarmId;
 use crate::engine::types::severity::Severity;
 use crate::engine::types::text::{Language, one_line};
@@ -16,6 +16,22 @@ pub fn comment_joined(speech: Speech, evidence: &Evidence<'_>) -> String {
 /// The fault is back after the ticket was over.
 pub fn comment_reopened(speech: Speech, evidence: &Evidence<'_>) -> String {
     let head = speech.say("故障再次出现，重开工单。", "The fault is back: reopened.");
+    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
+}
+
+/// The fault of an alarm that waited for a reset is back; the ticket is open.
+pub fn comment_back(speech: Speech, evidence: &Evidence<'_>) -> String {
+    let head =
+        speech.say("故障再次出现，需重新受理。", "The fault is back: somebody must take it again.");
+    format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
+}
+
+/// Somebody has resolved the ticket, and the fault stands.
+pub fn comment_still_raised(speech: Speech, evidence: &Evidence<'_>) -> String {
+    let head = speech.say(
+        "工单已被解决，但故障仍然存在，重开工单。",
+        "This was resolved, and the fault still stands: reopened.",
+    );
     format!("{head}\n{}", fault_lines(speech, evidence).join("\n"))
 }
 
@@ -78,6 +94,16 @@ pub fn comment_members(speech: Speech, untold: &Untold, raised: u32) -> String {
             lines.join("; ") + "."
         }
     }
+}
+
+/// All alarms of a ticket that is over, a line each; `rest` are left out.
+pub fn comment_all(speech: Speech, names: &[String], rest: usize) -> String {
+    let mut lines = vec![speech.say("本工单的全部告警:", "All alarms of this ticket:").to_owned()];
+    lines.extend(names.iter().map(|name| one_line(name)));
+    if rest > 0 {
+        lines.push(and_more(speech, rest));
+    }
+    lines.join("\n")
 }
 
 /// Everything that the ticket covers is over.

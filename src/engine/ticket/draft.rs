@@ -45,15 +45,34 @@ pub struct Evidence<'a> {
     /// Gateway time.
     pub now: Timestamp,
     /// The values that decided.
-    pub values: Vec<(String, Value)>,
+    pub values: Vec<Decided>,
     /// A sketch of the last values of the deciding metric; empty where there is none.
     pub sparkline: String,
+    /// How often the alarm has changed within the last hour, and the score of that.
+    pub flaps: (usize, f64),
     /// Other alarms of the device that are raised now.
     pub siblings: Vec<String>,
+    /// Alarms of other devices of the site that are raised now.
+    pub at_site: Vec<String>,
     /// Alarms of other devices that open the ticket with it.
     pub others: Vec<String>,
-    /// The earlier ticket of this fault, with how it ended.
-    pub earlier: Option<String>,
+    /// The earlier tickets of this fault, with how they ended, newest first.
+    pub earlier: Vec<String>,
+    /// The last of them, and when it ended, where somebody comes again for the same fault.
+    pub repeats: Option<(String, Timestamp)>,
+    /// The console's page about the alarm, with what `explain` says.
+    pub link: Option<String>,
+}
+
+/// One value that decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decided {
+    /// Name of the metric.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+    /// Event time of the reading.
+    pub at: Timestamp,
 }
 
 impl Speech {
@@ -68,6 +87,13 @@ impl Speech {
     /// A time at the place of the gateway.
     pub(super) fn time(self, at: Timestamp) -> String {
         at.to_chrono().with_timezone(&self.zone).format("%Y-%m-%d %H:%M:%S %:z").to_string()
+    }
+
+    /// The same, without what it has in common with a time that is told beside it.
+    fn time_beside(self, at: Timestamp, other: Timestamp) -> String {
+        let [at, other] = [at, other].map(|at| at.to_chrono().with_timezone(&self.zone));
+        let is_same_day = at.date_naive() == other.date_naive();
+        at.format(if is_same_day { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string()
     }
 }
 
@@ -86,7 +112,8 @@ pub fn compose(speech: Speech, evidence: &Evidence<'_>) -> Draft {
         String::new()
     });
     let title = format!("{} · {}", one_line(&title), one_line(&evidence.device.id));
-    let mut body = fault_lines(speech, evidence);
+    let mut body: Vec<String> = repeat_line(speech, evidence).into_iter().collect();
+    body.extend(fault_lines(speech, evidence));
     if !advice.is_empty() {
         body.push(format!("{}: {advice}", speech.say("建议", "Advice")));
     }
@@ -171,7 +198,7 @@ pub(super) fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String
         line("得知时间", "Known at", speech.time(evidence.now));
     }
     let values: Vec<String> =
-        evidence.values.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        evidence.values.iter().map(|one| told_value(speech, one, evidence.raised_at)).collect();
     line("判定值", "Values", values.join(", "));
     line("趋势", "Trend", evidence.sparkline.clone());
     let delay = if rule.on_delay == TimeSpan::ZERO {
@@ -180,11 +207,42 @@ pub(super) fn fault_lines(speech: Speech, evidence: &Evidence<'_>) -> Vec<String
         format!(" {} {}", speech.say("持续", "for"), rule.on_delay)
     };
     line("规则", "Rule", format!("{} @{}: {}{delay}", rule.id, rule.revision, rule.when));
+    line("抖动评分", "Flap score", flap_score(speech, evidence.flaps));
     line("同设备告警", "Also raised here", evidence.siblings.join(", "));
+    line("同站点告警", "Also raised at the site", evidence.at_site.join(", "));
     line("同组告警", "With it", evidence.others.join(", "));
-    line("上次工单", "Earlier ticket", evidence.earlier.clone().unwrap_or_default());
+    line("历史工单", "Earlier tickets", evidence.earlier.join(", "));
+    line("查看", "See", evidence.link.clone().unwrap_or_default());
     line("标识", "Fingerprint", format!("{} #{}", evidence.fingerprint, evidence.episode));
     lines
+}
+
+/// That somebody comes again for the same fault.
+fn repeat_line(speech: Speech, evidence: &Evidence<'_>) -> Option<String> {
+    let (ticket, ended_at) = evidence.repeats.as_ref()?;
+    let (ticket, ended_at) = (one_line(ticket), speech.time(*ended_at));
+    Some(match speech.language {
+        Language::Chinese => format!("重复上门: 同一故障，上次工单 {ticket} 于 {ended_at} 结束"),
+        Language::English => {
+            format!("Repeat visit: the same fault, of which ticket {ticket} ended at {ended_at}")
+        }
+    })
+}
+
+fn told_value(speech: Speech, decided: &Decided, raised_at: Timestamp) -> String {
+    let Decided { name, value, at } = decided;
+    format!("{name} = {value} ({})", speech.time_beside(*at, raised_at))
+}
+
+/// What is told of an alarm that has changed before within the hour.
+fn flap_score(speech: Speech, (changes, score): (usize, f64)) -> String {
+    if changes < 2 {
+        return String::new();
+    }
+    match speech.language {
+        Language::Chinese => format!("{score:.2}（一小时内变化 {changes} 次）"),
+        Language::English => format!("{score:.2} ({changes} changes within an hour)"),
+    }
 }
 
 /// Whether the device is in warranty on the day of the fault, at the place of the gateway.

@@ -8,8 +8,9 @@ mod draft;
 mod template;
 
 pub use comment::{
-    comment_escalated, comment_joined, comment_left, comment_members, comment_reopened,
-    comment_resolved, comment_restored, comment_steady, comment_unsteady, comment_worse, late_note,
+    comment_all, comment_back, comment_escalated, comment_joined, comment_left, comment_members,
+    comment_reopened, comment_resolved, comment_restored, comment_steady, comment_still_raised,
+    comment_unsteady, comment_worse, late_note,
 };
-pub use draft::{Evidence, Speech, and_more, compose, compose_storm, sparkline};
+pub use draft::{Decided, Evidence, Speech, and_more, compose, compose_storm, sparkline};
 pub use template::{TemplateFault, check};

@@ -56,8 +56,8 @@ fn is_slip(kind: minijinja::ErrorKind) -> bool {
 /// A metric that has no value, or a template that does not fit the values.
 pub(super) fn render(template: &str, evidence: &Evidence<'_>) -> Result<String, TemplateFault> {
     let mut names: BTreeMap<&str, minijinja::Value> = BTreeMap::new();
-    for (name, value) in &evidence.values {
-        names.insert(name, plain(value));
+    for decided in &evidence.values {
+        names.insert(&decided.name, plain(&decided.value));
     }
     let all = names.clone();
     let device = [

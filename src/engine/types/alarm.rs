@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
 use super::message::Reading;
@@ -36,6 +37,15 @@ impl AlarmId {
         text.push_str(&episode.to_string());
         let hash = blake3::hash(text.as_bytes()).to_hex();
         Fingerprint(hash.chars().take(32).collect())
+    }
+
+    /// Its page below the address of the console. An empty value of a key is one too, and says so by
+    /// standing there.
+    pub fn page(&self) -> String {
+        let escape = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
+        let (rule, device) = (escape(&self.rule), escape(&self.device));
+        let keys = self.key.iter().map(|value| format!("&key={}", escape(value)));
+        format!("alarm?rule={rule}&device={device}{}", keys.collect::<String>())
     }
 }
 

@@ -38,6 +38,7 @@ fn settings() -> Settings {
         gateway: "sh-01".to_owned(),
         language: Language::English,
         zone: chrono_tz::Tz::UTC,
+        console: None,
         upstream: "desk".to_owned(),
         storm: Default::default(),
         shelve_max: TimeSpan::from_secs(DAY),

@@ -167,8 +167,5 @@ pub(super) fn row(console: &Console, reader: Reader, row: &AlarmRow, now: Timest
 
 /// The page of an alarm.
 pub(super) fn alarm_link(id: &AlarmId) -> String {
-    let mut fields = vec![("rule", id.rule.as_str()), ("device", id.device.as_str())];
-    // An empty value of a key is one too, and says so by standing there.
-    fields.extend(id.key.iter().map(|value| ("key", value.as_str())));
-    super::whole_link("/alarm", &fields)
+    format!("/{}", id.page())
 }
