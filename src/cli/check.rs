@@ -2,7 +2,7 @@
 
 mod online;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -27,7 +27,7 @@ const KEEPS_WIDTH_MAX: usize = 50;
 /// What to check.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Rule files, folders of them, or price plans; without any, the configuration and its rules
+    /// Rule files, folders of them, configurations or price plans; without any, the configuration and its rules
     paths: Vec<PathBuf>,
     /// Show what each rule keeps in memory for each device
     #[arg(long)]
@@ -83,16 +83,19 @@ fn files_of(count: usize) -> String {
 
 fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let report = Report::default();
-    let loaded = config::load(globals.config.as_deref(), &report)?;
+    let named = configuration(args, globals);
+    let loaded = config::load(named.as_deref(), &report)?;
     let told = report.into_sorted();
     // Of its own: rules are told to be right or wrong whatever the configuration is.
     let report = Report::default();
     let mut sources: Vec<Source> = Vec::new();
-    let is_all = args.paths.is_empty();
+    let is_named = |path: &&PathBuf| named.as_ref() == Some(*path);
+    let asked: Vec<PathBuf> = args.paths.iter().filter(|path| !is_named(path)).cloned().collect();
+    let is_all = asked.is_empty();
     sources.extend(loaded.source.filter(|_| is_all || !told.is_empty()));
     let paths = match is_all {
         true => configured(&loaded.parts.gateway, &report),
-        false => args.paths.iter().cloned().chain(config::ladders_beside(&args.paths)).collect(),
+        false => asked.iter().cloned().chain(config::ladders_beside(&asked)).collect(),
     };
     let config = loaded.config.as_ref();
     let mut rules = Vec::new();
@@ -101,8 +104,14 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     // The one plan among rules and budgets is the one in force; several are only compared.
     let alone = read.sources.iter().filter(|source| policy::is_plan(source)).count() == 1;
     let in_force = alone && read.sources.len() > 1;
+    let is_loaded = |source: &Source| is_same_file(Path::new(&source.file), named.as_deref());
     for source in read.sources {
-        if policy::is_plan(&source) && !in_force {
+        if config::is_config(&source) {
+            if !is_loaded(&source) {
+                config::inspect(&source, &report);
+                sources.push(source);
+            }
+        } else if policy::is_plan(&source) && !in_force {
             let place = Place { source: &source, report: &report };
             let plan = read_document(place, rating::read_plan);
             warn_unbounded(plan.as_ref(), place);
@@ -122,6 +131,25 @@ fn check(args: &Args, globals: &Globals) -> anyhow::Result<Checked> {
     let diagnostics = told.into_iter().chain(report.into_sorted()).chain(online).collect();
     let gateway = loaded.config.map(|config| config.gateway.id);
     Ok(Checked { diagnostics, sources, policy, gateway })
+}
+
+/// The configuration: the one that is named, else one that is to be checked, itself or in its folder.
+fn configuration(args: &Args, globals: &Globals) -> Option<PathBuf> {
+    let among = args.paths.iter().find_map(|path| {
+        let inside = path.join(config::DEFAULT_FILE);
+        if inside.is_file() {
+            return Some(inside);
+        }
+        let text = std::fs::read_to_string(path).ok()?;
+        let source = Source { file: path.display().to_string(), text };
+        config::is_config(&source).then(|| path.clone())
+    });
+    globals.config.clone().or(among)
+}
+
+fn is_same_file(one: &Path, other: Option<&Path>) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    other.is_some_and(|other| real(one).is_some() && real(one) == real(other))
 }
 
 /// Where the rules of the configuration are. What is not there is told.

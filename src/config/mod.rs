@@ -59,6 +59,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Names besides loopback under which a proxy in front reaches it.
     pub hosts: Vec<String>,
+    /// Address of the console as people reach it, ending with `/`.
+    pub address: Option<String>,
     /// What the desk's API asks for.
     pub desk_token: Option<Secret>,
     /// The ticket systems, the default one first.
@@ -160,6 +162,22 @@ pub fn load(path: Option<&Path>, report: &Report) -> anyhow::Result<Loaded> {
     Ok(Loaded { config, parts, source })
 }
 
+/// True for a file that says how a gateway is set up, and not which rules it has.
+pub fn is_config(source: &Source) -> bool {
+    let is_named = Path::new(&source.file).file_name().is_some_and(|name| name == DEFAULT_FILE);
+    let has = |table: &toml::Table, keys: &[&str]| keys.iter().any(|key| table.contains_key(*key));
+    is_named
+        || source.text.parse::<toml::Table>().is_ok_and(|table| {
+            has(&table, &["gateway", "broker", "source", "store", "http", "upstream", "storm"])
+                && !has(&table, &["rule", "codes", "ladder", "plan", "budget"])
+        })
+}
+
+/// Tells the mistakes of a configuration that is not to be used.
+pub fn inspect(source: &Source, report: &Report) {
+    read_document(Place { source, report }, read);
+}
+
 /// Reads the configuration, or fails with all of its mistakes rendered.
 ///
 /// # Errors
@@ -227,6 +245,7 @@ impl Config {
             gateway: self.gateway.id.clone(),
             language: self.gateway.language,
             zone: self.gateway.zone,
+            console: self.console(),
             upstream: upstream.name.clone(),
             storm: self.storm,
             shelve_max: self.limits.shelve_max,
@@ -251,6 +270,14 @@ impl Config {
             backlog_max: self.limits.backlog_max,
             sources: self.sources.iter().map(|source| source.spec.clone()).collect(),
         })
+    }
+}
+
+impl Config {
+    /// Where the console is: at the address that people are told, else at its own, if that is fixed.
+    fn console(&self) -> Option<String> {
+        let own = (self.listen.port() != 0).then(|| format!("http://{}/", self.listen));
+        self.address.clone().or(own)
     }
 }
 
@@ -311,8 +338,10 @@ fn read(table: &Table<'_>) -> Option<Config> {
     if !table.has("source") {
         sources = vec![default_source(broker.max_payload)?];
     }
-    let http = table.table("http", |entry| Some((read_listen(entry), entry.or("hosts", vec![]))));
-    let (listen, hosts) = http.unwrap_or_default();
+    let http = table.table("http", |entry| {
+        Some((read_listen(entry), entry.or("hosts", vec![]), read_address(entry)))
+    });
+    let (listen, hosts, address) = http.unwrap_or_default();
     let desk_token = table.table("desk", |entry| entry.table("token", Secret::read));
     let mut upstreams = table.tables("upstream", UpstreamConfig::read);
     if !table.has("upstream") {
@@ -327,6 +356,7 @@ fn read(table: &Table<'_>) -> Option<Config> {
         sources,
         listen: listen.unwrap_or(DEFAULT_LISTEN),
         hosts,
+        address,
         desk_token,
         upstreams,
         limits: table.table("limits", |entry| Some(limits::read(entry))).unwrap_or_default(),
@@ -400,6 +430,18 @@ fn read_listen(table: &Table<'_>) -> Option<SocketAddr> {
         table.place().error(text.span, "not-supported", message, hint);
     }
     parsed
+}
+
+fn read_address(table: &Table<'_>) -> Option<String> {
+    let url = table.optional::<Located<String>>("url")?;
+    let is_whole = ["http://", "https://"].iter().any(|scheme| url.value.starts_with(scheme));
+    if !is_whole || url.value.contains(['?', '#', ' ']) {
+        let message = format!("`url`: \"{}\" is not the address of a page", url.value);
+        let hint = "for example \"https://gateway.example/\"";
+        table.place().error(url.span, "wrong-value", message, hint);
+        return None;
+    }
+    Some(if url.value.ends_with('/') { url.value } else { format!("{}/", url.value) })
 }
 
 /// What fits a box without a configuration: JSON on `plant/{site}/{class}/{device}/telemetry`.

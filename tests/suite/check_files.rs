@@ -190,3 +190,16 @@ fn a_weekday_is_named() {
         assert_eq!(found.len(), findings, "{cron}: {found:?}");
     }
 }
+
+#[test]
+fn a_configuration_is_known_among_what_is_to_be_checked_whatever_it_is_called() {
+    let config: &[u8] = b"[http]\nlisten = \"nowhere\"\n";
+    let files = [("faultgate.toml", config), ("rules/a.toml", HOT.as_bytes()), ("gw.toml", config)];
+    let folder = folder(&files);
+    let told = |file: &str| format!("{file}:2:10 wrong-value");
+    let checked = |paths: &[&str]| check(folder.path(), paths);
+    assert_eq!(checked(&["faultgate.toml"]), (Some(1), vec![told("faultgate.toml")]));
+    assert_eq!(checked(&["gw.toml"]), (Some(1), vec![told("gw.toml")]));
+    assert_eq!(checked(&["."]), (Some(1), vec![told("./faultgate.toml"), told("./gw.toml")]));
+    assert_eq!(checked(&["rules"]), (Some(1), vec![told("faultgate.toml")]));
+}

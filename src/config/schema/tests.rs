@@ -121,6 +121,7 @@ decoder = "sparkplug-b"
 sparkplug = { host_id = "h", rebirth = false, reorder_timeout = "5s" }
 [http]
 hosts = ["a.example"]
+url = "https://a.example/gw"
 [desk]
 token = { file = "t" }
 [[upstream]]
