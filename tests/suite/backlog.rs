@@ -22,9 +22,9 @@ use crate::real::{Count, Crm, send};
 
 /// Jobs that may wait.
 const BACKLOG: u64 = 100;
-/// What the broker has on the way beside them.
-const UNDER_WAY: u64 = 60;
-const FAULTS: usize = 400;
+/// What one turn may take in beside them.
+const UNDER_WAY: u64 = 512;
+const FAULTS: usize = 900;
 const WITHIN: Duration = Duration::from_secs(60);
 
 /// Waits until messages are taken in, or are not any more.

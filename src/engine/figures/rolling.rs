@@ -10,7 +10,7 @@ use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Episodes that are over and are counted at most, the newest; some 300 bytes each. With more the
 /// figures are those of the time in which these were raised.
-pub const EPISODES_MAX: usize = 50_000;
+pub const EPISODES_MAX: usize = 10_000;
 
 /// The episodes that were raised lately, and those that are raised still.
 #[derive(Debug)]
