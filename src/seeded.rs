@@ -43,6 +43,10 @@ pub enum Bug {
     UnpaidForgotten,
     /// A restart forgets which alarms suppress others.
     InhibitForgotten,
+    /// A restart forgets that a ticket was resolved while its fault stands.
+    VerificationForgotten,
+    /// After a start everything is sent at once.
+    SettleForgotten,
     /// What comes late starts no delay and breaks none off.
     LateForgotten,
     /// A gateway that was put back from a backup does not know that it was.
@@ -51,7 +55,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every bug with its name on the command line.
-    pub const ALL: [(&'static str, Bug); 21] = [
+    pub const ALL: [(&'static str, Bug); 23] = [
         ("ack-before-flush", Bug::AckBeforeFlush),
         ("no-look-up", Bug::NoLookUp),
         ("booked-before-done", Bug::BookedBeforeDone),
@@ -71,6 +75,8 @@ impl Bug {
         ("cut-off-unbooked", Bug::CutOffUnbooked),
         ("unpaid-forgotten", Bug::UnpaidForgotten),
         ("inhibit-forgotten", Bug::InhibitForgotten),
+        ("verification-forgotten", Bug::VerificationForgotten),
+        ("settle-forgotten", Bug::SettleForgotten),
         ("late-forgotten", Bug::LateForgotten),
         ("restore-unknown", Bug::RestoreUnknown),
     ];

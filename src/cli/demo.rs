@@ -347,6 +347,8 @@ impl Teller {
             TicketEvent::Resolved => self.counts.resolved += 1,
             TicketEvent::Joined
             | TicketEvent::Reopened
+            | TicketEvent::StillRaised
+            | TicketEvent::Gone
             | TicketEvent::Delivered { .. }
             | TicketEvent::Delayed { .. }
             | TicketEvent::DeadLettered { .. } => {}

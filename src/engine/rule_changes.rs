@@ -92,6 +92,7 @@ fn fields(spec: &RuleSpec) -> Vec<(&'static str, String)> {
         format!("{name}, {entries} codes ({})", hash.chars().take(8).collect::<String>())
     });
     let or_default = |name: &Option<String>| name.clone().unwrap_or_else(|| "default".to_owned());
+    let group_wait = spec.ticket.group_wait.map(|wait| wait.to_string());
     vec![
         ("match", matched.join(", ")),
         ("when", spec.when.clone()),
@@ -113,7 +114,11 @@ fn fields(spec: &RuleSpec) -> Vec<(&'static str, String)> {
         ("title", texts(&spec.title)),
         ("advice", texts(&spec.advice)),
         ("ticket.per", format!("{:?}", spec.ticket.per).to_lowercase()),
+        ("ticket.group_wait", group_wait.unwrap_or_else(|| "default".to_owned())),
+        ("ticket.group_interval", spec.ticket.group_interval.to_string()),
         ("ticket.reopen_within", spec.ticket.reopen_within.to_string()),
+        ("ticket.verify_within", spec.ticket.verify_within.to_string()),
+        ("ticket.recall_within", spec.ticket.recall_within.to_string()),
         ("ticket.upstream", or_default(&spec.ticket.upstream)),
         ("ticket.queue", or_default(&spec.ticket.queue)),
         ("ticket.ladder", spec.ticket.ladder.clone().unwrap_or_else(|| "none".to_owned())),

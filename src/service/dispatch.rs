@@ -121,6 +121,7 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
         Outcome::Done { found: false, .. } => "done",
         Outcome::Done { found: true, .. } => "found",
         Outcome::Rejected { .. } => "rejected",
+        Outcome::Gone { .. } => "gone",
         Outcome::Later { .. } => "later",
         Outcome::Held { .. } => "held",
         Outcome::Unknown { .. } => "unknown",

@@ -242,6 +242,12 @@ impl Observer {
                     "The upstream refused for good; see `faultgate dead-letters list`."
                 );
             }
+            TicketEvent::Gone => {
+                tracing::error!(
+                    ticket = %id, device, rule,
+                    "The upstream has no such ticket any more: nothing more is done on it."
+                );
+            }
             TicketEvent::Delivered { action, external, found } => {
                 tracing::debug!(ticket = %id, device, action, external, found, "Delivered.");
             }
@@ -249,6 +255,7 @@ impl Observer {
             | TicketEvent::Joined
             | TicketEvent::Escalated { .. }
             | TicketEvent::Resolved
+            | TicketEvent::StillRaised
             | TicketEvent::Reopened => {
                 tracing::info!(ticket = %id, device, rule, %at, "Ticket {word}.");
             }
@@ -305,6 +312,8 @@ fn ticket_word(event: &TicketEvent) -> &'static str {
         TicketEvent::Escalated { .. } => "escalated",
         TicketEvent::Resolved => "resolved",
         TicketEvent::Reopened => "reopened",
+        TicketEvent::StillRaised => "still-raised",
+        TicketEvent::Gone => "gone",
         TicketEvent::Delivered { .. } => "delivered",
         TicketEvent::Delayed { .. } => "delayed",
         TicketEvent::DeadLettered { .. } => "dead-lettered",

@@ -325,7 +325,7 @@ async fn what_an_upstream_cannot_do_is_said_as_a_comment() {
             severity: Some(Severity::Critical), assign: None, text: "升级".into()
         },
         Action::Resolve { text: "恢复".into() },
-        Action::Reopen { text: "又坏了".into() },
+        Action::Reopen { severity: None, text: "又坏了".into() },
     ] {
         let told = outcome(&upstream, &call("k", 2, Some("7"), action)).await;
         assert!(matches!(told, Outcome::Done { .. }), "{told:?}");

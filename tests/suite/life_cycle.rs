@@ -419,6 +419,30 @@ fn a_storm_and_its_members_go_on_after_a_restart() {
 }
 
 #[test]
+fn a_lost_path_holds_back_only_the_silence_of_those_behind_it() {
+    let mut plant = Plant::new("[[rule]]\nid = \"silent\"\nwhen = \"absent(30m)\"\n");
+    plant.say(1_000, FZ, "temp_c", -20.0);
+    plant.step(Input::Path { source: 1, up: false });
+    plant.until(2_802);
+    assert_eq!(plant.words(), [(2_800, "tk-1", "open")]);
+}
+
+#[test]
+fn a_shelved_alarm_that_gets_worse_is_told_when_its_shelf_is_over() {
+    let mut plant = Plant::new(&format!("{WARM}severity = \"minor\"\n"));
+    plant.say(0, FZ, "temp_c", -5.0);
+    let (alarm, span) = (alarm("warm", FZ.1), TimeSpan::from_secs(600));
+    plant.act(OperatorAction::Shelve { alarm, span, one_shot: false });
+    let worse = format!("{WARM}severity = \"critical\"\n");
+    reload(&mut plant, &worse);
+    plant.restart(&worse);
+    plant.until(599);
+    assert_eq!(plant.words(), [(0, "tk-1", "open")]);
+    plant.until(601);
+    assert_eq!(plant.words()[1..], [(600, "tk-1", "escalate")]);
+}
+
+#[test]
 fn a_lost_path_is_one_alarm_and_the_silence_behind_it_stands_still() {
     let text = "[[rule]]\nid = \"silent\"\nwhen = \"absent(30m)\"\n";
     let mut plant = Plant::new(text);

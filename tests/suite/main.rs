@@ -63,3 +63,4 @@ mod storm_money;
 mod suggest;
 mod upstream;
 mod vendors;
+mod verified;

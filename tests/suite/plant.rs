@@ -151,7 +151,7 @@ impl Plant {
                     Action::Comment { text }
                     | Action::Escalate { text, .. }
                     | Action::Resolve { text }
-                    | Action::Reopen { text } => text.clone(),
+                    | Action::Reopen { text, .. } => text.clone(),
                 };
                 let ticket = call.key.ticket.to_string();
                 self.calls.push((self.second(), ticket.clone(), call.action.word(), text));

@@ -168,7 +168,7 @@ fn resolve(text: String) -> Action {
 }
 
 fn reopen(text: String) -> Action {
-    Action::Reopen { text }
+    Action::Reopen { severity: None, text }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -247,6 +247,7 @@ fn why(outcome: &Outcome) -> &str {
     match outcome {
         Outcome::Done { .. } => "",
         Outcome::Rejected { reason }
+        | Outcome::Gone { reason }
         | Outcome::Later { reason, .. }
         | Outcome::Held { reason, .. }
         | Outcome::Unknown { reason } => reason,
@@ -341,7 +342,7 @@ async fn what_people_do_there_is_told_once_and_what_the_gateway_does_is_not() {
         assert_eq!(upstream.changes(&mut watch).await, Ok(vec![]), "told once");
         for (number, action) in [
             (2, Action::Resolve { text: "恢复".into() }),
-            (3, Action::Reopen { text: "又坏了".into() }),
+            (3, Action::Reopen { severity: None, text: "又坏了".into() }),
         ] {
             let told = outcome(&upstream, &call(&key, number, Some(&ticket), action)).await;
             assert!(matches!(told, Outcome::Done { .. }), "{told:?}");
@@ -414,7 +415,7 @@ async fn a_change_that_is_not_made_is_refused_and_one_that_was_made_already_is_n
         let told = outcome(&upstream, &call(&key, 3, Some(&ticket), worse)).await;
         assert!(matches!(told, Outcome::Done { .. }), "it is over: {told:?}");
         served.system().act(Act::Close);
-        let reopen = Action::Reopen { text: "又坏了".into() };
+        let reopen = Action::Reopen { severity: None, text: "又坏了".into() };
         let told = outcome(&upstream, &call(&key, 4, Some(&ticket), reopen)).await;
         match vendor.refused {
             Some(words) => {

@@ -81,7 +81,10 @@ impl Speech {
                 (self.say("升级", "escalated"), step)
             }
             TicketEvent::Resolved => (self.say("恢复", "resolved"), ticket.title.clone()),
-            TicketEvent::Reopened => (self.say("重开", "reopened"), ticket.title.clone()),
+            TicketEvent::Gone => (self.say("已删", "gone"), ticket.title.clone()),
+            TicketEvent::Reopened | TicketEvent::StillRaised => {
+                (self.say("重开", "reopened"), ticket.title.clone())
+            }
             TicketEvent::Delayed { reason, .. } => (self.say("推迟", "delayed"), reason.clone()),
             TicketEvent::DeadLettered { reason, .. } => {
                 (self.say("被拒", "refused"), reason.clone())

@@ -190,6 +190,18 @@ const TICKET: &[Key] = &[
         "A new episode reopens a ticket that ended this recently; 0s for never",
         "此时间内结束的工单会被重新打开；0s 表示从不",
     ),
+    key(
+        "verify_within",
+        Kind::Duration,
+        "A ticket that is resolved upstream while its fault stands is opened again after this; default 30m, 0s for never",
+        "工单在上游被解决而故障仍在时，过此时间重新打开；默认 30m，0s 表示从不",
+    ),
+    key(
+        "recall_within",
+        Kind::Duration,
+        "A new ticket is marked as a repeat visit if the last one of the fault ended this recently; default 30d, 0s for never",
+        "同一故障的上一张工单在此时间内结束时，新工单标为重复上门；默认 30d，0s 表示从不",
+    ),
     key("upstream", Kind::Text, "Name of an [[upstream]]", "上游系统 [[upstream]] 的名称"),
     key("queue", Kind::Text, "Queue of the upstream", "上游队列"),
     key("ladder", Kind::Text, "Id of a [[ladder]]", "升级阶梯 [[ladder]] 的标识"),

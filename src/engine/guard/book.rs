@@ -168,7 +168,7 @@ pub fn settle(
     book.add(Meter::ApiCall, qty, state, Some(delivered.attempt));
     let action = match &delivered.outcome {
         Outcome::Done { .. } => Some(LedgerState::Committed),
-        Outcome::Rejected { .. } => Some(LedgerState::Released),
+        Outcome::Rejected { .. } | Outcome::Gone { .. } => Some(LedgerState::Released),
         Outcome::Unknown { .. } if seeded::has(Bug::BookedBeforeDone) => {
             Some(LedgerState::Committed)
         }

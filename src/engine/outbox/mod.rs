@@ -183,7 +183,7 @@ impl Outbox {
         if let Some(lane) = self.lanes.get_mut(&upstream) {
             lane.in_flight = lane.in_flight.saturating_sub(1);
             match &delivered.outcome {
-                Outcome::Done { .. } | Outcome::Rejected { .. } => {
+                Outcome::Done { .. } | Outcome::Rejected { .. } | Outcome::Gone { .. } => {
                     let down = lane.breaker.answered();
                     self.back.extend(down.map(|since| (upstream.clone(), since)));
                 }
@@ -199,7 +199,7 @@ impl Outbox {
         let ticket = job.key.ticket;
         let fate = match &delivered.outcome {
             Outcome::Done { .. } => Fate::Done(job),
-            Outcome::Rejected { reason } => {
+            Outcome::Rejected { reason } | Outcome::Gone { reason } => {
                 let (reason, attempts) = (reason.clone(), delivered.attempt);
                 job.state = JobState::Dead { at: now, reason, attempts };
                 self.dead.insert(job.key);

@@ -124,7 +124,7 @@ impl Engine {
                 Fate::Again(job, until),
                 Outcome::Later { .. } | Outcome::Held { .. } | Outcome::Unknown { .. },
             ) => TicketEvent::Delayed { action, reason: job.reason().to_owned(), until: *until },
-            (_, Outcome::Rejected { reason }) => {
+            (_, Outcome::Rejected { reason } | Outcome::Gone { reason }) => {
                 TicketEvent::DeadLettered { action, reason: reason.clone() }
             }
             (_, Outcome::Done { external, found }) => {
@@ -160,6 +160,9 @@ impl Engine {
                 effects.writes.push(Write::Job(Box::new(job)));
             }
         }
+        if matches!(delivered.outcome, Outcome::Gone { .. }) {
+            self.is_gone(now, &mut ticket, effects);
+        }
         self.put_ticket(ticket, effects);
     }
 
@@ -172,6 +175,7 @@ impl Engine {
         if !ticket.status.is_over() || is_resolved_later() {
             return;
         }
+        ticket.verify_at = None;
         match ticket.resolved_at {
             Some(at) => self.resolve(now, ticket, at, effects),
             None if ticket.ack.is_some() => ticket.status = TicketStatus::Accepted,
@@ -251,7 +255,7 @@ impl Engine {
         let is_over = ticket.status.is_over();
         let Some(mut job) = self.outbox.retry(now, key, |action| match action {
             Action::Resolve { text } if !is_over => Action::Comment { text },
-            Action::Reopen { text } if is_over => Action::Comment { text },
+            Action::Reopen { text, .. } if is_over => Action::Comment { text },
             action @ (Action::Open(_)
             | Action::Comment { .. }
             | Action::Escalate { .. }

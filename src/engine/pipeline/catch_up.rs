@@ -135,7 +135,9 @@ impl Engine {
         let action = match (first_turn, last_turn) {
             (_, Some(Turn::Resolve)) => Action::Resolve { text },
             // It was over before, and is not any more.
-            (Some(Turn::Reopen), Some(Turn::Reopen)) => Action::Reopen { text },
+            (Some(Turn::Reopen), Some(Turn::Reopen)) => {
+                Action::Reopen { severity: Some(ticket.severity), text }
+            }
             _ if rises || assign.is_some() => {
                 Action::Escalate { severity: rises.then_some(ticket.severity), assign, text }
             }
@@ -195,7 +197,7 @@ fn text_of(action: &Action) -> Option<&str> {
         Action::Comment { text }
         | Action::Escalate { text, .. }
         | Action::Resolve { text }
-        | Action::Reopen { text } => Some(text.as_str()).filter(|text| !text.is_empty()),
+        | Action::Reopen { text, .. } => Some(text.as_str()).filter(|text| !text.is_empty()),
         Action::Open(_) => None,
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use super::Engine;
 use super::evidence::{Entry, Incident};
+use super::incidents::re_alarm;
 use crate::engine::detect::Rule;
 use crate::engine::lifecycle::Event;
 use crate::engine::ticket;
 use crate::engine::types::alarm::{AlarmRecord, Episode, Fingerprint, HeldBy};
-use crate::engine::types::decision::{AlarmEvent, Decision};
+use crate::engine::types::decision::{AlarmEvent, Decision, TicketEvent};
 use crate::engine::types::effect::{Effects, Write};
 use crate::engine::types::job::Action;
 use crate::engine::types::names::DeviceId;
@@ -81,7 +82,7 @@ impl Engine {
             ticket: None,
             held_by: None,
             is_taken: false,
-            values: values.iter().map(|(name, value)| (name.clone(), value.to_string())).collect(),
+            values: values.iter().map(|one| (one.name.clone(), one.value.to_string())).collect(),
         };
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
@@ -133,58 +134,67 @@ impl Engine {
             episode.returned_at = None;
         }
         let spec = rule.spec.for_key(&alarm.key);
-        let values = self.values(id, &rule);
         if let Some(device) = self.devices.get_mut(id.index()) {
             device.raised.push(rule.id);
         }
         self.note_raised(id, &alarm, &spec);
-        let incident = Incident {
-            entry: Entry::New,
-            alarm: &alarm,
-            episode: episode.number,
-            fingerprint: &episode.fingerprint,
-            raised_at: at,
-            known_at: at,
-            values,
-        };
-        let mut held_by = None;
-        match episode.ticket {
-            Some(ticket) => self.comment_again(now, (id, index), &rule, incident, ticket, effects),
-            // It was over before what kept its ticket back was.
-            None if rule.spec.mode == Mode::Live => {
-                let placed = self.admit(now, (id, index), &rule, incident, effects).told();
-                held_by = placed.1;
-                if let Some(record) = self.record_mut(id, index)
-                    && let Some(episode) = &mut record.episode
-                {
-                    (episode.ticket, episode.held_by) = placed;
-                }
+        let placed = match (episode.ticket, self.suppressed(now, id, index, &spec)) {
+            _ if rule.spec.mode != Mode::Live => (episode.ticket, episode.held_by),
+            (Some(ticket), None) => {
+                self.come_back(now, (id, index), &rule, (ticket, at), effects);
+                (Some(ticket), self.held_by_ticket(&episode.fingerprint, ticket))
             }
-            None => {}
+            (Some(ticket), Some(cause)) => {
+                self.hold(now, &alarm, &cause);
+                (Some(ticket), Some(cause.held_by))
+            }
+            // It was over before what kept its ticket back was.
+            (None, _) => {
+                let incident = Incident {
+                    entry: Entry::New,
+                    alarm: &alarm,
+                    episode: episode.number,
+                    fingerprint: &episode.fingerprint,
+                    raised_at: at,
+                    known_at: at,
+                    values: self.values(id, &rule),
+                };
+                self.admit(now, (id, index), &rule, incident, effects).told()
+            }
+        };
+        if let Some(record) = self.record_mut(id, index)
+            && let Some(episode) = &mut record.episode
+        {
+            (episode.ticket, episode.held_by) = placed;
         }
-        let event = AlarmEvent::Raised { held_by };
+        let event = AlarmEvent::Raised { held_by: placed.1 };
         self.tell(now, id, index, at, event, "raised again before a reset", effects);
     }
 
-    /// Tells the ticket of a latched alarm that the fault is back, unless something suppresses it.
-    fn comment_again(
+    /// The fault of a latched alarm is back since `raised_at`: its ticket says so, is opened
+    /// again where somebody has ended it, and somebody must take it again. One that is gone stays
+    /// gone.
+    pub(super) fn come_back(
         &mut self,
         now: Timestamp,
         (id, index): (DeviceId, usize),
-        rule: &Rule,
-        incident: Incident<'_>,
-        ticket: TicketId,
+        rule: &Arc<Rule>,
+        (ticket, raised_at): (TicketId, Timestamp),
         effects: &mut Effects,
     ) {
-        let spec = rule.spec.for_key(&incident.alarm.key);
-        let is_suppressed = self.suppressed(now, id, index, &spec).is_some();
-        let ticket = self.tickets.get(&ticket).filter(|_| !is_suppressed).cloned();
-        if let (Some(mut ticket), Some(device)) = (ticket, self.devices.get(id.index())) {
-            let evidence = self.evidence(now, device, rule, &spec, incident, None);
-            let text = ticket::comment_reopened(self.speech(), &evidence);
+        let Some(mut ticket) = self.tickets.get(&ticket).cloned() else { return };
+        let is_over = ticket.status.is_over();
+        let say = if is_over { ticket::comment_reopened } else { ticket::comment_back };
+        let Some(text) = self.told_again((raised_at, now), (id, index), say) else { return };
+        if !is_over {
             self.follow_up(now, &mut ticket, Action::Comment { text }, effects);
-            self.put_ticket(ticket, effects);
+            re_alarm(&mut ticket, rule, raised_at);
+        } else if ticket.status.is_mended() {
+            self.reopen(now, &mut ticket, (TicketEvent::Reopened, text), effects);
+            re_alarm(&mut ticket, rule, raised_at);
         }
+        self.set_ladder_timer(&ticket);
+        self.put_ticket(ticket, effects);
     }
 
     fn return_alarm(

@@ -23,7 +23,7 @@ use crate::engine::types::ticket::{TicketId, TicketRecord, Untold, Withheld};
 use crate::engine::types::time::{TimeSpan, Timestamp};
 
 /// Most alarms that a comment lists by name.
-const NAMES_MAX: usize = 20;
+pub(super) const NAMES_MAX: usize = 20;
 
 /// Who waits, and where there is a storm.
 #[derive(Debug, Default)]

@@ -2,10 +2,12 @@
 //! and resolved when nothing in it is raised any more.
 
 use std::collections::BTreeMap;
+use std::iter::successors;
 use std::sync::Arc;
 
-use super::evidence::Incident;
+use super::evidence::{Earlier, Incident};
 use super::follow_ups::entering;
+use super::grouping::NAMES_MAX;
 use super::{Engine, Timer};
 use crate::engine::detect::Rule;
 use crate::engine::escalate;
@@ -21,6 +23,11 @@ use crate::engine::types::severity::Severity;
 use crate::engine::types::text::Language;
 use crate::engine::types::ticket::{LadderProgress, Storm, TicketId, TicketRecord, TicketStatus};
 use crate::engine::types::time::{TimeSpan, Timestamp};
+
+/// Most alarms that the last comment of a ticket lists.
+const LIST_MAX: usize = 1_000;
+/// Earlier tickets that a new one names.
+const EARLIER_MAX: usize = 5;
 
 /// The tickets among which an episode finds its own.
 pub(super) struct Group {
@@ -69,10 +76,12 @@ impl Engine {
         let last = self.last_of(&group.key).cloned();
         let speech = self.speech();
         let placement = merge::place(last.as_ref(), raised_at);
-        let is_new = matches!(placement, Placement::Open);
-        let earlier = last.as_ref().filter(|_| is_new).map(|ticket| describe(ticket, speech));
-        let mut evidence = self.evidence(now, device, rule, &spec, incident, earlier);
-        evidence.others.clone_from(&group.others);
+        let before = last.as_ref().filter(|_| matches!(placement, Placement::Open));
+        let repeats = before.filter(|ticket| is_repeat(ticket, alarm, &spec, raised_at));
+        let (before, repeats) = (before.map(|last| last.id), repeats.map(|last| last.id));
+        let earlier = self.earlier(before, repeats);
+        let evidence = self.evidence(now, device, rule, &spec, incident, earlier);
+        let evidence = Evidence { others: group.others.clone(), ..evidence };
         let moves = entering(placement, self.allowance(self.upstream_of(&spec)));
         let entry = match (placement, last) {
             (Placement::Join(_), Some(ticket)) => {
@@ -92,16 +101,13 @@ impl Engine {
         };
         let (mut ticket, action, event) = match entry {
             Step::Join(ticket, text) => {
-                let joined = (alarm, episode, raised_at, known_at);
-                let text = (!group.is_told).then_some(text);
+                let (joined, is_told) = ((alarm, episode, raised_at, known_at), group.is_told);
+                let text = (!is_told).then_some(text);
                 return (self.join(now, ticket, joined, rule, &spec, text, effects), true);
             }
             Step::Reopen(mut ticket, text) => {
-                ticket.status = TicketStatus::Reopened;
-                ticket.resolved_at = None;
-                ticket.ack = None;
-                ticket.severity = group.worst;
-                (ticket, Action::Reopen { text }, TicketEvent::Reopened)
+                let severity = begin_again(&mut ticket, group.worst);
+                (ticket, Action::Reopen { severity, text }, TicketEvent::Reopened)
             }
             Step::Open(draft) => {
                 self.ticket_last += 1;
@@ -113,6 +119,8 @@ impl Engine {
                     told_at: (group.storm.is_some() || merge::is_wide(rule.spec.ticket.per))
                         .then_some(now),
                     storm: group.storm,
+                    earlier: before,
+                    repeats,
                     ..new_ticket(upstream, &group.key, &evidence)
                 };
                 (ticket, Action::Open(draft), TicketEvent::Opened)
@@ -129,6 +137,18 @@ impl Engine {
         self.set_ladder_timer(&ticket);
         self.put_ticket(ticket, effects);
         (ticket_id, false)
+    }
+
+    /// The tickets of a group from its last one back.
+    fn earlier(&self, last: Option<TicketId>, repeats: Option<TicketId>) -> Earlier {
+        let tickets = successors(last.and_then(|id| self.tickets.get(&id)), |ticket| {
+            self.tickets.get(&ticket.earlier?)
+        });
+        let speech = self.speech();
+        let tickets = tickets.take(EARLIER_MAX).map(|ticket| describe(ticket, speech));
+        let repeats = repeats.and_then(|id| self.tickets.get(&id));
+        let repeats = repeats.and_then(|ticket| Some((name_of(ticket), ticket.resolved_at?)));
+        Earlier { tickets: tickets.collect(), repeats }
     }
 
     /// An episode joins a ticket that is open. One that is worse than what the ticket was about is
@@ -222,7 +242,10 @@ impl Engine {
         } else {
             let (reopen_within, _) = self.ticket_times(&alarm.rule);
             ticket.resolved_at = Some(at);
-            ticket.reopen_until = (reopen_within.micros() > 0).then(|| at + reopen_within);
+            // What comes back before it is sure that the fault was mended is the same fault.
+            let verified_at = ticket.verify_at.take();
+            let reopen_until = (reopen_within.micros() > 0).then(|| at + reopen_within);
+            ticket.reopen_until = reopen_until.max(verified_at);
             ticket.ladder = None;
             // That somebody has ended it may be older news than that it was opened again.
             if ticket.status.is_over() && !ticket.is_reopened {
@@ -247,6 +270,13 @@ impl Engine {
         if let Some(untold) = ticket.untold.take() {
             self.timers.remove(&(untold.due, Timer::Untold(ticket.id)));
             text = format!("{}\n{text}", ticket::comment_members(speech, &untold, 0));
+        }
+        // The body names the first of many only: in the end they are all there.
+        let mut names: Vec<String> = self.members.all(ticket.id).map(AlarmId::to_string).collect();
+        if names.len() > NAMES_MAX {
+            let rest = names.len().saturating_sub(LIST_MAX);
+            names.truncate(LIST_MAX);
+            text = format!("{text}\n{}", ticket::comment_all(speech, &names, rest));
         }
         let event = TicketEvent::Resolved;
         effects.decisions.push(Decision::Ticket { id: ticket.id, event, at });
@@ -302,9 +332,17 @@ impl Engine {
     }
 }
 
+/// A ticket that was over begins again, at this severity; the severity, where it is another.
+fn begin_again(ticket: &mut TicketRecord, worst: Severity) -> Option<Severity> {
+    let before = std::mem::replace(&mut ticket.severity, worst);
+    ticket.status = TicketStatus::Reopened;
+    (ticket.resolved_at, ticket.verify_at, ticket.ack) = (None, None, None);
+    (before != worst).then_some(worst)
+}
+
 /// Somebody must take the ticket again: its ladder starts anew. Whoever is on the way or there
 /// stays.
-fn re_alarm(ticket: &mut TicketRecord, rule: &Rule, at: Timestamp) {
+pub(super) fn re_alarm(ticket: &mut TicketRecord, rule: &Rule, at: Timestamp) {
     ticket.ack = None;
     if ticket.status == TicketStatus::Accepted {
         ticket.status = TicketStatus::New;
@@ -335,12 +373,15 @@ fn new_ticket(upstream: String, group: &str, evidence: &Evidence<'_>) -> TicketR
         opened_at: evidence.raised_at,
         resolved_at: None,
         reopen_until: None,
+        verify_at: None,
         ack: None,
         raised: 0,
         alarms: 0,
         told_at: None,
         untold: None,
         storm: None,
+        earlier: None,
+        repeats: None,
         ladder: None,
         is_reopened: false,
         next_effect: 1,
@@ -353,6 +394,17 @@ fn describe(ticket: &TicketRecord, speech: Speech) -> String {
         Language::Chinese => ticket.status.chinese(),
         Language::English => ticket.status.word(),
     };
-    let id = ticket.external.clone().unwrap_or_else(|| ticket.id.to_string());
-    format!("{id} ({status})")
+    format!("{} ({status})", name_of(ticket))
+}
+
+/// What people call a ticket: its number upstream, ours before it has one.
+fn name_of(ticket: &TicketRecord) -> String {
+    ticket.external.clone().unwrap_or_else(|| ticket.id.to_string())
+}
+
+/// True where somebody was there not long ago, for the same fault of the same device.
+fn is_repeat(last: &TicketRecord, alarm: &AlarmId, spec: &RuleSpec, raised_at: Timestamp) -> bool {
+    let is_same = last.rule == alarm.rule && last.device == alarm.device && last.storm.is_none();
+    let is_recent = |ended| raised_at.since(ended) <= spec.ticket.recall_within;
+    is_same && last.status.is_mended() && last.resolved_at.is_some_and(is_recent)
 }

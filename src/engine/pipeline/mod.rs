@@ -47,6 +47,7 @@ mod samples;
 mod shelves;
 mod suppression;
 mod topics;
+mod verification;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -73,6 +74,7 @@ use super::types::ticket::{TicketId, TicketRecord};
 use super::types::time::{TimeSpan, Timestamp};
 use grouping::Grouping;
 use metering::Measuring;
+use paths::Paths;
 use peers::Peers;
 use profile::Profiles;
 use redelivery::Redelivery;
@@ -99,6 +101,8 @@ pub struct Settings {
     pub language: Language,
     /// Zone of the times in tickets.
     pub zone: Tz,
+    /// Address of the console, ending with `/`, where tickets may name it.
+    pub console: Option<String>,
     /// Upstream of rules that name none.
     pub upstream: String,
     /// When there is a storm.
@@ -159,11 +163,7 @@ pub struct Engine {
     timers: BTreeSet<(Timestamp, Timer)>,
     /// The timer that is set for each ladder.
     ladder_timers: BTreeMap<TicketId, Timestamp>,
-    /// `absent` is held back until then, by source; the end of time while the path is down.
-    absence_held_until: Timestamp,
-    /// Since when it is.
-    absence_held_since: Timestamp,
-    paths_down: BTreeSet<usize>,
+    paths: Paths,
     /// When this engine began: what was heard before, and changed nothing, is not known.
     started: Timestamp,
     /// What is raised before then waits until then.
@@ -196,6 +196,8 @@ enum Timer {
     Groups,
     /// The members of a ticket are to be told.
     Untold(TicketId),
+    /// Whether the fault of a ticket stands that somebody has resolved upstream.
+    Verify(TicketId),
     /// Rules of many devices ask for a number that has changed.
     Askers,
     /// A period of a budget begins.
@@ -211,7 +213,7 @@ enum Timer {
 impl Engine {
     /// An engine that knows nothing yet, started at `now`.
     pub fn new(settings: Settings, policy: Policy, now: Timestamp) -> Engine {
-        let absence_held_until = now + settings.restart_grace;
+        let paths = Paths::new(now, settings.restart_grace);
         let unknown = vec![0; policy.rules.len()];
         let looks = unknown.clone();
         let decoders = Decoders::new(&settings.sources);
@@ -239,9 +241,7 @@ impl Engine {
             ticket_last: 0,
             timers: BTreeSet::new(),
             ladder_timers: BTreeMap::new(),
-            absence_held_until,
-            absence_held_since: now,
-            paths_down: BTreeSet::new(),
+            paths,
             started: now,
             settles_until: now,
             restored: None,
@@ -397,6 +397,7 @@ impl Engine {
                 Timer::Lift => self.lift(now, effects),
                 Timer::Groups => self.release_groups(now, effects),
                 Timer::Untold(ticket) => self.fire_untold(now, ticket, effects),
+                Timer::Verify(ticket) => self.verify(now, ticket, effects),
                 Timer::Askers => self.fire_askers(now, effects),
                 Timer::Period => self.begin_period(now, effects),
                 Timer::Confirm => self.confirm_restored(now, effects),

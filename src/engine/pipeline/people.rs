@@ -157,7 +157,9 @@ impl Engine {
         }
         let act = format!("ticket {}", status.word());
         self.audit(&act, id.to_string(), signature, effects);
+        let was_taken = ticket.ack.is_some();
         ticket.status = status;
+        ticket.verify_at = None;
         if status == TicketStatus::OnSite {
             self.book_visit(now, &ticket, effects);
         }
@@ -165,6 +167,12 @@ impl Engine {
             ticket.ladder = None;
             self.close_members(now, &mut ticket, now, effects);
             self.set_ladder_timer(&ticket);
+        }
+        if status.is_mended() {
+            self.begin_verification(now, &mut ticket);
+        }
+        if status == TicketStatus::Rejected && was_taken {
+            self.untake(now, &mut ticket, effects);
         }
         self.put_ticket(ticket, effects);
         if status.is_taken() {

@@ -14,7 +14,7 @@ use crate::engine::lifecycle;
 use crate::engine::policy::Policy;
 use crate::engine::ticket;
 use crate::engine::types::effect::{Effects, Write};
-use crate::engine::types::names::MetricId;
+use crate::engine::types::names::{DeviceId, MetricId};
 use crate::engine::types::time::Timestamp;
 use crate::seeded::{self, Bug};
 
@@ -85,6 +85,7 @@ impl Engine {
                     | Timer::Askers
                     | Timer::Groups
                     | Timer::Untold(_)
+                    | Timer::Verify(_)
                     | Timer::Period
                     | Timer::Confirm
                     | Timer::Retention
@@ -138,32 +139,44 @@ impl Engine {
     }
 
     /// A raised alarm whose rule calls it worse than it was when it was raised alarms again, on
-    /// the same ticket.
-    fn note_severities(&mut self, now: Timestamp, effects: &mut Effects) {
+    /// the same ticket; when it is no longer suppressed, where it is.
+    pub(super) fn note_severities(&mut self, now: Timestamp, effects: &mut Effects) {
         for id in self.device_ids() {
             let count = self.devices.get(id.index()).map_or(0, |device| device.alarms.len());
             for index in 0..count {
-                let Some((rule, record)) = self.alarm_of(id, index) else { continue };
-                let spec = rule.spec.for_key(&record.id.key);
-                let Some(episode) = &record.episode else { continue };
-                if !record.state.is_raised() || spec.severity >= episode.severity {
-                    continue;
-                }
-                let (alarm, ticket) = (record.id.clone(), episode.ticket);
-                let severity = spec.severity;
-                if let Some(record) = self.record_mut(id, index)
-                    && let Some(episode) = &mut record.episode
-                {
-                    episode.severity = severity;
-                    record.remember(now, now, format!("now {}: alarms again", severity.word()));
-                }
-                self.change(now, id, index, "", effects, |state, _| lifecycle::re_alarm(state));
-                self.write_alarm(id, index, effects);
-                if let Some(ticket) = ticket {
-                    let text = ticket::comment_worse(self.speech(), &alarm, severity);
-                    self.worsen(now, ticket, &rule, (severity, text), effects);
-                }
+                self.note_severity(now, (id, index), effects);
             }
+        }
+    }
+
+    pub(super) fn note_severity(
+        &mut self,
+        now: Timestamp,
+        (id, index): (DeviceId, usize),
+        effects: &mut Effects,
+    ) {
+        let Some((rule, record)) = self.alarm_of(id, index) else { return };
+        let spec = rule.spec.for_key(&record.id.key);
+        let Some(episode) = &record.episode else { return };
+        if !record.state.is_raised() || spec.severity >= episode.severity {
+            return;
+        }
+        let (alarm, ticket) = (record.id.clone(), episode.ticket);
+        if let Some(cause) = self.suppressed(now, id, index, &spec) {
+            return self.hold_worse(now, alarm, &cause);
+        }
+        let severity = spec.severity;
+        if let Some(record) = self.record_mut(id, index)
+            && let Some(episode) = &mut record.episode
+        {
+            episode.severity = severity;
+            record.remember(now, now, format!("now {}: alarms again", severity.word()));
+        }
+        self.change(now, id, index, "", effects, |state, _| lifecycle::re_alarm(state));
+        self.write_alarm(id, index, effects);
+        if let Some(ticket) = ticket {
+            let text = ticket::comment_worse(self.speech(), &alarm, severity);
+            self.worsen(now, ticket, &rule, (severity, text), effects);
         }
     }
 }

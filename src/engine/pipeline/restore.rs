@@ -57,7 +57,9 @@ impl Engine {
         let resume = down <= settings.resume_max;
         let mut engine = Engine::new(settings, policy, now);
         // What is there has to settle, also where it is not known when the gateway was alive.
-        if stored.alive_at.is_some() || !stored.devices.is_empty() || !stored.jobs.is_empty() {
+        let has_state =
+            stored.alive_at.is_some() || !stored.devices.is_empty() || !stored.jobs.is_empty();
+        if has_state && !seeded::has(Bug::SettleForgotten) {
             engine.settles_until = now + engine.settings.settle;
             engine.outbox.hold(engine.settles_until);
         }
@@ -86,6 +88,9 @@ impl Engine {
                 engine.groups.insert(ticket.group.clone(), ticket.id);
             }
             engine.set_ladder_timer(&ticket);
+            if !seeded::has(Bug::VerificationForgotten) {
+                engine.set_verification_timer(&ticket);
+            }
             engine.tickets.insert(ticket.id, ticket);
         }
         for job in stored.jobs {
@@ -103,7 +108,8 @@ impl Engine {
         engine.recount_peers();
         engine.restore_suppression(now);
         engine.restore_grouping(now);
-        engine.wake_absence();
+        engine.note_severities(now, effects);
+        engine.wake_absence(None, engine.paths.started_until());
         for id in engine.device_ids() {
             engine.look_at_restored(now, id, effects);
         }

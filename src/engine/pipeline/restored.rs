@@ -80,7 +80,13 @@ impl Engine {
             let text = ticket::comment_restored(self.speech(), restored.backup_at);
             // Nobody has asked the budgets for it.
             let is_paid = !self.guard.is_on();
-            self.add_paid_job(now, ticket, Action::Reopen { text }, is_paid, effects);
+            self.add_paid_job(
+                now,
+                ticket,
+                Action::Reopen { severity: None, text },
+                is_paid,
+                effects,
+            );
         }
     }
 }

@@ -28,6 +28,8 @@ pub(super) struct Suppression {
     hushed: BTreeSet<TicketId>,
     /// Alarms that an operator keeps from people, raised or not.
     shelved: BTreeSet<AlarmId>,
+    /// Alarms that have got worse meanwhile, and are to be told.
+    worse: BTreeSet<AlarmId>,
 }
 
 /// Why an alarm is suppressed.
@@ -111,6 +113,13 @@ impl Engine {
         }
     }
 
+    /// Keeps an alarm that has got worse, and has its ticket or waits for one.
+    pub(super) fn hold_worse(&mut self, now: Timestamp, alarm: AlarmId, cause: &Cause) {
+        self.suppression.worse.insert(alarm);
+        let ends_at = cause.until.filter(|until| *until > now);
+        self.timers.extend(ends_at.map(|until| (until, Timer::Lift)));
+    }
+
     /// An alarm was raised: it may be the source of an inhibition, and be counted.
     pub(super) fn note_raised(&mut self, id: DeviceId, alarm: &AlarmId, rule: &RuleSpec) {
         let Some(device) = self.devices.get(id.index()) else {
@@ -150,9 +159,15 @@ impl Engine {
                 self.lift_alarm(now, id, index, &alarm, effects);
             }
         }
+        for alarm in std::mem::take(&mut self.suppression.worse) {
+            if let Some(found) = self.find_alarm(&alarm) {
+                self.note_severity(now, found, effects);
+            }
+        }
         for id in std::mem::take(&mut self.suppression.hushed) {
             if let Some(ticket) = self.tickets.get(&id).cloned() {
                 self.set_ladder_timer(&ticket);
+                self.set_verification_timer(&ticket);
             }
         }
     }
@@ -197,6 +212,18 @@ impl Engine {
             return;
         };
         self.suppression.held.remove(alarm);
+        if let Some(ticket) = episode.ticket {
+            self.come_back(now, (id, index), &rule, (ticket, now), effects);
+            let held_by = self.held_by_ticket(&episode.fingerprint, ticket);
+            return self.release(
+                now,
+                id,
+                index,
+                (ticket, held_by),
+                "no longer suppressed",
+                effects,
+            );
+        }
         let incident = Incident {
             entry,
             alarm,
@@ -260,10 +287,15 @@ impl Engine {
         }
         let hushed = !until.is_empty();
         if hushed {
-            self.timers.extend(until.into_iter().flatten().map(|at| (at, Timer::Lift)));
-            self.suppression.hushed.insert(ticket.id);
+            self.hush_until(ticket.id, until);
         }
         hushed
+    }
+
+    /// Lets a ticket wait for the end of what suppresses its alarms, where that is known.
+    pub(super) fn hush_until(&mut self, id: TicketId, until: Vec<Option<Timestamp>>) {
+        self.timers.extend(until.into_iter().flatten().map(|at| (at, Timer::Lift)));
+        self.suppression.hushed.insert(id);
     }
 
     /// Works out anew what is suppressed, after a restart or with other rules.

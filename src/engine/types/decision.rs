@@ -180,6 +180,10 @@ pub enum TicketEvent {
     Resolved,
     /// The fault is back.
     Reopened,
+    /// Somebody has resolved it upstream, and the fault stands: it is opened again.
+    StillRaised,
+    /// The upstream has no such ticket any more: nothing more is done on it.
+    Gone,
     /// The upstream has carried out the job with this number.
     Delivered {
         /// Word of the action.

@@ -44,6 +44,9 @@ pub enum Action {
     },
     /// The fault is back.
     Reopen {
+        /// The new severity, which the upstream's own priority follows; `None` leaves it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        severity: Option<Severity>,
         /// Comment with the new evidence.
         text: String,
     },
@@ -246,7 +249,7 @@ pub struct Delivered {
     pub outcome: Outcome,
 }
 
-/// The ends that a call can have: done, certainly not done (for good or for now), unknown.
+/// The ends that a call can have: done, certainly not done (for good or for now, or with its ticket gone), unknown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Carried out; `external` is the upstream's id of the ticket.
@@ -255,6 +258,11 @@ pub enum Outcome {
         external: String,
         /// It had been carried out by an earlier attempt: found, not done again.
         found: bool,
+    },
+    /// The upstream has no such ticket any more.
+    Gone {
+        /// What the upstream said.
+        reason: String,
     },
     /// Refused for good: a retry would be refused again.
     Rejected {

@@ -198,6 +198,12 @@ pub struct TicketPolicy {
     pub group_interval: TimeSpan,
     /// A new episode reopens the last ticket if it ended this recently; zero for never.
     pub reopen_within: TimeSpan,
+    /// How long after somebody has resolved a ticket upstream it is looked whether its fault still
+    /// stands; zero for never.
+    pub verify_within: TimeSpan,
+    /// A new ticket says that it is a repeat visit if the last one of the fault ended this recently;
+    /// zero for never.
+    pub recall_within: TimeSpan,
     /// Name of the upstream; `None` for the first.
     pub upstream: Option<String>,
     /// The upstream's queue; `None` for its default.
@@ -213,6 +219,8 @@ impl Default for TicketPolicy {
             group_wait: None,
             group_interval: TimeSpan::from_secs(300),
             reopen_within: TimeSpan::from_secs(86_400),
+            verify_within: TimeSpan::from_secs(1_800),
+            recall_within: TimeSpan::from_secs(30 * 86_400),
             upstream: None,
             queue: None,
             ladder: None,

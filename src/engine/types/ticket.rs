@@ -194,6 +194,11 @@ impl TicketStatus {
         }
     }
 
+    /// True when it says that the fault was mended.
+    pub fn is_mended(self) -> bool {
+        self.is_over() && !matches!(self, TicketStatus::Cancelled | TicketStatus::Merged)
+    }
+
     /// True when it is somebody's: assigned, and everything after it.
     pub fn is_taken(self) -> bool {
         self == TicketStatus::Assigned || self.is_accepted()
@@ -331,6 +336,10 @@ pub struct TicketRecord {
     pub resolved_at: Option<Timestamp>,
     /// A new episode of the group up to then reopens this ticket.
     pub reopen_until: Option<Timestamp>,
+    /// Somebody has resolved it upstream while its fault stands: then it is looked whether it still
+    /// does (gateway time).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_at: Option<Timestamp>,
     /// Who took it.
     pub ack: Option<Signature>,
     /// How many of the episodes that it covers are raised still.
@@ -351,6 +360,12 @@ pub struct TicketRecord {
     /// It is the parent of a storm.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
+    /// The last ticket of its group when it was opened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<TicketId>,
+    /// The ticket of the same fault that ended not long before: somebody comes again for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeats: Option<TicketId>,
     /// Escalation.
     pub ladder: Option<LadderProgress>,
     /// Number of the next effect, from 1: part of the idempotency key.

@@ -2,7 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value as Json, json};
 
 use super::http::{Answer, Attempt, Http};
@@ -33,7 +33,7 @@ impl DeskClient {
             Action::Escalate { severity, assign, text } => {
                 let mut body = json!({ "comment": text });
                 if let Some(severity) = severity {
-                    body["severity"] = json!(severity);
+                    body["severity_at_least"] = json!(severity);
                 }
                 if let Some(assign) = assign {
                     body["assignee"] = json!(assign);
@@ -43,8 +43,12 @@ impl DeskClient {
             Action::Resolve { text } => {
                 self.change(call, attempt, &json!({ "status": "resolved", "comment": text })).await
             }
-            Action::Reopen { text } => {
-                self.change(call, attempt, &json!({ "status": "reopened", "comment": text })).await
+            Action::Reopen { severity, text } => {
+                let mut body = json!({ "status": "reopened", "comment": text });
+                if let Some(severity) = severity {
+                    body["severity"] = json!(severity);
+                }
+                self.change(call, attempt, &body).await
             }
         }
     }
@@ -96,7 +100,16 @@ impl DeskClient {
     ) -> Result<Outcome, Outcome> {
         let key = Some(call.idempotency_key.as_str());
         let answer = self.http.send(attempt, method, path, &[], key, Some(body)).await?;
-        let Answer { body, .. } = answer.success()?;
+        let is_gone = call.external.is_some() && answer.status == StatusCode::NOT_FOUND;
+        let Answer { body, .. } = answer.success().map_err(|outcome| match outcome {
+            Outcome::Rejected { reason } if is_gone => Outcome::Gone { reason },
+            other @ (Outcome::Done { .. }
+            | Outcome::Gone { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Later { .. }
+            | Outcome::Held { .. }
+            | Outcome::Unknown { .. }) => other,
+        })?;
         let external = body["id"]
             .as_str()
             .ok_or_else(|| Outcome::Unknown { reason: "the desk named no ticket".to_owned() })?;

@@ -99,6 +99,7 @@ impl Attempt {
             Outcome::Unknown { reason } if !self.wrote => Outcome::Later { reason, after: None },
             other @ (Outcome::Done { .. }
             | Outcome::Rejected { .. }
+            | Outcome::Gone { .. }
             | Outcome::Later { .. }
             | Outcome::Held { .. }
             | Outcome::Unknown { .. }) => other,
@@ -117,7 +118,7 @@ pub(super) struct Http {
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Answer {
-    status: StatusCode,
+    pub status: StatusCode,
     pub body: Json,
     text: String,
     retry_after: Option<TimeSpan>,

@@ -164,6 +164,7 @@ impl Upstream {
             Outcome::Later { reason, after } if attempt.is_short => Outcome::Held { reason, after },
             other @ (Outcome::Done { .. }
             | Outcome::Rejected { .. }
+            | Outcome::Gone { .. }
             | Outcome::Later { .. }
             | Outcome::Held { .. }
             | Outcome::Unknown { .. }) => other,
@@ -178,6 +179,7 @@ fn why(outcome: Outcome) -> String {
     match outcome {
         Outcome::Done { .. } => String::new(),
         Outcome::Rejected { reason }
+        | Outcome::Gone { reason }
         | Outcome::Later { reason, .. }
         | Outcome::Held { reason, .. }
         | Outcome::Unknown { reason } => reason,

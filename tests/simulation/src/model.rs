@@ -25,7 +25,7 @@ mod waits;
 pub use alarm::{Alarm, Shelf, State};
 use alarm::{BEFORE_ALL, Happened, Seen, Underneath, limits};
 use asks::{Ask, What};
-pub use asks::{Named, Step, Told};
+pub use asks::{Named, Said, Step, Told};
 pub use books::Books;
 use design::Source;
 use late::Moment;
@@ -88,6 +88,8 @@ pub struct Model {
     asks: Vec<Ask>,
     /// Raised alarms without a ticket that nothing keeps back, and since when.
     idle: BTreeMap<AlarmId, Timestamp>,
+    /// Tickets that somebody has ended, whose fault stands, and since when they should be open.
+    unmended: BTreeMap<String, Timestamp>,
     /// Keys of the episodes that a person has paid for.
     pub approved: BTreeSet<String>,
     /// What is spent, where there are budgets.
@@ -120,6 +122,7 @@ impl Model {
             placed: BTreeMap::new(),
             asks: Vec::new(),
             idle: BTreeMap::new(),
+            unmended: BTreeMap::new(),
             approved: BTreeSet::new(),
             books: plan.money.clone().map(Books::new),
             payable: BTreeMap::new(),
@@ -196,6 +199,7 @@ impl Model {
             storms.restart();
         }
         self.idle.clear();
+        self.unmended.clear();
         self.started = Some(now);
         self.payable.clear();
         self.recall_sources();

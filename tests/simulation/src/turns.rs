@@ -2,7 +2,7 @@
 
 use faultgate::engine::pipeline::Engine;
 use faultgate::engine::types::alarm::{AlarmId, AlarmState, Signature};
-use faultgate::engine::types::decision::Decision;
+use faultgate::engine::types::decision::{Decision, TicketEvent};
 use faultgate::engine::types::effect::Write;
 use faultgate::engine::types::input::{Input, OperatorAction};
 use faultgate::engine::types::job::{Action, JobState, Outcome};
@@ -13,7 +13,7 @@ use faultgate::service::{cores, turn};
 
 use crate::chance::Chance;
 use crate::check;
-use crate::model::{Named, Shelf, Status, Step, Told};
+use crate::model::{Named, Said, Shelf, Status, Step, Told};
 use crate::plan::Act;
 use crate::process::{self, Process};
 use crate::world::World;
@@ -138,17 +138,20 @@ impl World {
             let ticket = engine.ticket(id)?;
             Some(Named { key: ticket.fingerprint.0.clone(), group: ticket.group.clone() })
         };
-        let mut told = Vec::new();
+        let mut said = Vec::new();
         for one in effects.decisions.iter().skip(known.decisions) {
             if let Decision::Alarm { id, episode, event, at, ticket, .. } = one {
-                let ticket = ticket.and_then(named);
-                told.push(Told {
-                    id: id.clone(),
+                let (ticket, id) = (ticket.and_then(named), id.clone());
+                said.push(Said::Alarm(Told {
+                    id,
                     episode: *episode,
                     event: *event,
                     at: *at,
                     ticket,
-                });
+                }));
+            }
+            if let Decision::Ticket { id, event: TicketEvent::StillRaised, .. } = one {
+                said.extend(named(*id).map(|ticket| Said::NotMended(ticket.key)));
             }
         }
         let mut rows = Vec::new();
@@ -159,7 +162,7 @@ impl World {
         }
         *known = Known { decisions: effects.decisions.len(), writes: effects.writes.len() };
         match self.changed_since {
-            None => self.model.settle(&Step { now, told, rows }),
+            None => self.model.settle(&Step { now, said, rows }),
             Some(_) => Ok(()),
         }
     }
@@ -233,7 +236,7 @@ impl World {
         if let Some(input) = turn::changed(now, &process.engine, server.name, change) {
             process.engine.step(now, input, &mut process.effects);
             let to = if told.status.is_over() { Status::Over } else { Status::Taken };
-            self.model.change_ticket(&ticket.key, to);
+            self.model.change_ticket(now, &ticket.key, to);
             self.story.tell(self.now, "gateway", || {
                 format!("hears that ticket {} of {} is {:?}", told.ticket, server.name, told.status)
             });

@@ -135,7 +135,8 @@ impl Server {
                 let Some(number) = self.number(id) else {
                     return Answer::refused(StatusCode::NOT_FOUND, "there is no such ticket");
                 };
-                let is_step = body.get("assignee").is_some() || body.get("severity").is_some();
+                let is_step =
+                    ["assignee", "severity_at_least"].iter().any(|key| body.get(key).is_some());
                 self.escalated += u64::from(is_step);
                 if let Some(ticket) = self.tickets.get_mut(number - 1) {
                     match body["status"].as_str() {

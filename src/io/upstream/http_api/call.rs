@@ -298,6 +298,7 @@ impl Caller {
             }
             Class::Retry => Failure::Ended(Outcome::Later { reason, after: wait }),
             Class::Auth => Failure::Auth { generation, reason, wait },
+            Class::Gone => Failure::Ended(Outcome::Gone { reason }),
             Class::Permanent => Failure::Ended(Outcome::Rejected { reason }),
             Class::Duplicate => Failure::Duplicate { answer, reason },
             Class::Unknown => Failure::Ended(Outcome::Unknown { reason }),

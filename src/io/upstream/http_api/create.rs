@@ -156,7 +156,7 @@ impl HttpApi {
             Ok(_) => Ok(()),
             // The ticket is there and says what matters: it is not given up for its attachment.
             Err(failure) => match failure.outcome() {
-                Outcome::Rejected { reason } => {
+                Outcome::Rejected { reason } | Outcome::Gone { reason } => {
                     tracing::warn!(ticket, reason, "The rest of a long text is not attached.");
                     Ok(())
                 }

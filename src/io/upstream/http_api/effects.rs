@@ -24,7 +24,7 @@ impl HttpApi {
             Action::Comment { text } => (Op::Comment, text),
             Action::Escalate { text, .. } => (Op::Escalate, text),
             Action::Resolve { text } => (Op::Resolve, text),
-            Action::Reopen { text } => (Op::Reopen, text),
+            Action::Reopen { text, .. } => (Op::Reopen, text),
         };
         let ticket = known_ticket(call)?;
         let op = if self.api.operations.contains_key(&op) { op } else { Op::Comment };
@@ -45,8 +45,12 @@ impl HttpApi {
             // Where an answer is looked at, `status` is its code.
             names.insert("wanted".to_owned(), self.status_to(status));
         }
-        if let Action::Escalate { severity, assign, .. } = &call.action {
-            self.add_escalation(&mut names, *severity, assign.as_deref());
+        match &call.action {
+            Action::Escalate { severity, assign, .. } => {
+                self.add_escalation(&mut names, *severity, assign.as_deref());
+            }
+            Action::Reopen { severity, .. } => self.add_escalation(&mut names, *severity, None),
+            Action::Open(_) | Action::Comment { .. } | Action::Resolve { .. } => {}
         }
         let about = About {
             critical: call.severity == Severity::Critical,

@@ -60,7 +60,18 @@ pub(super) fn judge(
     if good && !failed && step.ok_if.iter().all(holds) {
         return Verdict { class: Class::Ok, reason: String::new(), wait: None };
     }
-    verdict(if good { Class::Permanent } else { by_code(answer.status) }, None, None)
+    let class = match good {
+        true => Class::Permanent,
+        false if is_gone(op, step, answer.status) => Class::Gone,
+        false => by_code(answer.status),
+    };
+    verdict(class, None, None)
+}
+
+/// True where it is the ticket that is not found: the step is for one, by its number.
+fn is_gone(op: Op, step: &Step, status: u16) -> bool {
+    let is_for_ticket = matches!(op, Op::Comment | Op::Escalate | Op::Resolve | Op::Reopen);
+    is_for_ticket && matches!(status, 404 | 410) && step.path.text.contains("ticket }}")
 }
 
 /// What a code means by itself.
@@ -104,6 +115,20 @@ mod tests {
     fn class(errors: &Errors, step: &Step, answer: &Answer) -> (Class, String) {
         let verdict = judge(Op::Create, step, errors, answer, &Names::new());
         (verdict.class, verdict.reason)
+    }
+
+    #[test]
+    fn a_ticket_that_is_not_found_is_gone_and_nothing_else_that_is_not_found() {
+        let of_ticket = Step::new("PUT", Template::ours("issues/{{ ticket }}.json"), Body::None);
+        let class = |op, step: &Step, status| {
+            let answer = Answer::of(status, &[], "");
+            judge(op, step, &Errors::default(), &answer, &Names::new()).class
+        };
+        assert_eq!(class(Op::Comment, &of_ticket, 404), Class::Gone);
+        assert_eq!(class(Op::Resolve, &of_ticket, 410), Class::Gone);
+        assert_eq!(class(Op::Comment, &of_ticket, 403), Class::Permanent);
+        assert_eq!(class(Op::Comment, &step(), 404), Class::Permanent);
+        assert_eq!(class(Op::Create, &step(), 404), Class::Permanent);
     }
 
     fn condition(text: &str) -> Condition {

@@ -128,6 +128,6 @@ fn text(action: &Action) -> String {
         Action::Comment { text }
         | Action::Escalate { text, .. }
         | Action::Resolve { text }
-        | Action::Reopen { text } => text.clone(),
+        | Action::Reopen { text, .. } => text.clone(),
     }
 }

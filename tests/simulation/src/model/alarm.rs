@@ -146,6 +146,14 @@ impl Alarm {
         self.stood.iter_mut().for_each(|stood| stood.state = act(stood.state));
     }
 
+    /// Somebody must take it again.
+    pub(super) fn untake(&mut self) {
+        self.act(|state| match state {
+            State::Raised { clearing, .. } => State::Raised { taken: false, clearing },
+            State::Normal { .. } | State::Latched { .. } => state,
+        });
+    }
+
     pub(super) fn is_under_way(&self) -> bool {
         self.state != State::Normal { rising: None }
     }

@@ -45,6 +45,15 @@ pub struct Told {
     pub ticket: Option<Named>,
 }
 
+/// What the gateway decided.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// Of an alarm.
+    Alarm(Told),
+    /// The ticket with this key was ended by somebody, its fault stands, and it is opened again.
+    NotMended(String),
+}
+
 /// A ticket of the gateway.
 #[derive(Clone, Debug)]
 pub struct Named {
@@ -60,7 +69,7 @@ pub struct Step {
     /// When, in its time.
     pub now: Timestamp,
     /// What it decided.
-    pub told: Vec<Told>,
+    pub said: Vec<Said>,
     /// What it booked.
     pub rows: Vec<LedgerRow>,
 }
@@ -72,7 +81,14 @@ impl Model {
     /// What is not allowed, or was left out.
     pub fn settle(&mut self, step: &Step) -> anyhow::Result<()> {
         self.book(step);
-        for told in &step.told {
+        for said in &step.said {
+            let told = match said {
+                Said::Alarm(told) => told,
+                Said::NotMended(key) => {
+                    self.is_not_mended(step.now, key)?;
+                    continue;
+                }
+            };
             self.note_storm(step.now, told);
             match told.event {
                 AlarmEvent::Raised { held_by } => self.take_raised(step.now, told, held_by)?,
@@ -103,10 +119,19 @@ impl Model {
     ) -> anyhow::Result<()> {
         let ask = self.take_ask(told, |what| what != What::Leave);
         let ask = ask.with_context(|| format!("alarm {}: nobody raised it", told.id))?;
-        if self.ticket_of(&ask.id, ask.episode).is_some() {
+        let shelved = ask.what == What::Enter { shelved: true };
+        if let Some(ticket) = self.ticket_of(&ask.id, ask.episode) {
+            if !held_by.is_some_and(HeldBy::is_suppression) {
+                ensure!(!shelved, "alarm {} is on a shelf, and its ticket is told", ask.id);
+                return self.back(now, &ask.id, ticket);
+            }
+            let why = self.why_held(now, &ask.id, held_by, shelved);
+            ensure!(why, "the ticket of {} is not told: {held_by:?} is no reason (I1)", ask.id);
+            if let Some(alarm) = self.alarm_mut(&ask.id) {
+                alarm.held_since = Some(ask.at);
+            }
             return Ok(());
         }
-        let shelved = ask.what == What::Enter { shelved: true };
         match &told.ticket {
             Some(ticket) => {
                 ensure!(!shelved, "alarm {} is on a shelf, and has a ticket", ask.id);
@@ -154,6 +179,12 @@ impl Model {
             alarm.is_some_and(|alarm| alarm.shelf.is_none()),
             "alarm {id} is released, and is on a shelf"
         );
+        if let Some(ticket) = self.ticket_of(&id, episode) {
+            if let Some(alarm) = self.alarm_mut(&id) {
+                alarm.held_since = None;
+            }
+            return self.back(now, &id, ticket);
+        }
         let ticket = told.ticket.as_ref().context("a released alarm has a ticket")?;
         let ask = Ask { id, episode, at, what: What::Enter { shelved: false } };
         self.enter(now, &ask, ticket)
@@ -205,7 +236,7 @@ impl Model {
     pub fn nothing_is_forgotten(&mut self, now: Timestamp) -> anyhow::Result<()> {
         let raised = self.alarms().filter(|(id, alarm)| {
             matches!(alarm.state, State::Raised { .. })
-                && self.ticket_of(id, alarm.episode).is_none()
+                && (alarm.held_since.is_some() || self.ticket_of(id, alarm.episode).is_none())
         });
         let idle = raised.filter(|(id, alarm)| alarm.shelf.is_none() && !self.is_kept(now, id));
         let idle: Vec<AlarmId> = idle.map(|(id, _)| id.clone()).collect();
@@ -217,7 +248,7 @@ impl Model {
                 "alarm {id} has no ticket, and nothing has kept it back since {since} (I1)"
             );
         }
-        Ok(())
+        self.nothing_is_taken_for_mended(now)
     }
 
     /// True while something may keep back an alarm that is not on a shelf.

@@ -21,10 +21,7 @@ impl Model {
         if !matches!(alarm.state, State::Raised { taken: true, .. }) {
             return;
         }
-        alarm.act(|state| match state {
-            State::Raised { clearing, .. } => State::Raised { taken: false, clearing },
-            State::Normal { .. } | State::Latched { .. } => state,
-        });
+        alarm.untake();
         let ticket = self.ticket_of(id, episode);
         let ticket = ticket.and_then(|at| self.tickets.get_mut(at));
         if let Some(ticket) = ticket.filter(|ticket| ticket.status != Status::Over) {
@@ -50,6 +47,10 @@ impl Model {
         for id in over.map(|(id, _)| id.clone()).collect::<Vec<_>>() {
             self.unshelve(&id);
         }
+    }
+
+    pub(super) fn alarm(&self, id: &AlarmId) -> Option<&Alarm> {
+        self.devices.get(&id.device)?.alarms.get(id)
     }
 
     pub(super) fn alarm_mut(&mut self, id: &AlarmId) -> Option<&mut Alarm> {

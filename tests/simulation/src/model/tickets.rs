@@ -7,8 +7,12 @@ use faultgate::engine::types::alarm::AlarmId;
 use faultgate::engine::types::time::{TimeSpan, Timestamp};
 
 use super::asks::{Ask, Named};
+use super::waits::AT_ONCE;
 use super::{Model, State};
 use crate::rules::{Per, Rule};
+
+/// How long after somebody has ended a ticket it is looked whether its fault stands.
+const VERIFY_WITHIN: TimeSpan = TimeSpan::from_secs(1_800);
 
 /// How a ticket stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +42,10 @@ pub struct Ticket {
     pub(super) safety: bool,
     /// The worst that it is about, 0 for critical.
     pub(super) severity: usize,
+    /// Rule of the alarm that opened it.
+    rule: &'static str,
+    /// Somebody has ended it: then it is open again where its fault stands.
+    verify_at: Option<Timestamp>,
     /// It is the parent of a storm, and never opened again.
     pub(super) is_storm: bool,
     pub(super) acked: bool,
@@ -94,13 +102,81 @@ impl Model {
     }
 
     /// Somebody changes a ticket where it is.
-    pub fn change_ticket(&mut self, key: &str, to: Status) {
+    pub fn change_ticket(&mut self, now: Timestamp, key: &str, to: Status) {
         let Some(ticket) = self.tickets.iter_mut().find(|ticket| ticket.key == key) else { return };
         if ticket.status == to || ticket.resolved_at.is_some() {
             return;
         }
         ticket.status = to;
+        ticket.verify_at = None;
+        if to == Status::Over {
+            let rule = self.rules.iter().find(|rule| rule.id == ticket.rule);
+            let within = rule.map_or(TimeSpan::ZERO, |rule| rule.reopen_within);
+            ticket.verify_at = Some(now + VERIFY_WITHIN);
+            ticket.reopen_until = Some(now + within.max(VERIFY_WITHIN));
+        }
         self.take_members(key);
+    }
+
+    /// The gateway opens a ticket again that somebody has ended, as its fault stands.
+    pub(super) fn is_not_mended(&mut self, now: Timestamp, key: &str) -> anyhow::Result<()> {
+        let Some(index) = self.tickets.iter().position(|ticket| ticket.key == key) else {
+            bail!("ticket {key} is opened again, and was never opened");
+        };
+        let Some(ticket) = self.tickets.get_mut(index) else { return Ok(()) };
+        let may = ticket.status == Status::Over && !ticket.open.is_empty();
+        let is_due = ticket.verify_at.is_some_and(|at| at <= now);
+        ensure!(may && is_due, "ticket {key} is opened again before its time: {ticket:?}");
+        (ticket.status, ticket.acked, ticket.verify_at) = (Status::Open, false, None);
+        for id in ticket.open.clone() {
+            let is_its = self.alarm_mut(&id).map(|alarm| alarm.episode);
+            let is_its = is_its.is_some_and(|episode| self.ticket_of(&id, episode) == Some(index));
+            if let Some(alarm) = self.alarm_mut(&id).filter(|_| is_its) {
+                alarm.untake();
+            }
+        }
+        Ok(())
+    }
+
+    /// No ticket stays over for long that somebody has ended while its fault stands.
+    pub(super) fn nothing_is_taken_for_mended(&mut self, now: Timestamp) -> anyhow::Result<()> {
+        let stands = |(index, ticket): &(usize, &Ticket)| {
+            let is_due = ticket.verify_at.is_some_and(|at| at <= now);
+            is_due
+                && ticket.status == Status::Over
+                && ticket.open.iter().any(|id| {
+                    let alarm = self.alarm(id).filter(|alarm| alarm.shelf.is_none());
+                    alarm.is_some_and(|alarm| {
+                        matches!(alarm.state, State::Raised { .. })
+                            && self.ticket_of(id, alarm.episode) == Some(*index)
+                    }) && !self.is_inhibited(now, id)
+                        && !self.is_worked_on(now, id)
+                })
+        };
+        let stands = self.tickets.iter().enumerate().filter(stands);
+        let stands: Vec<String> = stands.map(|(_, ticket)| ticket.key.clone()).collect();
+        self.unmended.retain(|key, _| stands.contains(key));
+        for key in stands {
+            let since = *self.unmended.entry(key.clone()).or_insert(now);
+            ensure!(
+                now.since(since) < AT_ONCE,
+                "ticket {key} was ended by somebody, and its fault stands since {since}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The fault of a latched alarm is back: somebody must take its ticket again.
+    pub(super) fn back(
+        &mut self,
+        now: Timestamp,
+        id: &AlarmId,
+        ticket: usize,
+    ) -> anyhow::Result<()> {
+        self.may_enter(now, id)?;
+        let Some(ticket) = self.tickets.get_mut(ticket) else { return Ok(()) };
+        (ticket.status, ticket.acked, ticket.verify_at) = (Status::Open, false, None);
+        Ok(())
     }
 
     /// What was decided before somebody ended a ticket has opened it again where it is.
@@ -108,6 +184,7 @@ impl Model {
         let Some(ticket) = self.tickets.iter_mut().find(|ticket| ticket.key == key) else { return };
         if ticket.status == Status::Over && ticket.resolved_at.is_none() {
             ticket.status = if ticket.acked { Status::Taken } else { Status::Open };
+            ticket.verify_at = None;
         }
     }
 
@@ -207,6 +284,8 @@ impl Model {
             device: id.device.clone(),
             safety: rule.safety,
             severity: rank(rule),
+            rule: rule.id,
+            verify_at: None,
             is_storm: group.contains("/storm/"),
             acked: false,
             resolved_at: None,
@@ -237,7 +316,7 @@ impl Model {
         ticket.severity = rank(rule);
         ticket.status = Status::Open;
         ticket.acked = false;
-        ticket.resolved_at = None;
+        (ticket.resolved_at, ticket.verify_at) = (None, None);
     }
 
     /// The fault of an alarm is over.
@@ -252,7 +331,8 @@ impl Model {
         let within = within.map_or(TimeSpan::ZERO, |rule| rule.reopen_within);
         ticket.status = Status::Over;
         ticket.resolved_at = Some(*at);
-        ticket.reopen_until = (within > TimeSpan::ZERO).then_some(*at + within);
+        let until = (within > TimeSpan::ZERO).then_some(*at + within);
+        ticket.reopen_until = until.max(ticket.verify_at.take());
     }
 }
 

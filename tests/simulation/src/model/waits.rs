@@ -8,7 +8,7 @@ use super::{Model, State};
 use crate::rules::{GROUP_WAIT, Per};
 
 /// Something is done within this, where nothing keeps it back.
-const AT_ONCE: TimeSpan = TimeSpan::from_secs(2);
+pub(super) const AT_ONCE: TimeSpan = TimeSpan::from_secs(2);
 
 impl Model {
     /// Until when an alarm that is raised at `at` may wait; `None` for one that may not.

@@ -83,8 +83,9 @@ impl World {
             return;
         };
         let known = process.engine.tickets().filter(|ticket| ticket.upstream == server.name);
-        let known: Vec<usize> =
-            known.filter_map(|ticket| ticket.external.as_ref()?.parse().ok()).collect();
+        let known = known.filter_map(|ticket| ticket.external.as_ref()?.parse().ok());
+        let is_open = |number: &usize| server.tickets.get(number - 1).is_some_and(|t| !t.is_over);
+        let known: Vec<usize> = known.filter(is_open).collect();
         let mut chance = Chance::of(self.plan.seed, "person", number);
         let Some(ticket) = chance.one(&known).copied() else { return };
         if server.person(ticket - 1, status) {

@@ -49,7 +49,8 @@ pub(in super::super) fn known(op: Op) -> Vec<&'static str> {
         Op::Find => &["key", "fingerprint", "queue", "page"],
         Op::Comment => &["ticket", "text"],
         Op::Escalate => &["ticket", "text", "severity", "priority", "assign"],
-        Op::Resolve | Op::Reopen => &["ticket", "text", "status", "wanted"],
+        Op::Resolve => &["ticket", "text", "status", "wanted"],
+        Op::Reopen => &["ticket", "text", "status", "wanted", "severity", "priority"],
         Op::Attach => &["ticket", "file"],
         Op::Get => &["ticket"],
         Op::Changes => &["since", "cursor", "page", "me"],
@@ -71,7 +72,7 @@ pub(in super::super) fn samples(api: &Api, op: Op, names: &BTreeSet<String>) -> 
         known(op).into_iter().map(|name| (name.to_owned(), sample(api, name))).collect();
     let mut full = full;
     let got = names.iter().filter_map(|name| name.strip_prefix("got."));
-    let got: Vec<(&str, Value)> = got.map(|name| (name, Value::from("captured"))).collect();
+    let got: Vec<(&str, Value)> = got.map(|name| (name, Value::from("7"))).collect();
     full.insert("got".to_owned(), Value::from_pairs(got.clone()));
     if names.contains("etag") {
         full.insert("etag".to_owned(), Value::from("W/\"1\""));
@@ -83,11 +84,11 @@ pub(in super::super) fn samples(api: &Api, op: Op, names: &BTreeSet<String>) -> 
     let empty = match op {
         Op::Create => ["plot"].as_slice(),
         Op::Escalate => ["severity", "priority", "assign"].as_slice(),
+        Op::Reopen => ["severity", "priority"].as_slice(),
         Op::Changes => ["cursor"].as_slice(),
         Op::Find
         | Op::Comment
         | Op::Resolve
-        | Op::Reopen
         | Op::Attach
         | Op::Get
         | Op::Ready
@@ -101,7 +102,6 @@ pub(in super::super) fn samples(api: &Api, op: Op, names: &BTreeSet<String>) -> 
         Op::Find
         | Op::Comment
         | Op::Resolve
-        | Op::Reopen
         | Op::Attach
         | Op::Get
         | Op::Ready

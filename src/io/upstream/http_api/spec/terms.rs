@@ -46,6 +46,8 @@ pub enum Class {
     Retry,
     /// Not carried out: the credential is not good.
     Auth,
+    /// There is no such ticket any more.
+    Gone,
     /// Refused for good.
     Permanent,
     /// It is there already.
@@ -59,6 +61,7 @@ impl Word for Class {
         ("ok", Class::Ok),
         ("retry", Class::Retry),
         ("auth", Class::Auth),
+        ("gone", Class::Gone),
         ("permanent", Class::Permanent),
         ("duplicate", Class::Duplicate),
         ("unknown", Class::Unknown),
