@@ -8,7 +8,6 @@
 use super::Engine;
 use crate::engine::ticket;
 use crate::engine::types::effect::Effects;
-use crate::engine::types::job::Action;
 use crate::engine::types::ticket::{TicketId, TicketRecord};
 use crate::engine::types::time::Timestamp;
 
@@ -78,15 +77,7 @@ impl Engine {
         let Some(restored) = self.restored else { return };
         if ticket.raised > 0 && !ticket.status.is_over() {
             let text = ticket::comment_restored(self.speech(), restored.backup_at);
-            // Nobody has asked the budgets for it.
-            let is_paid = !self.guard.is_on();
-            self.add_paid_job(
-                now,
-                ticket,
-                Action::Reopen { severity: None, text },
-                is_paid,
-                effects,
-            );
+            self.add_reopening(now, ticket, text, effects);
         }
     }
 }

@@ -75,7 +75,17 @@ impl Engine {
         ticket.status = TicketStatus::Reopened;
         ticket.verify_at = None;
         effects.decisions.push(Decision::Ticket { id: ticket.id, event, at: now });
-        // Nobody has asked the budgets for it.
+        self.add_reopening(now, ticket, text, effects);
+    }
+
+    /// Has a ticket opened where it is. Nobody has asked the budgets for that: it asks before it goes.
+    pub(super) fn add_reopening(
+        &mut self,
+        now: Timestamp,
+        ticket: &mut TicketRecord,
+        text: String,
+        effects: &mut Effects,
+    ) {
         let is_paid = !self.guard.is_on();
         self.add_paid_job(now, ticket, Action::Reopen { severity: None, text }, is_paid, effects);
     }

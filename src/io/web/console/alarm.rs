@@ -10,7 +10,7 @@ use minijinja::{Value, context};
 use serde_json::json;
 
 use super::alarms::{alarm_link, row};
-use super::{Console, Reader, Refusal, Said, ask, back_to, is_foreign, read};
+use super::{Console, Reader, Refusal, Said, ask, back_to, press, read};
 use crate::engine::types::alarm::{AlarmId, AlarmRecord, AlarmState, HistoryEntry, ShelfKind};
 use crate::engine::types::input::OperatorAction;
 use crate::engine::types::listing::AlarmRow;
@@ -44,19 +44,12 @@ pub(super) async fn act(
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Response {
     let reader = Reader::of(&console, &headers);
-    if let Some(refusal) = is_foreign(&headers, reader) {
-        return refusal;
-    }
     let said = Said(fields);
     let id = alarm_id(&said);
-    let done = match action(reader, &said, &id) {
-        Ok(action) => super::act(&console, reader, action, &said).await,
-        Err(wrong) => Err(Refusal::Wrong(wrong)),
-    };
-    let (status, why) = match done {
+    let action = action(reader, &said, &id);
+    let (status, why) = match press(&console, reader, &headers, &said, action).await {
         Ok(()) => return back_to(&alarm_link(&id)),
-        Err(Refusal::Wrong(why)) => (StatusCode::UNPROCESSABLE_ENTITY, why),
-        Err(Refusal::Refused(why)) => (StatusCode::CONFLICT, why),
+        Err(Refusal::Told(status, why)) => (status, why),
         Err(Refusal::Page(page)) => return *page,
     };
     shown(&console, reader, &id, Some((status, &why))).await.unwrap_or_else(|page| *page)

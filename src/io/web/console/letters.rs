@@ -6,7 +6,7 @@ use axum::response::Response;
 use minijinja::{Value, context};
 use serde::Deserialize;
 
-use super::{Console, LINES_MAX, Reader, Refusal, Said, ask, back_to, is_foreign, read, turns};
+use super::{Console, LINES_MAX, Reader, Refusal, Said, ask, back_to, press, read, turns};
 use crate::engine::types::input::OperatorAction;
 use crate::engine::types::job::{Action, JobKey, JobRecord, JobState};
 use crate::engine::types::question::Question;
@@ -40,18 +40,10 @@ pub(super) async fn act(
     Form(fields): Form<Vec<(String, String)>>,
 ) -> Response {
     let reader = Reader::of(&console, &headers);
-    if let Some(refusal) = is_foreign(&headers, reader) {
-        return refusal;
-    }
     let said = Said(fields);
-    let done = match action(&said) {
-        Ok(action) => super::act(&console, reader, action, &said).await,
-        Err(wrong) => Err(Refusal::Wrong(wrong)),
-    };
-    let (status, why) = match done {
+    let (status, why) = match press(&console, reader, &headers, &said, action(&said)).await {
         Ok(()) => return back_to(PATH),
-        Err(Refusal::Wrong(why)) => (StatusCode::UNPROCESSABLE_ENTITY, why),
-        Err(Refusal::Refused(why)) => (StatusCode::CONFLICT, why),
+        Err(Refusal::Told(status, why)) => (status, why),
         Err(Refusal::Page(page)) => return *page,
     };
     page(&console, reader, 0, Some((status, &why))).await.unwrap_or_else(|page| *page)

@@ -160,37 +160,35 @@ impl Said {
 
 /// Why nothing was done.
 enum Refusal {
-    /// The form is not whole, in words.
-    Wrong(String),
-    /// The gateway says why.
-    Refused(String),
-    /// There is no answer.
+    /// In words, for the page that is shown again.
+    Told(StatusCode, String),
+    /// Another page says it.
     Page(Box<Response>),
 }
 
-/// Has the loop do something.
-async fn act(
+/// A button was pressed: has the loop do what it means, where the form is whole and one of ours.
+async fn press(
     console: &Console,
     reader: Reader,
-    action: OperatorAction,
+    headers: &HeaderMap,
     said: &Said,
+    action: Result<OperatorAction, String>,
 ) -> Result<(), Refusal> {
-    let Some(signer) = said.signer() else {
-        let told = reader.say("请填写姓名：操作会被记录", "say who you are: it is kept");
-        return Err(Refusal::Wrong(told.to_owned()));
-    };
+    // The form of another site is not taken: a page of ours always names its origin.
+    if !page::is_same_origin(headers) {
+        let told = reader.say("表单来自其他站点", "the form is from another site");
+        return Err(Refusal::Page(Box::new(reader.message(StatusCode::FORBIDDEN, told))));
+    }
+    let wrong = |why| Refusal::Told(StatusCode::UNPROCESSABLE_ENTITY, why);
+    let action = action.map_err(wrong)?;
+    let told = reader.say("请填写姓名：操作会被记录", "say who you are: it is kept");
+    let signer = said.signer().ok_or_else(|| wrong(told.to_owned()))?;
     let asked = ask(console, reader, Question::Act { action, signer }).await;
     let answer = asked.map_err(Refusal::Page)?;
     match answer["error"].as_str() {
         None => Ok(()),
-        Some(why) => Err(Refusal::Refused(why.to_owned())),
+        Some(why) => Err(Refusal::Told(StatusCode::CONFLICT, why.to_owned())),
     }
-}
-
-/// The form of another site is not taken: a page of ours always names its origin.
-fn is_foreign(headers: &HeaderMap, reader: Reader) -> Option<Response> {
-    let told = reader.say("表单来自其他站点", "the form is from another site");
-    (!page::is_same_origin(headers)).then(|| reader.message(StatusCode::FORBIDDEN, told))
 }
 
 /// The browser asks for the page anew: a reload presses no button again.
